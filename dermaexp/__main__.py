@@ -1,0 +1,79 @@
+"""The command line: `python -m dermaexp KEY=VALUE …`; no torch before an experiment starts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from omegaconf import DictConfig, OmegaConf
+
+from dermaexp import folders
+from dermaexp.console import print_error
+from dermaexp.errors import UserError, explain, nearest
+from dermaexp.job import run_job
+
+INTERRUPTED = 130  # the shell's code for a program ended by Ctrl-C
+
+
+class RunError(BaseException):
+    """Carries a run's error past Hydra, which would print lines of its own beside ours."""
+
+
+def main() -> None:
+    """Run Hydra over `conf/`; every error ends as one line and an exit code other than 0."""
+    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    # Makes Hydra hand its errors on to us instead of printing them in its own way.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    OmegaConf.register_new_resolver("new_folder", folders.new_folder, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("job_folder", folders.job_folder, replace=True)
+    try:
+        check_flags(sys.argv[1:])
+        hydra.main(str(config_folder()), "config", version_base="1.3")(task)()
+    except KeyboardInterrupt:
+        print_error("interrupted")
+        sys.exit(INTERRUPTED)
+    except (Exception, RunError) as error:
+        if full_error:
+            raise
+        print_error(explain(error))
+        sys.exit(1)
+    finally:
+        if not full_error:
+            del os.environ["HYDRA_FULL_ERROR"]
+
+
+def task(config: DictConfig) -> float:
+    """One job of Hydra's; returns the val macro AUROC, for sweepers."""
+    try:
+        return run_job(config)
+    except Exception as error:
+        raise RunError(str(error)) from error
+
+
+def config_folder() -> Path:
+    """The wheel's `conf/` inside the package, or a checkout's beside it."""
+    package = Path(__file__).resolve().parent
+    packaged = package / "conf"
+    return packaged if packaged.is_dir() else package.parent / "conf"
+
+
+def check_flags(arguments: list[str]) -> None:
+    """Raise UserError for a flag that Hydra does not have, naming the nearest that it has."""
+    parser = get_args_parser()
+    parser.error = _raise_user_error  # type: ignore[method-assign]
+    _, unknown = parser.parse_known_args(arguments)
+    for flag in unknown:
+        if flag.startswith("-"):
+            valid = [option for option in parser._option_string_actions if option.startswith("--")]
+            raise UserError(f"the flag {flag} is unknown: {nearest(flag, valid)}")
+
+
+def _raise_user_error(message: str) -> None:
+    raise UserError(f"{message}: see python -m dermaexp --help")
+
+
+if __name__ == "__main__":
+    main()

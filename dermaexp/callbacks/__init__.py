@@ -1,0 +1,26 @@
+"""Lightning callbacks: when something is drawn or written; one YAML each in `conf/callbacks/`."""
+
+from dermaexp.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from dermaexp.callbacks.figures import (
+    ConfusionMatrix,
+    LearningCurves,
+    Misclassified,
+    Montage,
+    PerClassAccuracy,
+)
+from dermaexp.callbacks.history import History
+from dermaexp.callbacks.predictions import Predictions
+from dermaexp.callbacks.progress import Progress
+
+__all__ = [
+    "BestCheckpoint",
+    "ConfusionMatrix",
+    "History",
+    "LastCheckpoint",
+    "LearningCurves",
+    "Misclassified",
+    "Montage",
+    "PerClassAccuracy",
+    "Predictions",
+    "Progress",
+]

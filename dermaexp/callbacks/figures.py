@@ -1,0 +1,105 @@
+"""The figures of a run: each callback draws one, from what was trained on or predicted."""
+
+from __future__ import annotations
+
+import numpy as np
+from pytorch_lightning import Callback, Trainer
+
+from dermaexp import metrics, plots
+from dermaexp.classifier import Classifier
+from dermaexp.data.splits import Splits
+from dermaexp.results import RunDirectory
+
+
+class Montage(Callback):
+    """montage.png: training images as the net sees them, a row a class."""
+
+    def __init__(self, columns: int) -> None:
+        self.columns = columns
+
+    def on_fit_start(self, trainer: Trainer, module: Classifier) -> None:
+        if not trainer.is_global_zero:
+            return
+        splits = _splits(trainer)
+        figure = plots.montage(
+            _images(trainer, "train"),
+            splits.train.labels,
+            splits.classes,
+            columns=self.columns,
+            title=f"{splits.title}: training images",
+        )
+        RunDirectory(trainer.default_root_dir).write_figure("montage", figure)
+
+
+class LearningCurves(Callback):
+    """learning_curves.png: accuracy and loss of train and val over the epochs."""
+
+    def on_fit_end(self, trainer: Trainer, module: Classifier) -> None:
+        if not trainer.is_global_zero:
+            return
+        directory = RunDirectory(trainer.default_root_dir)
+        figure = plots.learning_curves(directory.read_history(), title=_title(trainer))
+        directory.write_figure("learning_curves", figure)
+
+
+class ConfusionMatrix(Callback):
+    """confusion_matrix.png: test counts, and shares of each true class."""
+
+    def on_test_end(self, trainer: Trainer, module: Classifier) -> None:
+        if trainer.is_global_zero:
+            figure = plots.confusion_matrix(
+                _test_confusion(trainer, module),
+                _splits(trainer).classes,
+                title=f"{_title(trainer)}, test",
+            )
+            RunDirectory(trainer.default_root_dir).write_figure("confusion_matrix", figure)
+
+
+class PerClassAccuracy(Callback):
+    """per_class_accuracy.png: test recall of each class with its 95 % interval."""
+
+    def on_test_end(self, trainer: Trainer, module: Classifier) -> None:
+        if trainer.is_global_zero:
+            figure = plots.per_class_accuracy(
+                _test_confusion(trainer, module),
+                _splits(trainer).classes,
+                title=f"{_title(trainer)}, test",
+            )
+            RunDirectory(trainer.default_root_dir).write_figure("per_class_accuracy", figure)
+
+
+class Misclassified(Callback):
+    """misclassified.png: the test images that the net got wrong, the surest first."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def on_test_end(self, trainer: Trainer, module: Classifier) -> None:
+        if trainer.is_global_zero:
+            figure = plots.misclassified(
+                _images(trainer, "test"),
+                *module.predictions["test"],
+                _splits(trainer).classes,
+                count=self.count,
+                title=f"{_title(trainer)}, test",
+            )
+            RunDirectory(trainer.default_root_dir).write_figure("misclassified", figure)
+
+
+def _splits(trainer: Trainer) -> Splits:
+    return trainer.datamodule.splits
+
+
+def _images(trainer: Trainer, split: str) -> np.ndarray:
+    """Images (N, H, W, C) uint8 as the net sees them."""
+    return trainer.datamodule.images[split].images.permute(0, 2, 3, 1).numpy()
+
+
+def _title(trainer: Trainer) -> str:
+    name = RunDirectory(trainer.default_root_dir).read_run()["name"]
+    return f"{name} on {_splits(trainer).title}"
+
+
+def _test_confusion(trainer: Trainer, module: Classifier) -> np.ndarray:
+    probabilities, targets = module.predictions["test"]
+    return metrics.confusion_matrix(probabilities.argmax(axis=1), targets, probabilities.shape[1])

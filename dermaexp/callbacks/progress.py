@@ -1,0 +1,60 @@
+"""One progress bar for the whole training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from rich.progress import (
+    BarColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as Bar,
+)
+
+from dermaexp.console import console
+
+
+class Progress(Callback):
+    """A bar in a terminal; elsewhere, as in a log, a line an epoch."""
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.epochs = trainer.max_epochs
+        self.bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not (console.is_terminal and trainer.is_global_zero),
+            transient=True,
+        )
+        self.task = self.bar.add_task(
+            f"epoch 1/{self.epochs}", total=self.epochs * trainer.num_training_batches
+        )
+        self.bar.start()
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        self.bar.advance(self.task)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        logged = trainer.callback_metrics
+        line = (
+            f"epoch {epoch}/{self.epochs}  train loss {logged['train_loss']:.4f}  "
+            f"val accuracy {logged['val_accuracy']:.3f}  "
+            f"val macro AUROC {logged['val_macro_auroc']:.4f}"
+        )
+        self.bar.update(self.task, description=line)
+        if not console.is_terminal and trainer.is_global_zero:
+            console.print(line)
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.bar.stop()
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, error: BaseException) -> None:
+        if hasattr(self, "bar"):
+            self.bar.stop()

@@ -1,0 +1,147 @@
+"""The LightningModule: net, loss, optimizer and schedule; it measures, callbacks write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
+
+from dermaexp import metrics
+from dermaexp.data.datamodule import Batch
+from dermaexp.errors import UserError
+
+
+class Predictions(NamedTuple):
+    """What the net said of one split, in the split's order."""
+
+    probabilities: np.ndarray  # (N, K) float32
+    targets: np.ndarray  # (N,) int64
+
+
+class Classifier(LightningModule):
+    """Trains `net` on uint8 images with cross-entropy.
+
+    `predictions` holds the last pass over each of "val" and "test". Every epoch logs train_loss and
+    train_accuracy, as trained, and val_loss, val_accuracy and val_macro_auroc after it.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: Callable[..., Optimizer],
+        scheduler: Callable[..., LRScheduler] | None = None,
+        *,
+        mean: Tensor | float = 0.0,
+        std: Tensor | float = 1.0,
+    ) -> None:
+        """`optimizer` takes parameters; `scheduler` an optimizer and the number of its steps.
+
+        `mean` and `std`, scalars or (C,), standardise the pixels after they are scaled to [0, 1].
+        """
+        super().__init__()
+        self.net = net
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.register_buffer("mean", torch.as_tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.as_tensor(std).view(-1, 1, 1))
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        self.train_accuracy = MeanMetric(nan_strategy="disable")
+        self.trained_samples = 0  # in the last epoch
+        self.predictions: dict[str, Predictions] = {}
+        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K) of uint8 images (N, C, H, W)."""
+        return self.net((images.float() / 255 - self.mean) / self.std)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, targets, _ = batch
+        logits = self(images)
+        loss = functional.cross_entropy(logits, targets)
+        if not torch.isfinite(loss):
+            raise self._diverged(f"step {batch_idx + 1}")
+        self.train_loss.update(loss.detach(), len(targets))
+        hits = (logits.detach().argmax(dim=1) == targets).float()
+        self.train_accuracy.update(hits)
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        self.train_loss.reset()
+        self.train_accuracy.reset()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._predict(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        predictions = self._collect("val")
+        loss = metrics.cross_entropy(*predictions)
+        if not np.isfinite(loss):
+            raise self._diverged("validation")
+        hits = predictions.probabilities.argmax(axis=1) == predictions.targets
+        values = {
+            "val_loss": loss,
+            "val_accuracy": float(hits.mean()),
+            "val_macro_auroc": metrics.macro_auroc(*predictions),
+        }
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self.trained_samples = int(self.train_accuracy.weight)
+            values["train_loss"] = self.train_loss.compute().item()
+            values["train_accuracy"] = self.train_accuracy.compute().item()
+        # float64 keeps the numbers equal to those that are computed from predictions.npz.
+        self.log_dict({key: torch.tensor(value).double() for key, value in values.items()})
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._predict(batch)
+
+    def on_test_epoch_end(self) -> None:
+        self._collect("test")
+
+    def configure_optimizers(self) -> dict:
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_scheduler is None:
+            return {"optimizer": optimizer}
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = self.make_scheduler(optimizer, steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def _predict(self, batch: Batch) -> None:
+        images, targets, indices = batch
+        self._batches.append((self(images).float().softmax(dim=1), targets, indices))
+
+    def _collect(self, split: str) -> Predictions:
+        """Put the batches of all processes together in the split's order."""
+        probabilities, targets, indices = (
+            torch.cat(parts) for parts in zip(*self._batches, strict=True)
+        )
+        self._batches.clear()
+        if self.trainer.world_size > 1:
+            gathered = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(
+                gathered, (probabilities.cpu(), targets.cpu(), indices.cpu())
+            )
+            probabilities, targets, indices = (
+                torch.cat(parts) for parts in zip(*gathered, strict=True)
+            )
+        order = indices.argsort()
+        self.predictions[split] = Predictions(
+            probabilities[order].cpu().numpy(), targets[order].cpu().numpy()
+        )
+        return self.predictions[split]
+
+    def _diverged(self, where: str) -> UserError:
+        return UserError(
+            f"the loss is not a number in epoch {self.current_epoch + 1}, {where}: "
+            "try a lower optimizer.lr; checkpoints/ keeps the last good epoch"
+        )

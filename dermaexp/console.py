@@ -1,0 +1,73 @@
+"""What the terminal shows: errors, boxes and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+console = Console(highlight=False)
+error_console = Console(stderr=True, highlight=False)
+
+HEADLINES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_auroc": "macro AUROC",
+    "macro_f1": "macro F1",
+}
+
+
+def print_error(line: str) -> None:
+    """One line, never folded, so that it can be searched for and copied."""
+    error_console.print(f"[bold red]error:[/] {escape(line)}", soft_wrap=True)
+
+
+def print_box(title: str, text: str) -> None:
+    """A box that nobody can miss."""
+    error_console.print(
+        Panel(escape(text), title=f"[bold]{escape(title)}", border_style="bold red", padding=(1, 2))
+    )
+
+
+def print_summary(
+    name: str,
+    data: str,
+    val: Mapping[str, float],
+    test: Mapping[str, float],
+    baseline: Mapping[str, float],
+) -> None:
+    """The headline numbers of a run beside those of always answering the majority class."""
+    table = Table(title=f"{escape(name)} on {escape(data)}", title_style="bold")
+    table.add_column("")
+    for column in ("val", "test", "majority baseline, test"):
+        table.add_column(column, justify="right")
+    for key, label in HEADLINES.items():
+        table.add_row(label, *(_number(numbers[key]) for numbers in (val, test, baseline)))
+    console.print(table)
+
+
+def print_table(
+    title: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, object]]
+) -> None:
+    """The `columns` (key -> heading) of `rows`; numbers are aligned right."""
+    table = Table(title=escape(title), title_style="bold")
+    for key, heading in columns.items():
+        numeric = any(isinstance(row[key], (int, float)) for row in rows)
+        table.add_column(escape(heading), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell_text(row[key])) for key in columns))
+    console.print(table)
+
+
+def cell_text(value: object) -> str:
+    """A table's cell: four decimals for a fraction, nothing for None."""
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return "" if value is None else str(value)
+
+
+def _number(value: float) -> str:
+    return "undefined" if value != value else f"{value:.4f}"

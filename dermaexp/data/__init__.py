@@ -1,0 +1,1 @@
+"""Sources give `Splits`; `ImageDataModule` turns them into batches."""

@@ -1,0 +1,140 @@
+"""Batches: every split is one uint8 tensor in memory, and a batch is an index into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from dermaexp.data.splits import SPLITS, Split, Splits
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+
+class Images(Dataset):
+    """One split as tensors; indexed by a whole batch at once."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images = images  # (N, C, H, W) uint8
+        self.labels = labels  # (N,) int64
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, indices: Tensor) -> Batch:
+        return self.images[indices], self.labels[indices], indices
+
+
+class Batches(Sampler):
+    """Index batches of one process out of `processes`, together every sample exactly once an epoch.
+
+    Each batch of `batch_size` samples is dealt out to the processes. The order depends on the seed
+    and the epoch alone, so that neither a restart nor the number of processes changes it.
+    """
+
+    def __init__(
+        self,
+        samples: int,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        process: int = 0,
+        processes: int = 1,
+    ) -> None:
+        """`seed` None keeps the samples in order."""
+        self.samples = samples
+        self.seed = seed
+        self.process = process
+        self.processes = processes
+        self.epoch = 0
+        starts = list(range(0, samples, batch_size))
+        # A last batch with too few samples for all processes joins the one before it: no process
+        # may be left without a batch while the others wait for its gradients.
+        if len(starts) > 1 and samples - starts[-1] < processes:
+            starts.pop()
+        self.bounds = list(zip(starts, [*starts[1:], samples], strict=True))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning at the start of every epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        order = torch.arange(self.samples)
+        if self.seed is not None:
+            # A list of numbers as the seed: seed 0 epoch 1 and seed 1 epoch 0 are not the same.
+            mixed = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)
+            generator = torch.Generator().manual_seed(int(mixed[0] >> 1))
+            order = torch.randperm(self.samples, generator=generator)
+        for start, end in self.bounds:
+            yield order[start:end][self.process :: self.processes]
+
+
+class ImageDataModule(LightningDataModule):
+    """Splits as loaders of (images (B, C, H, W) uint8, labels (B,), indices (B,)) batches."""
+
+    def __init__(self, splits: Splits, *, batch_size: int, grayscale: bool, seed: int) -> None:
+        super().__init__()
+        self.splits = splits
+        self.batch_size = batch_size
+        self.seed = seed
+        self.images = {split: _to_tensors(splits[split], grayscale) for split in SPLITS}
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        channels, height, width = self.images["train"].images.shape[1:]
+        return channels, height, width
+
+    def channel_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (C,) of the training pixels scaled to [0, 1]."""
+        images = self.images["train"].images
+        levels = torch.arange(256, dtype=torch.float64) / 255
+        # Counts of the 256 levels give exact sums without a float copy of all the pixels.
+        counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)])
+        shares = counts / counts.sum(dim=1, keepdim=True)
+        mean = shares @ levels
+        std = (shares @ levels.square() - mean.square()).clamp(min=1e-12).sqrt()
+        return mean.float(), std.float()
+
+    def train_dataloader(self) -> DataLoader:
+        return self._loader("train", seed=self.seed)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        return self._loader("test")
+
+    def _loader(self, split: str, seed: int | None = None) -> DataLoader:
+        images = self.images[split]
+        trainer = self.trainer
+        batches = Batches(
+            len(images),
+            self.batch_size,
+            seed=seed,
+            process=trainer.global_rank if trainer else 0,
+            processes=trainer.world_size if trainer else 1,
+        )
+        return DataLoader(images, sampler=batches, batch_size=None)
+
+
+def luma(images: np.ndarray) -> np.ndarray:
+    """Gray (N, H, W, 1) of RGB (N, H, W, 3) uint8: ITU-R 601, in the integers of PIL's "L"."""
+    red, green, blue = (images[..., channel].astype(np.uint32) for channel in range(3))
+    gray = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+    return gray.astype(np.uint8)[..., None]
+
+
+def _to_tensors(split: Split, grayscale: bool) -> Images:
+    images = split.images
+    if grayscale and images.shape[-1] == 3:
+        images = luma(images)
+    channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return Images(torch.from_numpy(channels_first), torch.from_numpy(split.labels))

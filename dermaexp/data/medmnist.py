@@ -1,0 +1,120 @@
+"""MedMNIST's 2D files: found where medmnist keeps them or downloaded, always checked by MD5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pooch
+from filelock import FileLock
+from medmnist.info import INFO as ALL_INFO
+
+from dermaexp.console import print_box
+from dermaexp.data import npz, synthetic
+from dermaexp.data.splits import Splits, checked_splits
+from dermaexp.errors import UserError, nearest
+
+INFO = {flag: info for flag, info in ALL_INFO.items() if not flag.endswith("3d")}
+SIZES = (28, 64, 128, 224)
+TIMEOUT = 20  # seconds without an answer
+
+
+class UnavailableError(Exception):
+    """The file is neither here nor to be had; the message says why."""
+
+
+def load(flag: str, size: int, root: str, if_unavailable: str) -> Splits:
+    """The MedMNIST set `flag` at `size` pixels, from `root` or MedMNIST's server.
+
+    Where it cannot be had, the synthetic set may stand in for DermaMNIST (`if_unavailable`); a box
+    and the splits themselves say so.
+    """
+    info = _info(flag, size, if_unavailable)
+    suffix = "" if size == 28 else f"_{size}"
+    file = Path(root).expanduser() / f"{flag}{suffix}.npz"
+    url, md5 = info[f"url{suffix}"], info[f"MD5{suffix}"]
+    try:
+        fetch(url, md5, file)
+    except UnavailableError as reason:
+        if if_unavailable == "error":
+            raise UserError(
+                f"{file.name} is not in {file.parent} and cannot be downloaded ({reason}): "
+                f"put {url} (MD5 {md5}) there"
+            ) from reason
+        _announce_synthetic(info["python_class"], file, url, md5, reason)
+        return synthetic.load(size)
+    name = info["python_class"] + ("" if size == 28 else f" {size} px")
+    classes = tuple(info["label"].values())
+    return checked_splits(name, classes, npz.read_arrays(file), origin=str(file))
+
+
+def fetch(url: str, md5: str, file: Path) -> None:
+    """Make `file` hold what `url` serves: kept if its MD5 is right, else downloaded if missing.
+
+    Two processes at once download once. Raises UserError for a file with another MD5 and
+    UnavailableError where the download fails; `file` is then as it was.
+    """
+    if not file.exists():
+        _download(url, md5, file)
+    elif (found := pooch.file_hash(str(file), alg="md5")) != md5:
+        raise UserError(
+            f"{file} has MD5 {found}, expected {md5}: delete it to download it again, "
+            f"or train on it as it is with dataset=npz dataset.path={file}"
+        )
+
+
+def _download(url: str, md5: str, file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_name(f".{file.name}.lock")):
+            if file.exists():  # another process was faster
+                return fetch(url, md5, file)
+            pooch.get_logger().setLevel("WARNING")
+            downloader = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT)
+            pooch.retrieve(
+                url,
+                known_hash=f"md5:{md5}",
+                fname=file.name,
+                path=file.parent,
+                downloader=downloader,
+            )
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # requests' errors are OSErrors, a wrong hash a ValueError
+        raise UnavailableError(_why(error)) from error
+
+
+def _why(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}"
+
+
+def _info(flag: str, size: int, if_unavailable: str) -> dict:
+    if flag not in INFO:
+        raise UserError(f"dataset.flag={flag} is unknown: {nearest(flag, INFO)}")
+    if "multi-label" in INFO[flag]["task"]:
+        raise UserError(
+            f"dataset.flag={flag} has several labels an image, which is not supported: "
+            f"expected one of {', '.join(f for f in INFO if f != flag)}"
+        )
+    if size not in SIZES:
+        raise UserError(f"dataset.size={size}: MedMNIST has {', '.join(map(str, SIZES))}")
+    choices = ("synthetic", "error") if flag == "dermamnist" else ("error",)
+    if if_unavailable not in choices:
+        raise UserError(
+            f"dataset.if_unavailable={if_unavailable}: expected {' or '.join(choices)} for {flag}"
+        )
+    return INFO[flag]
+
+
+def _announce_synthetic(name: str, file: Path, url: str, md5: str, reason: Exception) -> None:
+    print_box(
+        "SYNTHETIC DATA",
+        f"{name} cannot be had: {reason}\n"
+        "This run trains on drawn lesions instead. Its numbers say nothing about "
+        f"{name}.\n\n"
+        f"For the real data, put this file    {url}\n"
+        f"with this MD5                       {md5}\n"
+        f"into this folder                    {file.parent}\n\n"
+        "To stop instead of drawing: dataset.if_unavailable=error",
+    )

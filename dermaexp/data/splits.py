@@ -1,0 +1,108 @@
+"""What every source yields: three splits of uint8 images with integer labels, checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from dermaexp.errors import UserError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images (N, H, W, C) uint8, C being 1 or 3, and their labels (N,) int64."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """A data set as sources give it. `name` is what tables and figures call it."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split
+    synthetic: bool = False
+
+    def __getitem__(self, split: str) -> Split:
+        return {"train": self.train, "val": self.val, "test": self.test}[split]
+
+    @property
+    def title(self) -> str:
+        """The name as figures and tables show it: drawn data never pass for real ones."""
+        return f"{self.name} (SYNTHETIC DATA)" if self.synthetic else self.name
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of class names, shapes, images and labels: equal for equal content only."""
+        digest = hashlib.sha256(repr(self.classes).encode())
+        for split in SPLITS:
+            images, labels = self[split].images, self[split].labels
+            digest.update(f"{split} {images.shape} ".encode())
+            digest.update(np.ascontiguousarray(images))
+            digest.update(labels.astype("<i8"))
+        return digest.hexdigest()
+
+
+def checked_splits(
+    name: str,
+    classes: tuple[str, ...],
+    arrays: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    *,
+    origin: str,
+    synthetic: bool = False,
+) -> Splits:
+    """Splits from split -> (images, labels), or a UserError that says what is wrong in `origin`.
+
+    Images may be (N, H, W) or (N, H, W, C); labels (N,) or (N, 1).
+    """
+    splits = {
+        split: _checked_split(*arrays[split], len(classes), f"{split} of {origin}")
+        for split in SPLITS
+    }
+    shapes = {split: splits[split].images.shape[1:] for split in SPLITS}
+    if len(set(shapes.values())) > 1:
+        raise UserError(
+            f"{origin}: the splits' images differ in shape, {shapes}: expected one shape"
+        )
+    return Splits(name, classes, **splits, synthetic=synthetic)
+
+
+def _checked_split(images: np.ndarray, labels: np.ndarray, classes: int, where: str) -> Split:
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.dtype != np.uint8:
+        raise UserError(
+            f"{where}: images are {images.dtype} {images.shape}, "
+            "expected uint8 (N, H, W) or (N, H, W, 3)"
+        )
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        raise UserError(
+            f"{where}: labels are {labels.shape}, several an image; multi-label data "
+            "are not supported: expected one label an image, (N,) or (N, 1)"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(f"{where}: labels are {labels.dtype}, expected integers")
+    labels = labels.reshape(-1).astype(np.int64)
+    if len(images) != len(labels):
+        raise UserError(f"{where}: {len(images)} images but {len(labels)} labels, expected as many")
+    if not len(labels):
+        raise UserError(f"{where} is empty: expected at least one image")
+    if labels.min() < 0 or labels.max() >= classes:
+        bad = labels[(labels < 0) | (labels >= classes)][0]
+        raise UserError(
+            f"{where}: label {bad} is out of range, expected 0 to {classes - 1} ({classes} classes)"
+        )
+    return Split(images, labels)

@@ -1,0 +1,41 @@
+"""The embedded data set: drawn dermoscopy-like lesions with DermaMNIST's classes and counts."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import numpy as np
+import pooch
+
+from dermaexp.data import npz
+from dermaexp.data.lesions import CLASSES, VERSION, draw_splits
+from dermaexp.data.splits import SPLITS, Splits, checked_splits
+from dermaexp.errors import UserError
+from dermaexp.results import write_bytes
+
+SMALLEST = 8  # pixels
+
+
+def load(size: int = 28, seed: int = 0) -> Splits:
+    """The synthetic set at `size` pixels, drawn once and kept in the user's cache folder."""
+    if not isinstance(size, int) or size < SMALLEST:
+        raise UserError(f"dataset.size={size}: expected a whole number of pixels from {SMALLEST}")
+    file = pooch.os_cache("dermaexp") / f"synthetic_v{VERSION}_{size}px_seed{seed}.npz"
+    try:
+        arrays = npz.read_arrays(file)
+    except UserError:  # not drawn yet, or damaged
+        arrays = draw_splits(size, seed)
+        with contextlib.suppress(OSError):  # a cache that cannot be written is only slower
+            write_bytes(file, _npz_bytes(arrays))
+    name = "Drawn lesions" + ("" if size == 28 else f" {size} px")
+    return checked_splits(name, CLASSES, arrays, origin=str(file), synthetic=True)
+
+
+def _npz_bytes(arrays: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
+    buffer = io.BytesIO()
+    flat = {}
+    for split in SPLITS:
+        flat[f"{split}_images"], flat[f"{split}_labels"] = arrays[split]
+    np.savez(buffer, **flat)
+    return buffer.getvalue()

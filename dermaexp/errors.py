@@ -1,0 +1,129 @@
+"""Errors told in one line: what was given, what was expected, what to do."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import re
+from collections.abc import Iterable, Iterator
+
+from hydra.errors import (
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf import Container, DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+
+class UserError(Exception):
+    """Bad input; its message is the whole line that the user reads."""
+
+
+def nearest(given: str, valid: Iterable[str]) -> str:
+    """A hint such as "did you mean 'cnn'?", or the valid values where none is near."""
+    valid = list(valid)
+    matches = difflib.get_close_matches(given, valid, n=1, cutoff=0.6)
+    return f"did you mean '{matches[0]}'?" if matches else f"expected one of: {', '.join(valid)}"
+
+
+def explain(error: BaseException) -> str:
+    """One line for any error, the framework's and the operating system's included."""
+    # The first cause that has a line of its own tells more than what it was wrapped in.
+    for cause in _causes(error):
+        if isinstance(cause, UserError):
+            return str(cause)
+        if isinstance(cause, OverrideParseException):
+            return _explain_syntax(cause)
+        if isinstance(cause, MissingConfigException):
+            return _explain_missing_option(cause)
+        if isinstance(cause, MissingMandatoryValue):
+            key = getattr(cause, "full_key", None) or str(cause).split(": ")[-1]
+            return f"{key} is missing: give it on the command line, {key}=VALUE"
+        if isinstance(cause, OmegaConfBaseException):
+            return _explain_key(cause, error)
+        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+            return f"the disk is full{_named(cause)}: free some space and start again"
+        if isinstance(cause, OSError) and cause.strerror:
+            return f"{cause.strerror}{_named(cause)}"
+        if isinstance(cause, InstantiationException):
+            return _explain_instantiation(cause)
+        if isinstance(cause, HydraException):
+            return _one_line(cause)
+    return f"{_typed(next(_causes(error)))} (HYDRA_FULL_ERROR=1 shows where)"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what caused it, the innermost first."""
+    if error is not None:
+        yield from _causes(error.__cause__)
+        yield error
+
+
+def _named(error: OSError) -> str:
+    return f": {error.filename}" if error.filename else ""
+
+
+def _explain_syntax(error: OverrideParseException) -> str:
+    given = error.override
+    if "=" not in given and not given.startswith("~"):
+        return f"'{given}' is not an override: expected KEY=VALUE, such as model=cnn"
+    reason = str(error).splitlines()[0]
+    return f"'{given}' cannot be read as an override ({reason}): quote it, 'KEY=\"VALUE\"'"
+
+
+def _explain_missing_option(error: MissingConfigException) -> str:
+    group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    if not group or not error.options:
+        return _one_line(error)
+    return f"{group}={option} is unknown: {nearest(option, error.options)}"
+
+
+def _explain_key(error: OmegaConfBaseException, outer: BaseException) -> str:
+    parent = getattr(error, "parent_node", None)
+    given = str(getattr(error, "full_key", None) or getattr(error, "key", None))
+    reason = str(error).splitlines()[0]
+    if isinstance(parent, DictConfig) and "is not in struct" in str(error):
+        return f"the key {given} is unknown: {_nearest_key(given, parent)}"
+    if match := re.search(r"Could not override '(.+?)'", str(outer)):
+        return f"the key {match[1]} is unknown: {reason}"
+    return f"{given}: {reason}"
+
+
+def _nearest_key(given: str, parent: DictConfig) -> str:
+    keys = [key for key in _dotted_keys(parent._get_root()) if not key.startswith("hydra.")]
+    leaf = given.rpartition(".")[2]
+    for key in keys:
+        if key.rpartition(".")[2] == leaf:
+            return f"did you mean '{key}'?"
+    siblings = [key for key in keys if key.rpartition(".")[0] == given.rpartition(".")[0]]
+    matches = difflib.get_close_matches(given, keys, n=1, cutoff=0.6)
+    if matches:
+        return f"did you mean '{matches[0]}'?"
+    return f"expected one of: {', '.join(siblings or keys)}"
+
+
+def _dotted_keys(config: Container, prefix: str = "") -> Iterator[str]:
+    if not isinstance(config, DictConfig) or OmegaConf.is_missing(config, ""):
+        return
+    for key in config:
+        yield f"{prefix}{key}"
+        child = config._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_missing():
+            yield from _dotted_keys(child, f"{prefix}{key}.")
+
+
+def _explain_instantiation(error: InstantiationException) -> str:
+    """Hydra puts the config's key on the last line and keeps the reason in the cause."""
+    key = str(error).rpartition("full_key: ")[2] if "full_key: " in str(error) else "config"
+    reason = _typed(next(_causes(error.__cause__))) if error.__cause__ else _one_line(error)
+    return f"{key} cannot be built: {reason}"
+
+
+def _typed(error: BaseException) -> str:
+    return f"{type(error).__name__}: {_one_line(error)}"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,209 @@
+"""One experiment: build, fit, test, write the numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Checkpoint
+
+from dermaexp import metrics
+from dermaexp.classifier import Classifier
+from dermaexp.console import console, print_summary
+from dermaexp.data.datamodule import ImageDataModule
+from dermaexp.data.splits import SPLITS, Splits
+from dermaexp.results import RunDirectory
+
+PREPARATION = ("grayscale", "normalize")  # done to a source's images: no part of the source
+
+
+def run(
+    config: DictConfig, directory: RunDirectory, record: dict[str, Any], *, model_name: str
+) -> float:
+    """Train and test what `config` describes, leave it in `directory`, return the val macro AUROC.
+
+    Adds data and device to `record`, the content of run.json.
+    """
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    clock = Clock()
+    splits = load_splits(config.dataset)
+    record["data"] = {
+        "name": splits.title,
+        "fingerprint": splits.fingerprint,
+        "synthetic": splits.synthetic,
+    }
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    data = build_data(config, splits)
+    classifier = build_classifier(config, data)
+    trainer = build_trainer(config, directory)
+    record["device"] = describe_device(trainer.strategy.root_device)
+    directory.write_run(record)
+    clock.lap("data")
+
+    announce(config.name, data, classifier, record["device"])
+    with ctrl_c_as_keyboard_interrupt():
+        trainer.fit(classifier, data)
+        trained = {
+            key: trainer.callback_metrics[f"train_{key}"].item() for key in ("loss", "accuracy")
+        }
+        clock.lap("fit")
+        best_epoch = choose_weights(classifier, directory, config.checkpoint.test_with)
+        trainer.validate(classifier, data, verbose=False)
+        trainer.test(classifier, data, verbose=False)
+        clock.lap("test")
+
+    results = {
+        "data": record["data"] | describe_images(data, classifier),
+        "model": {"name": model_name, "parameters": count_parameters(classifier)},
+        "train": trained,
+        **{split: evaluate(classifier, split, splits) for split in ("val", "test")},
+        "tested_with": config.checkpoint.test_with,
+        "best_epoch": best_epoch,
+        "epochs": trainer.max_epochs,
+        "seconds": clock.seconds,
+    }
+    directory.write_metrics(results)
+    baseline = metrics.majority_baseline(
+        splits.train.labels, classifier.predictions["test"].targets, len(splits.classes)
+    )
+    print_summary(config.name, splits.title, results["val"], results["test"], baseline)
+    console.print(f"run directory: {directory.path}", soft_wrap=True)
+    return results["val"]["macro_auroc"]
+
+
+class Clock:
+    """Seconds of each part of a run, and of all of it."""
+
+    def __init__(self) -> None:
+        self.started = self.last = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = round(now - self.last, 3)
+        self.seconds["total"] = round(now - self.started, 3)
+        self.last = now
+
+
+def load_splits(dataset: DictConfig) -> Splits:
+    """The splits of a dataset config; the jobs of a sweep that share a source load it once."""
+    source = OmegaConf.to_container(dataset, resolve=True)
+    for key in PREPARATION:
+        source.pop(key)
+    return _load_source(json.dumps(source, sort_keys=True))
+
+
+@functools.lru_cache(maxsize=1)  # more could fill the memory
+def _load_source(source: str) -> Splits:
+    return instantiate(json.loads(source))
+
+
+def build_data(config: DictConfig, splits: Splits) -> ImageDataModule:
+    return ImageDataModule(
+        splits,
+        batch_size=config.batch_size,
+        grayscale=config.dataset.grayscale,
+        seed=config.seed,
+    )
+
+
+def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
+    """The net with the data's shape and classes, its optimizer and its schedule."""
+    net = instantiate(config.model, image_shape=data.image_shape, classes=len(data.splits.classes))
+    standardise = {}
+    if config.dataset.normalize:
+        standardise = dict(zip(("mean", "std"), data.channel_statistics(), strict=True))
+    return Classifier(
+        net, instantiate(config.optimizer), instantiate(config.scheduler) or None, **standardise
+    )
+
+
+def build_trainer(config: DictConfig, directory: RunDirectory) -> lightning.Trainer:
+    """Lightning's Trainer with the config's callbacks and nothing of its own in the terminal."""
+    callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback]
+    return instantiate(
+        config.trainer,
+        callbacks=callbacks,
+        default_root_dir=str(directory.path),
+        logger=False,
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # our loader deals the samples out to the processes
+    )
+
+
+def choose_weights(classifier: Classifier, directory: RunDirectory, test_with: str) -> int | None:
+    """Load the best epoch's weights unless the last ones are asked for; returns the best epoch.
+
+    None where no best.ckpt was kept.
+    """
+    if not directory.best_checkpoint.exists():
+        return None
+    checkpoint = torch.load(directory.best_checkpoint, map_location="cpu", weights_only=True)
+    if test_with == "best":
+        classifier.load_state_dict(checkpoint["state_dict"])
+    return checkpoint["epoch"] + 1
+
+
+def evaluate(classifier: Classifier, split: str, splits: Splits) -> dict[str, Any]:
+    """The numbers of one split as they stand in metrics.json."""
+    return metrics.evaluate(
+        *classifier.predictions[split], train_targets=splits.train.labels, classes=splits.classes
+    )
+
+
+def count_parameters(classifier: Classifier) -> int:
+    return sum(parameter.numel() for parameter in classifier.net.parameters())
+
+
+def describe_device(device: torch.device) -> dict[str, Any]:
+    """What the numbers were made on; on a processor they depend on its threads."""
+    if device.type == "cuda":
+        return {"type": "cuda", "name": torch.cuda.get_device_name(device)}
+    return {"type": device.type, "name": device.type, "threads": torch.get_num_threads()}
+
+
+def describe_images(data: ImageDataModule, classifier: Classifier) -> dict[str, Any]:
+    """Size, channels and classes, and the number of images that were really used."""
+    channels, height, _ = data.image_shape
+    used = {split: len(classifier.predictions[split].targets) for split in ("val", "test")}
+    return {
+        "size": height,
+        "channels": channels,
+        "classes": list(data.splits.classes),
+        "samples": {"train": classifier.trained_samples, **used},
+    }
+
+
+def announce(
+    name: str, data: ImageDataModule, classifier: Classifier, device: dict[str, Any]
+) -> None:
+    counts = " / ".join(f"{len(data.splits[split]):,}" for split in SPLITS)
+    shape = " x ".join(map(str, data.image_shape))
+    console.print(
+        f"{name} on {data.splits.title}: {counts} images of {shape}, "
+        f"{count_parameters(classifier):,} parameters, on {device['name']}"
+    )
+
+
+@contextlib.contextmanager
+def ctrl_c_as_keyboard_interrupt() -> Iterator[None]:
+    """Undo what Lightning makes of Ctrl-C: it exits with 1 and leaves Ctrl-C switched off."""
+    try:
+        yield
+    except SystemExit:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from None

@@ -1,0 +1,31 @@
+"""The folders that `conf/config.yaml` asks for: `${new_folder:…}` and `${job_folder:…}`."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+LONGEST_NAME = 100  # characters; file systems allow 255 bytes a name
+
+
+def new_folder(path: str) -> str:
+    """Create `path`, or `path-2`, `path-3`, … where it is taken, and return the one created.
+
+    Creating is what makes two runs that start in the same second get a folder each.
+    """
+    for attempt in itertools.count(1):
+        folder = Path(path if attempt == 1 else f"{path}-{attempt}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return str(folder)
+    raise AssertionError("unreachable: the count has no end")
+
+
+def job_folder(number: int, overrides: str) -> str:
+    """A sweep job's folder: its number and its overrides, in portable characters."""
+    readable = re.sub(r"[^\w.,=+-]+", "-", overrides).strip("-")
+    return f"{number}_{readable}"[:LONGEST_NAME].rstrip("_")

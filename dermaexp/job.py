@@ -1,0 +1,52 @@
+"""One job of Hydra's: checked, recorded in run.json and the log, run. No torch before it runs."""
+
+from __future__ import annotations
+
+import logging
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from dermaexp import settings
+from dermaexp.console import console, print_error
+from dermaexp.errors import explain
+from dermaexp.results import RunDirectory, config_digest, recording
+
+log = logging.getLogger(__name__)
+
+
+def run_job(config: DictConfig) -> float:
+    """Run the experiment in Hydra's output folder; returns its val macro AUROC.
+
+    In a sweep a failure is told at once and gives NaN, so that the other jobs go on; a single run
+    raises it.
+    """
+    hydra_config = HydraConfig.get()
+    directory = RunDirectory(hydra_config.runtime.output_dir)
+    in_sweep = hydra_config.mode == RunMode.MULTIRUN
+    # Frameworks warn of much that a user cannot change: it goes to the log, not to the terminal.
+    logging.captureWarnings(True)
+    if in_sweep:
+        console.print(f"\njob {hydra_config.job.num}: {' '.join(hydra_config.overrides.task)}")
+    try:
+        return _recorded(config, directory, dict(hydra_config.runtime.choices))
+    except Exception as error:
+        log.exception("the run failed")
+        if not in_sweep:
+            raise
+        print_error(f"job {hydra_config.job.num} failed: {explain(error)}")
+        return float("nan")
+
+
+def _recorded(config: DictConfig, directory: RunDirectory, choices: dict[str, str]) -> float:
+    with recording(directory) as record:
+        record["name"] = config.name
+        settings.check(config)
+        record["seed"] = config.seed
+        record["config_digest"] = config_digest(OmegaConf.to_container(config, resolve=True))
+        record["overrides"] = list(HydraConfig.get().overrides.task)
+        directory.write_run(record)
+        from dermaexp import experiment  # torch starts here
+
+        return experiment.run(config, directory, record, model_name=choices["model"])

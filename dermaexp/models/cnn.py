@@ -1,0 +1,48 @@
+"""The small convolutional net of the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from dermaexp.errors import UserError
+from dermaexp.models.layers import activation_layer, classifier_head
+
+KERNEL = 3
+POOL = 2
+
+
+class CNN(nn.Module):
+    """Blocks of unpadded conv 3x3, activation and max-pool 2x2, then fully connected layers."""
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        classes: int,
+        channels: Sequence[int] = (32,),
+        hidden: Sequence[int] = (128,),
+        activation: str = "relu",
+    ) -> None:
+        """`image_shape` is (C, H, W); `channels` the filters of each block, `hidden` as in FFN."""
+        super().__init__()
+        inputs, height, width = image_shape
+        blocks: list[nn.Module] = []
+        for filters in channels:
+            blocks += [
+                nn.Conv2d(inputs, filters, KERNEL),
+                activation_layer(activation),
+                nn.MaxPool2d(POOL),
+            ]
+            inputs = filters
+            height, width = ((side - KERNEL + 1) // POOL for side in (height, width))
+        if min(height, width) < 1:
+            raise UserError(
+                f"model.channels={list(channels)}: {len(channels)} blocks leave nothing of "
+                f"{image_shape[1]}x{image_shape[2]} images; give fewer blocks or larger images"
+            )
+        head = classifier_head(inputs * height * width, hidden, classes, activation)
+        self.layers = nn.Sequential(*blocks, nn.Flatten(), *head)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)

@@ -1,0 +1,221 @@
+"""Figures: arrays in, a matplotlib Figure out, on white and readable at half its size."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from dermaexp import metrics
+
+BLUE, ORANGE, GREEN, RED = (sns.color_palette("colorblind")[i] for i in (0, 1, 2, 3))
+GRAY = "0.35"
+TEXT, SMALL, TITLE = 13, 11, 16  # points
+SHOWN_JOBS = 20  # curves that one legend can still tell apart
+
+
+def montage(
+    images: np.ndarray, labels: np.ndarray, classes: Sequence[str], *, columns: int, title: str
+) -> Figure:
+    """The first `columns` images of each class, a row a class, from images (N, H, W, C) uint8."""
+    figure = Figure(figsize=(3.2 + 0.95 * columns, 1.1 + len(classes)), layout="constrained")
+    grid = figure.subplots(len(classes), columns, squeeze=False)
+    for row, (label, name) in enumerate(zip(range(len(classes)), classes, strict=True)):
+        chosen = np.flatnonzero(labels == label)
+        for column, axes in enumerate(grid[row]):
+            axes.axis("off")
+            if column < len(chosen):
+                _show(axes, images[chosen[column]])
+        text = f"{_wrap(name, 22)}\nn = {len(chosen):,}"
+        grid[row, 0].text(
+            -0.1,
+            0.5,
+            text,
+            transform=grid[row, 0].transAxes,
+            ha="right",
+            va="center",
+            fontsize=SMALL,
+        )
+    figure.suptitle(title, fontsize=TITLE)
+    return figure
+
+
+def learning_curves(history: Sequence[Mapping[str, float]], *, title: str) -> Figure:
+    """Accuracy and loss of train and val; a mark at the epoch with the best val macro AUROC."""
+    epochs = [row["epoch"] for row in history]
+    scores = [row["val_macro_auroc"] for row in history]
+    best = epochs[int(np.nanargmax(scores))] if np.isfinite(scores).any() else None
+    with sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(12, 5), layout="constrained")
+        panels = figure.subplots(1, 2)
+    for axes, quantity in zip(panels, ("accuracy", "loss"), strict=True):
+        for split, color in (("train", BLUE), ("val", ORANGE)):
+            values = [row[f"{split}_{quantity}"] for row in history]
+            axes.plot(epochs, values, "o-", color=color, label=split, linewidth=2, markersize=4)
+        if best is not None:
+            label = "best val macro AUROC"
+            axes.axvline(best, color=GRAY, linestyle=":", linewidth=1.5, label=label, zorder=0)
+        _label_epochs(axes, quantity)
+        axes.legend(fontsize=TEXT)
+    figure.suptitle(title, fontsize=TITLE)
+    return figure
+
+
+def job_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], *, title: str) -> Figure:
+    """Val accuracy, val loss and val macro AUROC of several jobs, the best first."""
+    shown = dict(list(histories.items())[:SHOWN_JOBS])
+    colors = sns.color_palette("colorblind" if len(shown) <= 10 else "husl", len(shown))
+    with sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(17, 5.2 + 0.3 * len(shown)), layout="constrained")
+        panels = figure.subplots(1, 3)
+    quantities = {
+        "val_accuracy": "val accuracy",
+        "val_loss": "val loss",
+        "val_macro_auroc": "val macro AUROC",
+    }
+    for axes, (column, label) in zip(panels, quantities.items(), strict=True):
+        for (job, history), color in zip(shown.items(), colors, strict=True):
+            epochs = [row["epoch"] for row in history]
+            values = [row[column] for row in history]
+            axes.plot(epochs, values, "o-", color=color, label=job, linewidth=2, markersize=4)
+        _label_epochs(axes, label)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", fontsize=TEXT, ncols=1)
+    hidden = len(histories) - len(shown)
+    figure.suptitle(title + (f" (best {SHOWN_JOBS} jobs)" if hidden else ""), fontsize=TITLE)
+    return figure
+
+
+def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, title: str) -> Figure:
+    """Counts (K, K) and the same as shares of each true class, side by side."""
+    side = 3.4 + 0.75 * len(classes)
+    figure = Figure(figsize=(2 * side + 1, side), layout="constrained")
+    counts, shares = figure.subplots(1, 2, sharey=True)
+    names = [_wrap(name, 18) for name in classes]
+    samples = confusion.sum(axis=1, keepdims=True)
+    normalised = np.divide(
+        confusion, samples, out=np.full(confusion.shape, np.nan), where=samples > 0
+    )
+    for axes, values, heading, form in (
+        (counts, confusion, "number of images", "d"),
+        (shares, 100 * normalised, "% of the true class", ".0f"),
+    ):
+        sns.heatmap(
+            values,
+            ax=axes,
+            annot=True,
+            fmt=form,
+            cmap="Blues",
+            cbar=False,
+            square=True,
+            linewidths=0.5,
+            vmin=0,
+            vmax=100 if axes is shares else None,
+            annot_kws={"fontsize": TEXT},
+            xticklabels=names,
+            yticklabels=names,
+        )
+        axes.set_title(heading, fontsize=TEXT)
+        axes.set_xlabel("predicted", fontsize=TEXT)
+        axes.tick_params(labelsize=SMALL)
+        axes.set_xticklabels(names, rotation=45, ha="right", rotation_mode="anchor")
+    counts.set_yticklabels(names, rotation=0)
+    counts.set_ylabel("true", fontsize=TEXT)
+    figure.suptitle(title, fontsize=TITLE)
+    return figure
+
+
+def per_class_accuracy(confusion: np.ndarray, classes: Sequence[str], *, title: str) -> Figure:
+    """Recall of each class with its 95 % Wilson interval and n; a line at the overall accuracy."""
+    recalls = metrics.recalls(confusion)
+    samples = confusion.sum(axis=1)
+    hits = np.diagonal(confusion)
+    bounds = np.array([metrics.wilson_interval(*pair) for pair in zip(hits, samples, strict=True)])
+    overall = metrics.accuracy(confusion)
+    with sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(11, 1.8 + 0.75 * len(classes)), layout="constrained")
+        axes = figure.subplots()
+    rows = np.arange(len(classes))
+    errors = np.abs(bounds.T - recalls).clip(min=0)
+    axes.barh(rows, recalls, color=BLUE, height=0.65)
+    axes.errorbar(recalls, rows, xerr=errors, fmt="none", ecolor="black", capsize=4)
+    for row, (recall, high) in enumerate(zip(recalls, bounds[:, 1], strict=True)):
+        if np.isfinite(recall):
+            axes.text(high + 0.012, row, f"{recall:.0%}", va="center", fontsize=TEXT)
+    axes.axvline(overall, color=ORANGE, linewidth=2, label=f"overall accuracy {overall:.1%}")
+    names = [f"{_wrap(name, 26)}\nn = {n:,}" for name, n in zip(classes, samples, strict=True)]
+    axes.set_yticks(rows, names, fontsize=SMALL)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set_xlim(0, 1.12)
+    axes.set_xticks(np.linspace(0, 1, 6))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set_xlabel("accuracy within the class (recall), with 95 % Wilson interval", fontsize=TEXT)
+    axes.tick_params(axis="x", labelsize=SMALL)
+    figure.legend(loc="outside lower right", fontsize=TEXT)
+    figure.suptitle(title, fontsize=TITLE)
+    return figure
+
+
+def misclassified(
+    images: np.ndarray,
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    classes: Sequence[str],
+    *,
+    count: int,
+    title: str,
+) -> Figure:
+    """The `count` wrong images (N, H, W, C) that the net was surest of, the surest first."""
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != targets)
+    surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:count]
+    columns = 5
+    rows = max(1, -(-len(surest) // columns))
+    figure = Figure(figsize=(3.1 * columns, 0.9 + 3.5 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, index in zip(grid.flat, surest, strict=False):
+        _show(axes, images[index])
+        guess, truth = predicted[index], targets[index]
+        axes.set_title(
+            f"{_wrap(classes[guess], 26)} {probabilities[index, guess]:.0%}",
+            fontsize=SMALL,
+            color=RED,
+        )
+        axes.text(
+            0.5,
+            -0.03,
+            f"true: {_wrap(classes[truth], 24)} {probabilities[index, truth]:.0%}",
+            transform=axes.transAxes,
+            ha="center",
+            va="top",
+            fontsize=SMALL,
+        )
+    heading = f"{title}: {len(wrong):,} of {len(targets):,} wrong, the surest first"
+    figure.suptitle(heading, fontsize=TITLE)
+    return figure
+
+
+def _show(axes: Axes, image: np.ndarray) -> None:
+    if image.shape[-1] == 1:
+        axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)
+    else:
+        axes.imshow(image)
+
+
+def _label_epochs(axes: Axes, quantity: str) -> None:
+    axes.set_xlabel("epoch", fontsize=TEXT)
+    axes.set_ylabel(quantity, fontsize=TEXT)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.tick_params(labelsize=SMALL)
+
+
+def _wrap(name: str, width: int) -> str:
+    return textwrap.fill(name, width)

@@ -1,0 +1,214 @@
+"""The run directory: its files and their schemas, read and written here only."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dermaexp.errors import UserError, explain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METRICS_SCHEMA = 1
+HISTORY_COLUMNS = (
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_macro_auroc",
+    "lr",
+    "seconds",
+)
+PACKAGES = ("dermaexp", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy")
+FIGURE_DPI = 150
+
+
+class RunDirectory:
+    """Reads and writes the files of one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "dermaexp.log"
+
+    def write_run(self, record: Mapping[str, Any]) -> None:
+        _write_json(self.path / "run.json", record)
+
+    def read_run(self) -> dict[str, Any]:
+        return _read_json(self.path / "run.json")
+
+    def has_run(self) -> bool:
+        return (self.path / "run.json").exists()
+
+    def write_metrics(self, values: Mapping[str, Any]) -> None:
+        _write_json(self.path / "metrics.json", {"schema": METRICS_SCHEMA, **values})
+
+    def read_metrics(self) -> dict[str, Any]:
+        return _read_json(self.path / "metrics.json")
+
+    def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
+        write_csv(self.path / "history.csv", HISTORY_COLUMNS, rows)
+
+    def read_history(self) -> list[dict[str, float]]:
+        """Rows by epoch; a value that was not a number is read as NaN."""
+        with (self.path / "history.csv").open(newline="") as file:
+            return [
+                {key: float(value or "nan") for key, value in row.items()}
+                for row in csv.DictReader(file)
+            ]
+
+    def has_history(self) -> bool:
+        return (self.path / "history.csv").exists()
+
+    def write_predictions(self, **arrays: np.ndarray) -> None:
+        """Arrays `{val,test}_probabilities` (N, K) float32 and `{val,test}_targets` (N,) int64."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        write_bytes(self.path / "predictions.npz", buffer.getvalue())
+
+    def read_predictions(self) -> dict[str, np.ndarray]:
+        with np.load(self.path / "predictions.npz", allow_pickle=False) as file:
+            return dict(file)
+
+    def write_figure(self, name: str, figure: Figure) -> None:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=FIGURE_DPI, facecolor="white")
+        write_bytes(self.path / "figures" / f"{name}.png", buffer.getvalue())
+
+
+@contextlib.contextmanager
+def recording(directory: RunDirectory) -> Iterator[dict[str, Any]]:
+    """Keep run.json true to the run inside: running, then finished, failed or interrupted.
+
+    Gives the record; what is added to it is written at the end, or by `write_run` before.
+    Raises UserError where the directory holds a run already: its numbers must not be lost.
+    """
+    if directory.has_run():
+        raise UserError(
+            f"{directory.path} holds a run already: choose another folder, or move that one away"
+        )
+    record = {"status": "running", "started": _now(), "finished": None, **_provenance()}
+    directory.write_run(record)
+    try:
+        yield record
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        record["status"] = "interrupted" if interrupted else "failed"
+        record["error"] = None if interrupted else explain(error)
+        record["finished"] = _now()
+        # On a full disk this fails too; the error itself matters more.
+        with contextlib.suppress(OSError):
+            directory.write_run(record)
+        raise
+    record["status"] = "finished"
+    record["finished"] = _now()
+    directory.write_run(record)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write the whole file or nothing: beside it first, then renamed over it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `rows` under a header of `columns`, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def config_digest(config: Mapping[str, Any]) -> str:
+    """SHA-256 of the resolved config, the same for the same settings in any order."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(_finite(content), indent=2, allow_nan=False, ensure_ascii=False)
+    write_bytes(path, f"{text}\n".encode())
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _finite(value: Any) -> Any:
+    """The value with NaN and infinity as None: JSON has no number for them."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _provenance() -> dict[str, Any]:
+    return {
+        "command": shlex.join(["python", "-m", "dermaexp", *sys.argv[1:]]),
+        "git_commit": _git_commit(),
+        "versions": {"python": platform.python_version(), **_package_versions()},
+        "platform": platform.platform(),
+    }
+
+
+def _package_versions() -> dict[str, str]:
+    return {package: metadata.version(package) for package in PACKAGES}
+
+
+def _git_commit() -> str | None:
+    """The commit of dermaexp's own code, "+changes" where edited since; None outside a checkout."""
+    source = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(source), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "__main__.py")  # in a checkout, not in a venv inside one
+        edited = git("status", "--porcelain", "--untracked-files=no", "--", str(source.parent))
+        return git("rev-parse", "HEAD") + ("+changes" if edited else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,56 @@
+"""Checks of the config's own keys before anything is loaded: no torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dermaexp.errors import UserError
+
+LARGEST_SEED = 2**32 - 1  # NumPy's
+
+
+def _whole(low: int, high: float = float("inf")) -> Callable[[Any], bool]:
+    return lambda value: type(value) is int and low <= value <= high
+
+
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_positive(value: Any) -> bool:
+    return type(value) in (int, float) and value > 0
+
+
+# key -> (what it must fulfil, the same in words)
+RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "seed": (_whole(0, LARGEST_SEED), f"a whole number from 0 to {LARGEST_SEED}"),
+    "epochs": (_whole(1), "a whole number from 1"),
+    "batch_size": (_whole(1), "a whole number from 1"),
+    "checkpoint.test_with": (lambda value: value in ("best", "last"), "best or last"),
+    "optimizer.lr": (_is_positive, "a number above 0"),
+    "dataset.grayscale": (_is_bool, "true or false"),
+    "dataset.normalize": (_is_bool, "true or false"),
+}
+
+
+def check(config: DictConfig) -> None:
+    """Raise UserError for a value that cannot work, and the framework's own for a missing one."""
+    values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    for key, (is_valid, expected) in RULES.items():
+        value = OmegaConf.select(config, key)
+        if not is_valid(value):
+            raise UserError(f"{key}={value}: expected {expected}")
+    callbacks = values["callbacks"] or {}
+    if config.checkpoint.test_with == "best" and not callbacks.get("best_checkpoint"):
+        raise UserError(
+            "checkpoint.test_with=best needs callbacks.best_checkpoint, which is switched off: "
+            "give checkpoint.test_with=last"
+        )
+    if callbacks.get("learning_curves") and not callbacks.get("history"):
+        raise UserError(
+            "callbacks.learning_curves draws history.csv, which callbacks.history writes and which "
+            "is switched off: give callbacks.learning_curves=null too"
+        )

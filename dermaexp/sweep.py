@@ -1,0 +1,31 @@
+"""What happens around the jobs of a sweep: at its end, their comparison and the exit code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from dermaexp.console import console, print_error
+from dermaexp.errors import explain
+
+
+class Sweep(Callback):
+    """Hydra's callback of every sweep; a failed job makes the exit code 1."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        try:
+            from dermaexp.compare import compare
+
+            failed = compare(folder)
+        except Exception as error:  # Hydra would only warn
+            print_error(f"the comparison of {folder} failed: {explain(error)}")
+            sys.exit(1)
+        console.print(f"sweep directory: {folder}", soft_wrap=True)
+        if failed:
+            print_error(f"{failed} of the sweep's jobs did not finish: see the table's status")
+            sys.exit(1)
