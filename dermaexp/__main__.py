@@ -36,6 +36,7 @@ def main() -> None:
         print_error("interrupted")
         sys.exit(INTERRUPTED)
     except (Exception, RunError) as error:
+        folders.remove_unused()
         if full_error:
             raise
         print_error(explain(error))

@@ -30,8 +30,9 @@ class Predictions(NamedTuple):
 class Classifier(LightningModule):
     """Trains `net` on uint8 images with cross-entropy.
 
-    `predictions` holds the last pass over each of "val" and "test". Every epoch logs train_loss and
-    train_accuracy, as trained, and val_loss, val_accuracy and val_macro_auroc after it.
+    `predictions` holds the last pass over each of "val" and "test". `epoch_metrics` holds the last
+    epoch's train_loss and train_accuracy, as trained, and val_loss, val_accuracy and
+    val_macro_auroc after it.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Classifier(LightningModule):
         self.register_buffer("std", torch.as_tensor(std).view(-1, 1, 1))
         self.train_loss = MeanMetric(nan_strategy="disable")
         self.train_accuracy = MeanMetric(nan_strategy="disable")
+        self.epoch_metrics: dict[str, float] = {}
         self.trained_samples = 0  # in the last epoch
         self.predictions: dict[str, Predictions] = {}
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -87,17 +89,16 @@ class Classifier(LightningModule):
         if not np.isfinite(loss):
             raise self._diverged("validation")
         hits = predictions.probabilities.argmax(axis=1) == predictions.targets
-        values = {
+        self.epoch_metrics = {
             "val_loss": loss,
             "val_accuracy": float(hits.mean()),
             "val_macro_auroc": metrics.macro_auroc(*predictions),
         }
         if self.trainer.state.fn == TrainerFn.FITTING:
             self.trained_samples = int(self.train_accuracy.weight)
-            values["train_loss"] = self.train_loss.compute().item()
-            values["train_accuracy"] = self.train_accuracy.compute().item()
-        # float64 keeps the numbers equal to those that are computed from predictions.npz.
-        self.log_dict({key: torch.tensor(value).double() for key, value in values.items()})
+            self.epoch_metrics["train_loss"] = self.train_loss.compute().item()
+            self.epoch_metrics["train_accuracy"] = self.train_accuracy.compute().item()
+        self.log_dict(self.epoch_metrics)  # in float32, for Lightning's own callbacks
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._predict(batch)

@@ -14,13 +14,12 @@ from dermaexp.results import RunDirectory, write_bytes, write_csv
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1")
 SHOWN = {  # what the terminal has room for
-    "rank": "",
-    "val_macro_auroc": "val macro AUROC",
+    "val_macro_auroc": "val AUROC",
     "test_accuracy": "test accuracy",
-    "test_balanced_accuracy": "balanced accuracy",
-    "test_macro_auroc": "macro AUROC",
-    "test_macro_f1": "macro F1",
-    "majority_accuracy": "majority baseline",
+    "test_balanced_accuracy": "test balanced",
+    "test_macro_auroc": "test AUROC",
+    "test_macro_f1": "test F1",
+    "majority_accuracy": "majority accuracy",
     "status": "status",
 }
 
@@ -104,6 +103,7 @@ def leaderboard_row(rank: int, job: Job, varied: Sequence[str]) -> dict[str, Any
         "best_epoch": job.metrics.get("best_epoch"),
         "seconds": job.metrics.get("seconds", {}).get("total"),
         "status": job.run["status"],
+        "error": job.run.get("error"),
         "data": job.run.get("data", {}).get("name"),
         "job": job.directory.path.name,
     }

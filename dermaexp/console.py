@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-console = Console(highlight=False)
+LOG_WIDTH = 120  # characters, where the output is no terminal
+console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
 error_console = Console(stderr=True, highlight=False)
 
 HEADLINES = {
@@ -53,7 +56,7 @@ def print_table(
     title: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, object]]
 ) -> None:
     """The `columns` (key -> heading) of `rows`; numbers are aligned right."""
-    table = Table(title=escape(title), title_style="bold")
+    table = Table(title=escape(title), title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
     for key, heading in columns.items():
         numeric = any(isinstance(row[key], (int, float)) for row in rows)
         table.add_column(escape(heading), justify="right" if numeric else "left", overflow="fold")

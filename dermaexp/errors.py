@@ -75,8 +75,9 @@ def _explain_syntax(error: OverrideParseException) -> str:
 
 def _explain_missing_option(error: MissingConfigException) -> str:
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
-    if not group or not error.options:
-        return _one_line(error)
+    if not error.options:
+        given = error.missing_cfg_file
+        return f"{given} is not in the config folder: python -m dermaexp --help lists what is"
     return f"{group}={option} is unknown: {nearest(option, error.options)}"
 
 

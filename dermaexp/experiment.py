@@ -3,110 +3,68 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import json
 import logging
 import signal
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytorch_lightning as lightning
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Checkpoint
 
 from dermaexp import metrics
 from dermaexp.classifier import Classifier
+from dermaexp.clock import Clock
 from dermaexp.console import console, print_summary
 from dermaexp.data.datamodule import ImageDataModule
 from dermaexp.data.splits import SPLITS, Splits
 from dermaexp.results import RunDirectory
 
-PREPARATION = ("grayscale", "normalize")  # done to a source's images: no part of the source
-
 
 def run(
-    config: DictConfig, directory: RunDirectory, record: dict[str, Any], *, model_name: str
+    config: DictConfig,
+    splits: Splits,
+    directory: RunDirectory,
+    record: dict[str, Any],
+    clock: Clock,
 ) -> float:
     """Train and test what `config` describes, leave it in `directory`, return the val macro AUROC.
 
-    Adds data and device to `record`, the content of run.json.
+    Adds the device to `record`, the content of run.json.
     """
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    clock = Clock()
-    splits = load_splits(config.dataset)
-    record["data"] = {
-        "name": splits.title,
-        "fingerprint": splits.fingerprint,
-        "synthetic": splits.synthetic,
-    }
     lightning.seed_everything(config.seed, workers=True, verbose=False)
-    data = build_data(config, splits)
+    with clock.part("data"):
+        data = build_data(config, splits)
     classifier = build_classifier(config, data)
     trainer = build_trainer(config, directory)
     record["device"] = describe_device(trainer.strategy.root_device)
     directory.write_run(record)
-    clock.lap("data")
-
     announce(config.name, data, classifier, record["device"])
     with ctrl_c_as_keyboard_interrupt():
-        trainer.fit(classifier, data)
-        trained = {
-            key: trainer.callback_metrics[f"train_{key}"].item() for key in ("loss", "accuracy")
-        }
-        clock.lap("fit")
+        with clock.part("fit"):
+            trainer.fit(classifier, data)
+        trained = {key: classifier.epoch_metrics[f"train_{key}"] for key in ("loss", "accuracy")}
         best_epoch = choose_weights(classifier, directory, config.checkpoint.test_with)
-        trainer.validate(classifier, data, verbose=False)
-        trainer.test(classifier, data, verbose=False)
-        clock.lap("test")
-
+        with clock.part("test"):
+            trainer.validate(classifier, data, verbose=False)
+            trainer.test(classifier, data, verbose=False)
     results = {
         "data": record["data"] | describe_images(data, classifier),
-        "model": {"name": model_name, "parameters": count_parameters(classifier)},
+        "model": {"name": record["model"], "parameters": count_parameters(classifier)},
         "train": trained,
         **{split: evaluate(classifier, split, splits) for split in ("val", "test")},
         "tested_with": config.checkpoint.test_with,
         "best_epoch": best_epoch,
         "epochs": trainer.max_epochs,
-        "seconds": clock.seconds,
+        "seconds": clock.seconds(),
     }
     directory.write_metrics(results)
-    baseline = metrics.majority_baseline(
-        splits.train.labels, classifier.predictions["test"].targets, len(splits.classes)
-    )
-    print_summary(config.name, splits.title, results["val"], results["test"], baseline)
-    console.print(f"run directory: {directory.path}", soft_wrap=True)
+    conclude(config.name, splits, classifier, results)
     return results["val"]["macro_auroc"]
-
-
-class Clock:
-    """Seconds of each part of a run, and of all of it."""
-
-    def __init__(self) -> None:
-        self.started = self.last = time.perf_counter()
-        self.seconds: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name] = round(now - self.last, 3)
-        self.seconds["total"] = round(now - self.started, 3)
-        self.last = now
-
-
-def load_splits(dataset: DictConfig) -> Splits:
-    """The splits of a dataset config; the jobs of a sweep that share a source load it once."""
-    source = OmegaConf.to_container(dataset, resolve=True)
-    for key in PREPARATION:
-        source.pop(key)
-    return _load_source(json.dumps(source, sort_keys=True))
-
-
-@functools.lru_cache(maxsize=1)  # more could fill the memory
-def _load_source(source: str) -> Splits:
-    return instantiate(json.loads(source))
 
 
 def build_data(config: DictConfig, splits: Splits) -> ImageDataModule:
@@ -195,8 +153,16 @@ def announce(
     shape = " x ".join(map(str, data.image_shape))
     console.print(
         f"{name} on {data.splits.title}: {counts} images of {shape}, "
-        f"{count_parameters(classifier):,} parameters, on {device['name']}"
+        f"{count_parameters(classifier):,} parameters, on {device['name']}",
+        soft_wrap=True,
     )
+
+
+def conclude(name: str, splits: Splits, classifier: Classifier, results: dict[str, Any]) -> None:
+    baseline = metrics.majority_baseline(
+        splits.train.labels, classifier.predictions["test"].targets, len(splits.classes)
+    )
+    print_summary(name, splits.title, results["val"], results["test"], baseline)
 
 
 @contextlib.contextmanager

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
+_created: list[str] = []  # by this process
 LONGEST_NAME = 100  # characters; file systems allow 255 bytes a name
 
 
@@ -21,11 +24,20 @@ def new_folder(path: str) -> str:
             folder.mkdir()
         except FileExistsError:
             continue
+        _created.append(str(folder))
         return str(folder)
     raise AssertionError("unreachable: the count has no end")
 
 
-def job_folder(number: int, overrides: str) -> str:
-    """A sweep job's folder: its number and its overrides, in portable characters."""
-    readable = re.sub(r"[^\w.,=+-]+", "-", overrides).strip("-")
-    return f"{number}_{readable}"[:LONGEST_NAME].rstrip("_")
+def job_folder(number: int, overrides: Sequence[str]) -> str:
+    """A sweep job's folder: its number and its overrides but for paths, in portable characters."""
+    shown = ",".join(override for override in overrides if "/" not in override)
+    portable = re.sub(r"[^\w.,=+-]+", "-", shown)
+    return f"{number}_{portable}"[:LONGEST_NAME].rstrip("_-")
+
+
+def remove_unused() -> None:
+    """Remove the new folders in which nothing was run, as of a sweep with a typo in it."""
+    for folder in map(Path, _created):
+        if folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {"multirun.yaml"}:
+            shutil.rmtree(folder)

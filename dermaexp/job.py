@@ -9,7 +9,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from dermaexp import settings
+from dermaexp.clock import Clock
 from dermaexp.console import console, print_error
+from dermaexp.data.sources import load_splits
 from dermaexp.errors import explain
 from dermaexp.results import RunDirectory, config_digest, recording
 
@@ -28,25 +30,37 @@ def run_job(config: DictConfig) -> float:
     # Frameworks warn of much that a user cannot change: it goes to the log, not to the terminal.
     logging.captureWarnings(True)
     if in_sweep:
-        console.print(f"\njob {hydra_config.job.num}: {' '.join(hydra_config.overrides.task)}")
+        job = f"job {hydra_config.job.num}: {' '.join(hydra_config.overrides.task)}"
+        console.print(f"\n{job}", soft_wrap=True, markup=False)
     try:
-        return _recorded(config, directory, dict(hydra_config.runtime.choices))
+        score = _recorded(config, directory, hydra_config)
     except Exception as error:
         log.exception("the run failed")
         if not in_sweep:
             raise
         print_error(f"job {hydra_config.job.num} failed: {explain(error)}")
         return float("nan")
+    console.print(f"run directory: {directory.path}", soft_wrap=True, markup=False)
+    return score
 
 
-def _recorded(config: DictConfig, directory: RunDirectory, choices: dict[str, str]) -> float:
+def _recorded(config: DictConfig, directory: RunDirectory, hydra_config: DictConfig) -> float:
+    clock = Clock()
     with recording(directory) as record:
         record["name"] = config.name
+        record["overrides"] = list(hydra_config.overrides.task)
+        record["model"] = hydra_config.runtime.choices.model
         settings.check(config)
         record["seed"] = config.seed
         record["config_digest"] = config_digest(OmegaConf.to_container(config, resolve=True))
-        record["overrides"] = list(HydraConfig.get().overrides.task)
+        with clock.part("data"):
+            splits = load_splits(config.dataset)
+        record["data"] = {
+            "name": splits.title,
+            "fingerprint": splits.fingerprint,
+            "synthetic": splits.synthetic,
+        }
         directory.write_run(record)
         from dermaexp import experiment  # torch starts here
 
-        return experiment.run(config, directory, record, model_name=choices["model"])
+        return experiment.run(config, splits, directory, record, clock)

@@ -23,7 +23,7 @@ def montage(
     images: np.ndarray, labels: np.ndarray, classes: Sequence[str], *, columns: int, title: str
 ) -> Figure:
     """The first `columns` images of each class, a row a class, from images (N, H, W, C) uint8."""
-    figure = Figure(figsize=(3.2 + 0.95 * columns, 1.1 + len(classes)), layout="constrained")
+    figure = _figure(3.2 + 0.95 * columns, 1.1 + len(classes))
     grid = figure.subplots(len(classes), columns, squeeze=False)
     for row, (label, name) in enumerate(zip(range(len(classes)), classes, strict=True)):
         chosen = np.flatnonzero(labels == label)
@@ -51,7 +51,7 @@ def learning_curves(history: Sequence[Mapping[str, float]], *, title: str) -> Fi
     scores = [row["val_macro_auroc"] for row in history]
     best = epochs[int(np.nanargmax(scores))] if np.isfinite(scores).any() else None
     with sns.axes_style("whitegrid"):
-        figure = Figure(figsize=(12, 5), layout="constrained")
+        figure = _figure(12, 5)
         panels = figure.subplots(1, 2)
     for axes, quantity in zip(panels, ("accuracy", "loss"), strict=True):
         for split, color in (("train", BLUE), ("val", ORANGE)):
@@ -71,7 +71,7 @@ def job_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], *, title:
     shown = dict(list(histories.items())[:SHOWN_JOBS])
     colors = sns.color_palette("colorblind" if len(shown) <= 10 else "husl", len(shown))
     with sns.axes_style("whitegrid"):
-        figure = Figure(figsize=(17, 5.2 + 0.3 * len(shown)), layout="constrained")
+        figure = _figure(17, 5.2 + 0.3 * len(shown))
         panels = figure.subplots(1, 3)
     quantities = {
         "val_accuracy": "val accuracy",
@@ -94,9 +94,9 @@ def job_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], *, title:
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, title: str) -> Figure:
     """Counts (K, K) and the same as shares of each true class, side by side."""
     side = 3.4 + 0.75 * len(classes)
-    figure = Figure(figsize=(2 * side + 1, side), layout="constrained")
+    figure = _figure(2 * side + 1, side)
     counts, shares = figure.subplots(1, 2, sharey=True)
-    names = [_wrap(name, 18) for name in classes]
+    names = [_wrap(name, 24) for name in classes]
     samples = confusion.sum(axis=1, keepdims=True)
     normalised = np.divide(
         confusion, samples, out=np.full(confusion.shape, np.nan), where=samples > 0
@@ -122,8 +122,8 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, title: st
         )
         axes.set_title(heading, fontsize=TEXT)
         axes.set_xlabel("predicted", fontsize=TEXT)
-        axes.tick_params(labelsize=SMALL)
-        axes.set_xticklabels(names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.tick_params(labelsize=SMALL, length=0)
+        axes.set_xticklabels(names, rotation=90)
     counts.set_yticklabels(names, rotation=0)
     counts.set_ylabel("true", fontsize=TEXT)
     figure.suptitle(title, fontsize=TITLE)
@@ -138,7 +138,7 @@ def per_class_accuracy(confusion: np.ndarray, classes: Sequence[str], *, title: 
     bounds = np.array([metrics.wilson_interval(*pair) for pair in zip(hits, samples, strict=True)])
     overall = metrics.accuracy(confusion)
     with sns.axes_style("whitegrid"):
-        figure = Figure(figsize=(11, 1.8 + 0.75 * len(classes)), layout="constrained")
+        figure = _figure(11, 1.8 + 0.75 * len(classes))
         axes = figure.subplots()
     rows = np.arange(len(classes))
     errors = np.abs(bounds.T - recalls).clip(min=0)
@@ -146,7 +146,7 @@ def per_class_accuracy(confusion: np.ndarray, classes: Sequence[str], *, title: 
     axes.errorbar(recalls, rows, xerr=errors, fmt="none", ecolor="black", capsize=4)
     for row, (recall, high) in enumerate(zip(recalls, bounds[:, 1], strict=True)):
         if np.isfinite(recall):
-            axes.text(high + 0.012, row, f"{recall:.0%}", va="center", fontsize=TEXT)
+            axes.text(high + 0.012, row, f"{recall:.1%}", va="center", fontsize=TEXT)
     axes.axvline(overall, color=ORANGE, linewidth=2, label=f"overall accuracy {overall:.1%}")
     names = [f"{_wrap(name, 26)}\nn = {n:,}" for name, n in zip(classes, samples, strict=True)]
     axes.set_yticks(rows, names, fontsize=SMALL)
@@ -177,7 +177,7 @@ def misclassified(
     surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:count]
     columns = 5
     rows = max(1, -(-len(surest) // columns))
-    figure = Figure(figsize=(3.1 * columns, 0.9 + 3.5 * rows), layout="constrained")
+    figure = _figure(2.9 * columns, 0.9 + 3.7 * rows)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
@@ -185,14 +185,14 @@ def misclassified(
         _show(axes, images[index])
         guess, truth = predicted[index], targets[index]
         axes.set_title(
-            f"{_wrap(classes[guess], 26)} {probabilities[index, guess]:.0%}",
+            _wrap(f"predicted: {classes[guess]} {probabilities[index, guess]:.0%}", 32),
             fontsize=SMALL,
             color=RED,
         )
         axes.text(
             0.5,
             -0.03,
-            f"true: {_wrap(classes[truth], 24)} {probabilities[index, truth]:.0%}",
+            _wrap(f"true: {classes[truth]} {probabilities[index, truth]:.0%}", 32),
             transform=axes.transAxes,
             ha="center",
             va="top",
@@ -200,6 +200,13 @@ def misclassified(
         )
     heading = f"{title}: {len(wrong):,} of {len(targets):,} wrong, the surest first"
     figure.suptitle(heading, fontsize=TITLE)
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches that keeps its parts apart."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     return figure
 
 

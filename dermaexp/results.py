@@ -10,6 +10,7 @@ import json
 import math
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -164,6 +165,8 @@ def config_digest(config: Mapping[str, Any]) -> str:
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(_finite(content), indent=2, allow_nan=False, ensure_ascii=False)
+    # A list of numbers stays on one line, as the rows of a confusion matrix do on paper.
+    text = re.sub(r"\[[\d\s,.e+-]+\]", lambda row: re.sub(r"\s+", " ", row[0]), text)
     write_bytes(path, f"{text}\n".encode())
 
 

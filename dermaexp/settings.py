@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dermaexp.errors import UserError
+from dermaexp.errors import UserError, nearest
 
 LARGEST_SEED = 2**32 - 1  # NumPy's
 
@@ -36,9 +36,16 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+KEYS = ("name", "seed", "epochs", "batch_size", "checkpoint")
+GROUPS = ("dataset", "model", "optimizer", "scheduler", "trainer", "callbacks")
+
+
 def check(config: DictConfig) -> None:
     """Raise UserError for a value that cannot work, and the framework's own for a missing one."""
     values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    for key in values:
+        if key not in (*KEYS, *GROUPS):  # from +KEY=VALUE: a typo there would change nothing
+            raise UserError(f"the key {key} is used by nothing: {nearest(key, (*KEYS, *GROUPS))}")
     for key, (is_valid, expected) in RULES.items():
         value = OmegaConf.select(config, key)
         if not is_valid(value):

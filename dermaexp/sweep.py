@@ -25,7 +25,7 @@ class Sweep(Callback):
         except Exception as error:  # Hydra would only warn
             print_error(f"the comparison of {folder} failed: {explain(error)}")
             sys.exit(1)
-        console.print(f"sweep directory: {folder}", soft_wrap=True)
+        console.print(f"sweep directory: {folder}", soft_wrap=True, markup=False)
         if failed:
             print_error(f"{failed} of the sweep's jobs did not finish: see the table's status")
             sys.exit(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import Callback, Trainer
 from rich.progress import (
     BarColumn,
     TextColumn,
@@ -15,13 +15,14 @@ from rich.progress import (
     Progress as Bar,
 )
 
+from dermaexp.classifier import Classifier
 from dermaexp.console import console
 
 
 class Progress(Callback):
     """A bar in a terminal; elsewhere, as in a log, a line an epoch."""
 
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, module: Classifier) -> None:
         self.epochs = trainer.max_epochs
         self.bar = Bar(
             TextColumn("{task.description}"),
@@ -37,12 +38,12 @@ class Progress(Callback):
         )
         self.bar.start()
 
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, module: Classifier, *_: Any) -> None:
         self.bar.advance(self.task)
 
-    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, module: Classifier) -> None:
         epoch = trainer.current_epoch + 1
-        logged = trainer.callback_metrics
+        logged = module.epoch_metrics
         line = (
             f"epoch {epoch}/{self.epochs}  train loss {logged['train_loss']:.4f}  "
             f"val accuracy {logged['val_accuracy']:.3f}  "
@@ -52,9 +53,9 @@ class Progress(Callback):
         if not console.is_terminal and trainer.is_global_zero:
             console.print(line)
 
-    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, module: Classifier) -> None:
         self.bar.stop()
 
-    def on_exception(self, trainer: Trainer, module: LightningModule, error: BaseException) -> None:
+    def on_exception(self, trainer: Trainer, module: Classifier, error: BaseException) -> None:
         if hasattr(self, "bar"):
             self.bar.stop()
