@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from dermaexp.errors import UserError
-from dermaexp.models.layers import activation_layer, classifier_head
+from dermaexp.models.layers import activation_layer, check_widths, classifier_head
 
 KERNEL = 3
 POOL = 2
@@ -26,6 +26,7 @@ class CNN(nn.Module):
     ) -> None:
         """`image_shape` is (C, H, W); `channels` the filters of each block, `hidden` as in FFN."""
         super().__init__()
+        check_widths("model.channels", channels)
         inputs, height, width = image_shape
         blocks: list[nn.Module] = []
         for filters in channels:

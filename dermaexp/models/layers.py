@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from torch import nn
 
@@ -26,10 +27,18 @@ def activation_layer(name: str) -> nn.Module:
     return ACTIVATIONS[name]()
 
 
+def check_widths(key: str, widths: Any) -> None:
+    """Raise UserError unless `widths` is a list of whole numbers from 1."""
+    is_list = isinstance(widths, Sequence) and not isinstance(widths, str)
+    if not is_list or any(type(width) is not int or width < 1 for width in widths):
+        raise UserError(f"{key}={widths}: expected a list of whole numbers from 1, such as [64,32]")
+
+
 def classifier_head(
     features: int, hidden: Sequence[int], classes: int, activation: str
 ) -> list[nn.Module]:
     """Fully connected layers from `features` over `hidden` to `classes` logits."""
+    check_widths("model.hidden", hidden)
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise([features, *hidden]):
         layers += [nn.Linear(inputs, outputs), activation_layer(activation)]
