@@ -69,7 +69,9 @@ def compare(sweep: Path) -> int:
     if histories:
         figure = plots.job_curves(histories, title=f"All jobs on {title}")
         RunDirectory(sweep).write_figure("learning_curves", figure)
-    shown = {"rank": "", **{key: key for key in varied}, **SHOWN}
+    leaves = [key.rpartition(".")[2] for key in varied]
+    headings = leaves if len(set(leaves)) == len(leaves) else varied
+    shown = {"rank": "", **dict(zip(varied, headings, strict=True)), **SHOWN}
     print_table(f"Leaderboard on {title}", shown, rows)
     return sum(not job.finished for job in jobs)
 

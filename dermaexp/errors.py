@@ -49,8 +49,8 @@ def explain(error: BaseException) -> str:
             return f"{cause.strerror}{_named(cause)}"
         if isinstance(cause, InstantiationException):
             return _explain_instantiation(cause)
-        if isinstance(cause, HydraException):
-            return _one_line(cause)
+    if isinstance(error, HydraException):
+        return _one_line(error)
     return f"{_typed(next(_causes(error)))} (HYDRA_FULL_ERROR=1 shows where)"
 
 
@@ -69,7 +69,7 @@ def _explain_syntax(error: OverrideParseException) -> str:
     given = error.override
     if "=" not in given and not given.startswith("~"):
         return f"'{given}' is not an override: expected KEY=VALUE, such as model=cnn"
-    reason = str(error).splitlines()[0]
+    reason = str(next(_causes(error))).splitlines()[0]
     return f"'{given}' cannot be read as an override ({reason}): quote it, 'KEY=\"VALUE\"'"
 
 

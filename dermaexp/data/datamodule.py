@@ -98,7 +98,7 @@ class ImageDataModule(LightningDataModule):
         levels = torch.arange(256, dtype=torch.float64) / 255
         # Counts of the 256 levels give exact sums without a float copy of all the pixels.
         counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)])
-        shares = counts / counts.sum(dim=1, keepdim=True)
+        shares = counts.double() / counts.sum(dim=1, keepdim=True)
         mean = shares @ levels
         std = (shares @ levels.square() - mean.square()).clamp(min=1e-12).sqrt()
         return mean.float(), std.float()

@@ -6,9 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import torch
-from torchvision.io import ImageReadMode, decode_image
-from torchvision.transforms.v2 import functional as transforms
+from PIL import Image, ImageOps
 
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
 from dermaexp.errors import UserError, nearest
@@ -54,10 +52,10 @@ def _read_split(split: Path, classes: tuple[str, ...], size: int) -> tuple[np.nd
 def _read_image(file: Path, size: int) -> np.ndarray:
     """RGB (size, size, 3) uint8: the shorter side resized to `size`, then the centre cropped."""
     try:
-        image = decode_image(str(file), ImageReadMode.RGB, apply_exif_orientation=True)
-    except (RuntimeError, ValueError) as error:
+        with Image.open(file) as image:
+            if image.mode.startswith(("I", "F")):
+                raise UserError(f"{file} has {image.mode} pixels: expected 8 bits a channel")
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except OSError as error:
         raise UserError(f"{file} cannot be decoded: expected a whole PNG or JPEG file") from error
-    if image.dtype != torch.uint8:
-        raise UserError(f"{file} has {image.dtype} pixels: expected 8 bits a channel")
-    image = transforms.center_crop(transforms.resize(image, [size], antialias=True), [size, size])
-    return image.permute(1, 2, 0).numpy()
+    return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR))

@@ -32,9 +32,10 @@ def read_arrays(file: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     if not file.is_file():
         raise UserError(f"{file} is not a file: expected an npz in MedMNIST's format, {KEYS[0]} …")
     try:
-        with np.load(file, allow_pickle=False) as content:
-            if not isinstance(content, np.lib.npyio.NpzFile):
-                raise UserError(f"{file} is a single array: expected an npz with {', '.join(KEYS)}")
+        content = np.load(file, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            raise UserError(f"{file} is a single array: expected an npz with {', '.join(KEYS)}")
+        with content:
             if missing := [key for key in KEYS if key not in content.files]:
                 raise UserError(
                     f"{file} lacks {', '.join(missing)}: expected {', '.join(KEYS)}, "

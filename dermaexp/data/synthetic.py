@@ -21,6 +21,8 @@ def load(size: int = 28, seed: int = 0) -> Splits:
     """The synthetic set at `size` pixels, drawn once and kept in the user's cache folder."""
     if not isinstance(size, int) or size < SMALLEST:
         raise UserError(f"dataset.size={size}: expected a whole number of pixels from {SMALLEST}")
+    if not isinstance(seed, int) or seed < 0:
+        raise UserError(f"dataset.seed={seed}: expected a whole number from 0")
     file = pooch.os_cache("dermaexp") / f"synthetic_v{VERSION}_{size}px_seed{seed}.npz"
     try:
         arrays = npz.read_arrays(file)

@@ -1,0 +1,165 @@
+"""The command line: each bad input in one line, quickly and with nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Cli = Callable[..., int]
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["batch_sizee=3"], "the key batch_sizee is unknown: did you mean 'batch_size'?"),
+        (["lr=0.1"], "the key lr is unknown: did you mean 'optimizer.lr'?"),
+        (["optimizer.lrr=3"], "the key optimizer.lrr is unknown: did you mean 'optimizer.lr'?"),
+        (["model.hiden=[3]"], "the key model.hiden is unknown: did you mean 'model.hidden'?"),
+        (["callbacks.montge=null"], "unknown: did you mean 'callbacks.montage'?"),
+        (["zzz=1"], "the key zzz is unknown: expected one of: "),
+        (["+foo=1"], "the key foo is used by nothing: expected one of: name, seed, "),
+        (["+epoch=1"], "the key epoch is used by nothing: did you mean 'epochs'?"),
+        (["model=cnnn"], "model=cnnn is unknown: did you mean 'cnn'?"),
+        (["modle=cnn"], "the key modle is unknown: did you mean 'model'?"),
+        (["callbacks=[default,foo]"], "callbacks/foo is not in the config folder"),
+        (["-m", "model=cnn,fnn"], "model=fnn is unknown: did you mean 'ffn'?"),
+        (["cnn"], "'cnn' is not an override: expected KEY=VALUE, such as model=cnn"),
+        (["x=[1"], "'x=[1' cannot be read as an override"),
+        (["name=run (1)"], "'name=run (1)' cannot be read as an override"),
+        (["name=run(1)"], "'name=run(1)' cannot be read as an override (Unknown function 'run'"),
+        (["--multrun"], "the flag --multrun is unknown: did you mean '--multirun'?"),
+        (["--cfg", "jbo"], "argument --cfg/-c: invalid choice: 'jbo'"),
+        (["--config-dir", "/nowhere"], "directory '/nowhere' not found"),
+        (["batch_size=0"], "batch_size=0: expected a whole number from 1"),
+        (["batch_size=many"], "batch_size=many: expected a whole number from 1"),
+        (["epochs=-1"], "epochs=-1: expected a whole number from 1"),
+        (["epochs=1.5"], "epochs=1.5: expected a whole number from 1"),
+        (["epochs=true"], "epochs=True: expected a whole number from 1"),
+        (["seed=-1"], "seed=-1: expected a whole number from 0 to 4294967295"),
+        (["optimizer.lr=0"], "optimizer.lr=0: expected a number above 0"),
+        (["optimizer.lr=fast"], "optimizer.lr=fast: expected a number above 0"),
+        (["checkpoint.test_with=first"], "checkpoint.test_with=first: expected best or last"),
+        (["dataset.grayscale=maybe"], "dataset.grayscale=maybe: expected true or false"),
+        (["dataset=npz"], "dataset.path is missing: give it on the command line"),
+        (["dataset=npz", "dataset.path=/no.npz"], "/no.npz is not a file: expected an npz"),
+        (["dataset=folder", "dataset.path=/nowhere"], "/nowhere is not a folder: expected"),
+        (["dataset=medmnist"], "dataset.flag is missing: give it on the command line"),
+        (["dataset=synthetic", "dataset.size=4"], "expected a whole number of pixels from 8"),
+        (["dataset=synthetic", "dataset.seed=-1"], "dataset.seed=-1: expected a whole number"),
+        (["callbacks=none"], "needs callbacks.best_checkpoint, which is switched off"),
+        (["callbacks.history=null"], "give callbacks.learning_curves=null too"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(
+    arguments: list[str], line: str, cli: Cli, capsys: pytest.CaptureFixture
+) -> None:
+    assert cli(*arguments) == 1
+    output = capsys.readouterr()
+    assert output.err.startswith("error: ")
+    assert line in output.err
+    assert output.err.count("\n") == 1, output.err
+    assert "Traceback" not in output.out + output.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["trainer=gpu"], "trainer cannot be built: MisconfigurationException: No supported gpu"),
+        (["model.activation=rleu"], "model.activation=rleu is unknown: did you mean 'relu'?"),
+        (["model.channels=[8,8,8,8]"], "4 blocks leave nothing of 12x12 images"),
+        (["+trainer.max_epoch=3"], "unexpected keyword argument 'max_epoch'"),
+        (["model._target_=dermaexp.models.resnet.ResNet"], "model cannot be built: "),
+        (["dataset.classes=[a,b]"], "label 2 is out of range, expected 0 to 1 (2 classes)"),
+    ],
+)
+def test_bad_input_that_needs_the_data(
+    arguments: list[str],
+    line: str,
+    cli: Cli,
+    data_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    if "gpu" in arguments[0]:
+        torch = pytest.importorskip("torch")
+        if torch.cuda.is_available():
+            pytest.skip("there is a GPU here")
+    assert cli("dataset=npz", f"dataset.path={data_file}", "hydra.run.dir=run", *arguments) == 1
+    errors = capsys.readouterr().err
+    assert line in errors
+    assert errors.count("\n") == 1, errors
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["status"] == "failed"
+    assert line in run["error"]
+    assert "Traceback" in (tmp_path / "run" / "dermaexp.log").read_text()
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_a_typo_leaves_no_folder(cli: Cli, tmp_path: Path) -> None:
+    assert cli("batch_sizee=3") == 1
+    assert cli("-m", "model=cnn,fnn") == 1
+    assert not list(tmp_path.glob("outputs/*/*"))
+    assert not list(tmp_path.glob("multirun/*/*"))
+
+
+def run_module(
+    *arguments: str, folder: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "shown"),
+    [
+        (["--help"], 0, "dataset: dermamnist, folder, medmnist, npz, synthetic"),
+        (["--cfg", "job"], 0, "batch_size: 64"),
+        (["optimizer.lrr=1"], 1, "did you mean 'optimizer.lr'?"),
+        (["batch_size=0"], 1, "batch_size=0: expected a whole number from 1"),
+        (["dataset=npz", "dataset.path=no.npz"], 1, "no.npz is not a file"),
+    ],
+)
+def test_answers_without_torch(arguments: list[str], code: int, shown: str, tmp_path: Path) -> None:
+    """Run for real; torch, made unimportable, must not be missed."""
+    (tmp_path / "torch.py").write_text("raise ImportError('torch was imported')")
+    answer = run_module(
+        "-m", "dermaexp", *arguments, folder=tmp_path, PYTHONPATH=f"{tmp_path}:{PROJECT}"
+    )
+    assert answer.returncode == code, answer.stderr
+    assert shown in answer.stdout + answer.stderr
+    assert "torch was imported" not in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_full_error_shows_the_traceback(tmp_path: Path) -> None:
+    answer = run_module("-m", "dermaexp", "epochs=0", folder=tmp_path, HYDRA_FULL_ERROR="1")
+    assert answer.returncode == 1
+    assert "Traceback" in answer.stderr
+    assert "UserError: epochs=0" in answer.stderr
+
+
+def test_every_yaml_says_what_it_is_and_its_command() -> None:
+    files = sorted((PROJECT / "conf").rglob("*.yaml"))
+    assert len(files) > 25
+    for file in files:
+        first = file.read_text().splitlines()[0]
+        assert first.startswith("# ") and "python -m dermaexp" in first, file
+
+
+def test_every_option_composes(cli: Cli, capsys: pytest.CaptureFixture) -> None:
+    for file in sorted((PROJECT / "conf").glob("*/*.yaml")):
+        assert cli("--cfg", "job", f"{file.parent.name}={file.stem}") == 0, file
+    assert capsys.readouterr().err == ""

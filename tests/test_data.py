@@ -1,0 +1,221 @@
+"""Splits, npz files, batches: right on good input, one clear line on bad."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dermaexp.data import npz
+from dermaexp.data.datamodule import Batches, ImageDataModule, luma
+from dermaexp.data.splits import checked_splits
+from dermaexp.errors import UserError
+
+Arrays = dict[str, np.ndarray]
+
+
+def write(path: Path, arrays: Arrays) -> str:
+    np.savez(path, **arrays)
+    return str(path)
+
+
+def test_npz_gives_what_is_in_the_file(arrays: Arrays, data_file: Path) -> None:
+    splits = npz.load(str(data_file), classes=["a", "b", "c"])
+    assert splits.name == "small"
+    assert splits.classes == ("a", "b", "c")
+    assert not splits.synthetic
+    for split in ("train", "val", "test"):
+        np.testing.assert_array_equal(splits[split].images, arrays[f"{split}_images"])
+        np.testing.assert_array_equal(splits[split].labels, arrays[f"{split}_labels"][:, 0])
+        assert splits[split].labels.dtype == np.int64
+
+
+def test_npz_class_names(data_file: Path, arrays: Arrays, tmp_path: Path) -> None:
+    assert npz.load(str(data_file)).classes == ("class 0", "class 1", "class 2")
+    assert npz.load(str(data_file), classes="dermamnist").classes[4] == "melanoma"
+    gray = write(
+        tmp_path / "gray.npz", {k: v[..., 0] if v.ndim == 4 else v for k, v in arrays.items()}
+    )
+    assert npz.load(gray).train.images.shape == (120, 12, 12, 1)
+
+
+def test_fingerprint_follows_the_content(arrays: Arrays, data_file: Path, tmp_path: Path) -> None:
+    first = npz.load(str(data_file)).fingerprint
+    assert npz.load(write(tmp_path / "copy.npz", arrays)).fingerprint == first
+    assert npz.load(str(data_file), classes=["a", "b", "c"]).fingerprint != first
+    for key, at in (("train_images", (0, 0, 0, 0)), ("test_labels", (0, 0))):
+        changed = {name: array.copy() for name, array in arrays.items()}
+        changed[key][at] ^= 1
+        assert npz.load(write(tmp_path / f"{key}.npz", changed)).fingerprint != first
+
+
+def spoil(arrays: Arrays, **changes: np.ndarray | None) -> Arrays:
+    return {k: v for k, v in {**arrays, **changes}.items() if v is not None}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: {"val_labels": None}, "lacks val_labels: expected train_images, "),
+        (lambda a: {"train_labels": a["train_labels"][:-1]}, "120 images but 119 labels"),
+        (lambda a: {"test_labels": a["test_labels"] + 9}, "is out of range, expected 0 to 2"),
+        (
+            lambda a: {"test_labels": a["test_labels"].astype(np.int8) - 1},
+            "label -1 is out of range, expected 0 to 2",
+        ),
+        (
+            lambda a: {"val_images": a["val_images"][:0], "val_labels": a["val_labels"][:0]},
+            "is empty: expected at least one image",
+        ),
+        (
+            lambda a: {"train_images": a["train_images"] / 255.0},
+            "images are float64 (120, 12, 12, 3)",
+        ),
+        (
+            lambda a: {"train_images": a["train_images"][..., :2]},
+            "images are uint8 (120, 12, 12, 2)",
+        ),
+        (lambda a: {"train_labels": np.ones((120, 4), int)}, "multi-label data are not supported"),
+        (lambda a: {"train_labels": np.ones(120)}, "labels are float64, expected integers"),
+        (lambda a: {"test_images": a["test_images"][:, :6]}, "the splits' images differ in shape"),
+        (lambda a: {"train_images": np.array([None])}, "is damaged or not an npz"),
+    ],
+)
+def test_npz_says_what_is_wrong(change, message: str, arrays: Arrays, tmp_path: Path) -> None:
+    path = write(tmp_path / "bad.npz", spoil(arrays, **change(arrays)))
+    with pytest.raises(UserError) as error:
+        npz.load(path)
+    assert message in str(error.value)
+    assert "bad.npz" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_npz_refuses_other_files(data_file: Path, tmp_path: Path) -> None:
+    whole = data_file.read_bytes()
+    files = {
+        "missing.npz": None,
+        "empty.npz": b"",
+        "page.npz": b"<html>not found</html>",
+        "truncated.npz": whole[: len(whole) // 2],
+        "flipped.npz": whole[:3000] + bytes(reversed(whole[3000:3400])) + whole[3400:],
+    }
+    for name, content in files.items():
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(UserError, match=name):
+            npz.load(str(path))
+    np.save(tmp_path / "single.npy", np.zeros(3))
+    with pytest.raises(UserError, match="is a single array"):
+        npz.load(str(tmp_path / "single.npy"))
+    with pytest.raises(UserError, match="is not a file"):
+        npz.load(str(tmp_path))
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(UserError, match=r"found readme\.txt"):
+        npz.load(str(tmp_path / "other.zip"))
+
+
+def test_npz_never_unpickles(tmp_path: Path, arrays: Arrays) -> None:
+    marker = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self) -> tuple:
+            return Path.touch, (marker,)
+
+    evil = np.empty(120, dtype=object)
+    evil[:] = [Evil() for _ in evil]
+    path = write(tmp_path / "evil.npz", {**arrays, "train_images": evil})
+    with pytest.raises(UserError):
+        npz.load(path)
+    assert not marker.exists()
+
+
+def test_unknown_flag_for_class_names(data_file: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'dermamnist'"):
+        npz.load(str(data_file), classes="dermamist")
+
+
+def test_luma_is_pils() -> None:
+    generator = np.random.default_rng(0)
+    corners = np.stack(np.meshgrid(*[[0, 1, 127, 128, 254, 255]] * 3), axis=-1).reshape(1, 6, 36, 3)
+    for images in (corners.astype(np.uint8), generator.integers(0, 256, (20, 64, 64, 3), np.uint8)):
+        expected = [np.asarray(Image.fromarray(image).convert("L")) for image in images]
+        np.testing.assert_array_equal(luma(images)[..., 0], expected)
+
+
+def datamodule(arrays: Arrays, **options) -> ImageDataModule:
+    pairs = {s: (arrays[f"{s}_images"], arrays[f"{s}_labels"]) for s in ("train", "val", "test")}
+    splits = checked_splits("small", ("a", "b", "c"), pairs, origin="memory")
+    return ImageDataModule(splits, **({"batch_size": 32, "grayscale": False, "seed": 0} | options))
+
+
+def test_a_batch_is_an_index_into_uint8_tensors(arrays: Arrays) -> None:
+    data = datamodule(arrays)
+    seen = []
+    for images, labels, indices in data.train_dataloader():
+        assert images.dtype == torch.uint8
+        expected = arrays["train_images"][indices].transpose(0, 3, 1, 2)
+        np.testing.assert_array_equal(images, expected)
+        np.testing.assert_array_equal(labels, arrays["train_labels"][indices, 0])
+        seen += indices.tolist()
+    assert sorted(seen) == list(range(120))
+    assert seen != list(range(120)), "train is shuffled"
+    order = torch.cat([indices for _, _, indices in data.test_dataloader()])
+    assert order.tolist() == list(range(50)), "test is not"
+
+
+def test_grayscale_and_shape(arrays: Arrays) -> None:
+    assert datamodule(arrays).image_shape == (3, 12, 12)
+    gray = datamodule(arrays, grayscale=True)
+    assert gray.image_shape == (1, 12, 12)
+    np.testing.assert_array_equal(
+        gray.images["val"].images[:, 0], luma(arrays["val_images"])[..., 0]
+    )
+    already = {k: luma(v) if k.endswith("images") else v for k, v in arrays.items()}
+    assert datamodule(already, grayscale=False).image_shape == (1, 12, 12)
+    assert datamodule(already, grayscale=True).image_shape == (1, 12, 12)
+
+
+def test_channel_statistics_are_the_training_sets(arrays: Arrays) -> None:
+    mean, std = datamodule(arrays).channel_statistics()
+    scaled = arrays["train_images"] / 255.0
+    assert mean.numpy() == pytest.approx(scaled.mean(axis=(0, 1, 2)), rel=1e-6)
+    assert std.numpy() == pytest.approx(scaled.std(axis=(0, 1, 2)), rel=1e-6)
+
+
+def test_order_depends_on_seed_and_epoch_alone() -> None:
+    def order(seed: int, epoch: int) -> list[int]:
+        batches = Batches(100, 16, seed=seed)
+        batches.set_epoch(epoch)
+        return torch.cat(list(batches)).tolist()
+
+    assert order(0, 3) == order(0, 3)
+    orders = [order(seed, epoch) for seed in range(3) for epoch in range(3)]
+    assert len({tuple(one) for one in orders}) == 9
+    assert all(sorted(one) == list(range(100)) for one in orders)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 4])
+@pytest.mark.parametrize("samples", [1, 2, 63, 64, 65, 66, 130])
+def test_processes_share_every_sample_once(samples: int, processes: int) -> None:
+    """As many batches for each process, and the same samples in each global batch as for one."""
+    shares = [
+        list(Batches(samples, 64, seed=5, process=process, processes=processes))
+        for process in range(processes)
+    ]
+    assert len({len(share) for share in shares}) == 1
+    assert len(shares[0]) == len(Batches(samples, 64, process=0, processes=processes))
+    seen = torch.cat([indices for share in shares for indices in share]).tolist()
+    assert sorted(seen) == list(range(samples))
+    if samples >= processes:
+        assert all(len(indices) for share in shares for indices in share)
+    alone = list(Batches(samples, 64, seed=5))
+    if len(alone) == len(shares[0]):
+        for step, batch in enumerate(alone):
+            together = torch.cat([share[step] for share in shares])
+            assert sorted(together.tolist()) == sorted(batch.tolist())

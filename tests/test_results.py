@@ -1,0 +1,161 @@
+"""The run directory: whole files or none, true records, nothing lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from dermaexp import results
+from dermaexp.errors import UserError
+from dermaexp.folders import job_folder, new_folder, remove_unused
+from dermaexp.results import RunDirectory, config_digest, recording, write_bytes
+
+
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "deep" / "file.json"
+    write_bytes(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(results.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert names(path.parent) == {"file.json"}
+
+
+def test_metrics_are_valid_json_with_a_schema(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    directory.write_metrics(
+        {"test": {"recall": {"a": float("nan")}, "confusion": [[1, 0], [2, 3]]}}
+    )
+    text = (tmp_path / "metrics.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "schema": 1,
+        "test": {"recall": {"a": None}, "confusion": [[1, 0], [2, 3]]},
+    }
+    assert "[ 1, 0 ]" in text, "a row of a matrix stays on its line"
+
+
+def test_history_keeps_every_digit(tmp_path: Path) -> None:
+    row = dict.fromkeys(results.HISTORY_COLUMNS, 1 / 3) | {"epoch": 1, "val_macro_auroc": np.nan}
+    directory = RunDirectory(tmp_path)
+    assert not directory.has_history()
+    directory.write_history([row])
+    (read,) = directory.read_history()
+    assert read["train_loss"] == 1 / 3
+    assert read["epoch"] == 1
+    assert np.isnan(read["val_macro_auroc"])
+    header = (tmp_path / "history.csv").read_text().splitlines()[0]
+    assert header == (
+        "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_macro_auroc,lr,seconds"
+    )
+
+
+def test_predictions_come_back_equal(tmp_path: Path) -> None:
+    probabilities = np.random.default_rng(0).random((5, 3), dtype=np.float32)
+    directory = RunDirectory(tmp_path)
+    directory.write_predictions(val_probabilities=probabilities, val_targets=np.arange(5))
+    read = directory.read_predictions()
+    np.testing.assert_array_equal(read["val_probabilities"], probabilities)
+    assert read["val_targets"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_figures_are_on_white(tmp_path: Path) -> None:
+    from PIL import Image
+
+    RunDirectory(tmp_path).write_figure("empty", Figure(figsize=(2, 1), facecolor="red"))
+    image = Image.open(tmp_path / "figures" / "empty.png").convert("RGB")
+    assert image.size == (300, 150)
+    assert image.getextrema() == ((255, 255),) * 3
+
+
+def test_the_record_follows_the_run(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    with recording(directory) as record:
+        assert directory.read_run()["status"] == "running"
+        record["seed"] = 3
+    run = directory.read_run()
+    assert (run["status"], run["seed"]) == ("finished", 3)
+    assert run["started"] <= run["finished"]
+    assert run["versions"]["dermaexp"] == "0.1.0"
+    assert run["command"].startswith("python -m dermaexp")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (UserError("no such file: give another"), "failed", "no such file: give another"),
+        (
+            ZeroDivisionError("oh"),
+            "failed",
+            "ZeroDivisionError: oh (HYDRA_FULL_ERROR=1 shows where)",
+        ),
+        (KeyboardInterrupt(), "interrupted", None),
+    ],
+)
+def test_the_record_of_a_run_that_ends_badly(
+    error: BaseException, status: str, line: str | None, tmp_path: Path
+) -> None:
+    directory = RunDirectory(tmp_path)
+    with pytest.raises(type(error)), recording(directory):
+        raise error
+    run = directory.read_run()
+    assert (run["status"], run["error"]) == (status, line)
+    assert run["finished"]
+
+
+def test_a_run_is_never_written_over(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    with recording(directory) as record:
+        record["seed"] = 1
+    before = (tmp_path / "run.json").read_bytes()
+    with pytest.raises(UserError, match="holds a run already"), recording(directory):
+        pytest.fail("must not start")
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_the_commit_is_that_of_the_code(tmp_path: Path) -> None:
+    commit = results._git_commit()
+    assert commit is None or len(commit.removesuffix("+changes")) == 40
+
+
+def test_config_digest_knows_values_not_order() -> None:
+    digest = config_digest({"seed": 0, "model": {"hidden": [1, 2], "activation": "relu"}})
+    assert digest == config_digest({"model": {"activation": "relu", "hidden": [1, 2]}, "seed": 0})
+    assert digest != config_digest({"seed": 0, "model": {"hidden": [2, 1], "activation": "relu"}})
+    assert len(digest) == 64
+
+
+def test_two_runs_of_one_second_get_a_folder_each(tmp_path: Path) -> None:
+    path = str(tmp_path / "outputs" / "12-00-00_cnn")
+    assert [new_folder(path) for _ in range(3)] == [path, f"{path}-2", f"{path}-3"]
+    assert names(tmp_path / "outputs") == {"12-00-00_cnn", "12-00-00_cnn-2", "12-00-00_cnn-3"}
+
+
+def test_only_unused_new_folders_are_removed(tmp_path: Path) -> None:
+    used, unused = (Path(new_folder(str(tmp_path / name))) for name in ("used", "unused"))
+    (used / "run.json").touch()
+    (unused / "multirun.yaml").touch()
+    not_ours = tmp_path / "not_ours"
+    not_ours.mkdir()
+    remove_unused()
+    assert names(tmp_path) == {"used", "not_ours"}
+
+
+def test_job_folders_are_portable_and_readable() -> None:
+    overrides = ["model=cnn", "model.hidden=[64,32]", "dataset.path=/data/x.npz", 'name="a b:c"']
+    assert job_folder(3, overrides) == "3_model=cnn,model.hidden=-64,32-,name=-a-b-c"
+    assert len(job_folder(12, ["key=" + "9" * 300])) == 100
+    assert job_folder(0, []) == "0"
