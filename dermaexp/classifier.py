@@ -54,8 +54,9 @@ class Classifier(LightningModule):
         self.make_scheduler = scheduler
         self.register_buffer("mean", torch.as_tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", torch.as_tensor(std).view(-1, 1, 1))
-        self.train_loss = MeanMetric(nan_strategy="disable")
-        self.train_accuracy = MeanMetric(nan_strategy="disable")
+        # Not nan_strategy="disable": with it torchmetrics 1.9 ignores the weights.
+        self.train_loss = MeanMetric(nan_strategy="error")
+        self.train_accuracy = MeanMetric(nan_strategy="error")
         self.epoch_metrics: dict[str, float] = {}
         self.trained_samples = 0  # in the last epoch
         self.predictions: dict[str, Predictions] = {}

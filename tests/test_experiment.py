@@ -1,0 +1,317 @@
+"""Whole experiments on a small file, in this process: what they leave, and that it is true."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dermaexp import metrics
+from dermaexp.classifier import Classifier
+from dermaexp.data import npz
+from dermaexp.data.datamodule import Batches, ImageDataModule
+from dermaexp.models.cnn import CNN
+from dermaexp.models.ffn import FFN
+from dermaexp.results import RunDirectory
+
+Cli = Callable[..., int]
+FIGURES = (
+    "montage",
+    "learning_curves",
+    "confusion_matrix",
+    "per_class_accuracy",
+    "misclassified",
+)
+
+
+@pytest.fixture
+def train(cli: Cli, data_file: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Train on the small file for 3 epochs on the processor; gives the run directory.
+
+    Figures take most of such a run's time: they are drawn where a test asks for them.
+    """
+
+    def run(*arguments: str, folder: str = "run", code: int = 0, figures: bool = False) -> Path:
+        options = ["dataset=npz", f"dataset.path={data_file}", "trainer=cpu", "epochs=3"]
+        options += [] if figures else [f"callbacks.{name}=null" for name in FIGURES]
+        assert cli(*options, f"hydra.run.dir={folder}", *arguments) == code
+        return tmp_path / folder
+
+    return run
+
+
+def read(run: Path, name: str) -> dict:
+    return json.loads((run / name).read_text())
+
+
+def without_seconds(run: Path) -> tuple[dict, list[dict]]:
+    numbers = read(run, "metrics.json")
+    del numbers["seconds"]
+    rows = list(csv.DictReader((run / "history.csv").open()))
+    for row in rows:
+        del row["seconds"]
+    return numbers, rows
+
+
+@pytest.mark.parametrize("model", ["ffn", "cnn"])
+def test_a_run_leaves_all_of_it(train, model: str, data_file: Path) -> None:
+    run = train(f"model={model}", "dataset.name=Small", figures=True)
+    files = {str(file.relative_to(run)) for file in run.rglob("*") if file.is_file()}
+    assert files == {
+        *(f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")),
+        "run.json",
+        "history.csv",
+        "metrics.json",
+        "predictions.npz",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        *(f"figures/{name}.png" for name in FIGURES),
+        "dermaexp.log",
+    }
+    record = read(run, "run.json")
+    assert record["status"] == "finished"
+    assert record["seed"] == 0
+    assert record["name"] == model
+    assert record["device"] == {"type": "cpu", "name": "cpu", "threads": torch.get_num_threads()}
+    splits = npz.load(str(data_file), name="Small")
+    data = {"name": "Small", "fingerprint": splits.fingerprint, "synthetic": False}
+    assert record["data"] == data
+    numbers = read(run, "metrics.json")
+    assert numbers["data"] == data | {
+        "size": 12,
+        "channels": 1,
+        "classes": ["class 0", "class 1", "class 2"],
+        "samples": {"train": 120, "val": 40, "test": 50},
+    }
+    net = {"ffn": FFN, "cnn": CNN}[model]((1, 12, 12), 3)
+    count = sum(parameter.numel() for parameter in net.parameters())
+    assert numbers["model"] == {"name": model, "parameters": count}
+    assert (numbers["epochs"], numbers["tested_with"]) == (3, "best")
+    seconds = numbers["seconds"]
+    assert set(seconds) == {"data", "fit", "test", "total"}
+    assert sum(seconds.values()) <= 2 * seconds["total"] + 0.01
+    for name in FIGURES:
+        assert min(Image.open(run / "figures" / f"{name}.png").size) > 300
+
+
+def test_every_number_can_be_made_again_from_the_run(train, arrays: dict) -> None:
+    run = train("model=cnn")
+    stored = RunDirectory(run).read_predictions()
+    numbers = read(run, "metrics.json")
+    train_targets = arrays["train_labels"][:, 0]
+    for split in ("val", "test"):
+        probabilities, targets = stored[f"{split}_probabilities"], stored[f"{split}_targets"]
+        assert probabilities.dtype == np.float32
+        assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
+        np.testing.assert_array_equal(targets, arrays[f"{split}_labels"][:, 0])
+        again = metrics.evaluate(probabilities, targets, train_targets, numbers["data"]["classes"])
+        assert json.loads(json.dumps(again)) == numbers[split]
+
+    history = RunDirectory(run).read_history()
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    best = max(history, key=lambda row: row["val_macro_auroc"])
+    assert numbers["best_epoch"] == best["epoch"]
+    for name in ("loss", "accuracy", "macro_auroc"):
+        assert numbers["val"][name] == best[f"val_{name}"]
+    assert numbers["train"] == {
+        "loss": history[-1]["train_loss"],
+        "accuracy": history[-1]["train_accuracy"],
+    }
+    assert numbers["test"]["macro_auroc"] > 0.95, "three shades of gray are easy"
+    assert train_targets.size == numbers["data"]["samples"]["train"]
+
+
+def test_the_checkpoint_gives_the_same_predictions(train, data_file: Path) -> None:
+    run = train("model=cnn", "dataset.normalize=true", "dataset.grayscale=false")
+    checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    classifier = Classifier(
+        CNN((3, 12, 12), 3), torch.optim.Adam, mean=torch.zeros(3), std=torch.zeros(3)
+    )
+    classifier.load_state_dict(checkpoint["state_dict"])
+    splits = npz.load(str(data_file))
+    images = torch.from_numpy(splits.test.images).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        again = classifier(images).softmax(dim=1).numpy()
+    stored = RunDirectory(run).read_predictions()["test_probabilities"]
+    assert again == pytest.approx(stored, abs=1e-6)
+    scaled = splits.train.images / 255
+    assert classifier.mean.flatten().numpy() == pytest.approx(scaled.mean(axis=(0, 1, 2)), rel=1e-5)
+    assert classifier.std.flatten().numpy() == pytest.approx(scaled.std(axis=(0, 1, 2)), rel=1e-5)
+
+
+def test_the_same_command_gives_the_same_numbers(train) -> None:
+    first, second = (train("model=cnn", folder=folder) for folder in ("first", "second"))
+    assert without_seconds(first) == without_seconds(second)
+    assert (first / "predictions.npz").read_bytes() == (second / "predictions.npz").read_bytes()
+    digests = {read(run, "run.json")["config_digest"] for run in (first, second)}
+    assert len(digests) == 1
+    other = train("model=cnn", "seed=1", folder="other")
+    assert without_seconds(other)[0]["test"]["loss"] != without_seconds(first)[0]["test"]["loss"]
+    assert read(other, "run.json")["config_digest"] not in digests
+
+
+def test_equal_to_a_bare_torch_loop(train, data_file: Path) -> None:
+    """Lightning, callbacks and all leave the numbers of the plainest training there is."""
+    run = train("model=ffn", "batch_size=32", "checkpoint.test_with=last")
+    torch.manual_seed(0)
+    net = FFN((1, 12, 12), 3)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    data = ImageDataModule(npz.load(str(data_file)), batch_size=32, grayscale=True, seed=0)
+    images, labels = data.images["train"].images, data.images["train"].labels
+    losses, accuracies = [], []
+    for epoch in range(3):
+        batches = Batches(120, 32, seed=0)
+        batches.set_epoch(epoch)
+        total, hits = 0.0, 0
+        for indices in batches:
+            logits = net(images[indices] / 255)
+            loss = torch.nn.functional.cross_entropy(logits, labels[indices])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(indices)
+            hits += int((logits.argmax(dim=1) == labels[indices]).sum())
+        losses.append(total / 120)
+        accuracies.append(hits / 120)
+    with torch.inference_mode():
+        expected = net(data.images["test"].images / 255).softmax(dim=1).numpy()
+    stored = RunDirectory(run).read_predictions()["test_probabilities"]
+    assert stored == pytest.approx(expected, abs=1e-6)
+    history = RunDirectory(run).read_history()
+    assert [row["train_loss"] for row in history] == pytest.approx(losses)
+    assert [row["train_accuracy"] for row in history] == pytest.approx(accuracies)
+
+
+def test_best_and_last_weights(train) -> None:
+    """A learning rate that wrecks the net after half of the training: the best epoch is early."""
+    wreck = (
+        "model=ffn",
+        "scheduler=multistep",
+        "scheduler.milestones=[0.6]",
+        "scheduler.gamma=1e4",
+    )
+    best = read(train(*wreck, "epochs=4", folder="best"), "metrics.json")
+    last = read(
+        train(*wreck, "epochs=4", "checkpoint.test_with=last", folder="last"), "metrics.json"
+    )
+    assert best["best_epoch"] == last["best_epoch"] < 4
+    assert best["val"]["macro_auroc"] > last["val"]["macro_auroc"]
+    history = RunDirectory(Path("last")).read_history()
+    assert last["val"]["loss"] == history[-1]["val_loss"]
+    assert best["val"]["loss"] == history[best["best_epoch"] - 1]["val_loss"]
+
+
+@pytest.mark.parametrize(
+    ("callback", "file"),
+    [
+        ("last_checkpoint", "checkpoints/last.ckpt"),
+        ("predictions", "predictions.npz"),
+        *((name, f"figures/{name}.png") for name in FIGURES),
+    ],
+)
+def test_each_callback_can_be_switched_off(train, callback: str, file: str) -> None:
+    run = train("model=ffn", "epochs=1", f"callbacks.{callback}=null", figures=True)
+    assert not (run / file).exists()
+    left = {path.name for path in run.rglob("*.*") if path.is_file()}
+    assert {"run.json", "metrics.json", "history.csv", "best.ckpt"} <= left
+
+
+def test_without_callbacks_the_numbers_are_left(train) -> None:
+    run = train("model=ffn", "callbacks=none", "checkpoint.test_with=last", figures=True)
+    assert {path.name for path in run.iterdir()} == {
+        ".hydra",
+        "dermaexp.log",
+        "metrics.json",
+        "run.json",
+    }
+    assert read(run, "metrics.json")["best_epoch"] is None
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "scheduler", "expected"),
+    # Two steps an epoch, six in all; the rate at steps 0, 2 and 4.
+    [
+        ("adam", "none", [0.01, 0.01, 0.01]),
+        ("adamw", "cosine", [0.01, 0.0075, 0.0025]),
+        ("sgd", "multistep", [0.01, 0.01, 0.0001]),
+        ("adam", "onecycle", [0.0004, 0.008117, 0.001335]),
+    ],
+)
+def test_optimizers_and_schedulers(
+    train, optimizer: str, scheduler: str, expected: list[float]
+) -> None:
+    run = train(
+        "model=ffn", f"optimizer={optimizer}", f"scheduler={scheduler}", "optimizer.lr=0.01"
+    )
+    rates = [row["lr"] for row in RunDirectory(run).read_history()]
+    assert rates == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_loss_that_is_not_a_number_is_named(train, capsys) -> None:
+    """The rate explodes in epoch 3 of 4; what was good before stays."""
+    run = train(
+        "model=ffn",
+        "epochs=4",
+        "batch_size=60",
+        "scheduler=multistep",
+        "scheduler.milestones=[0.5]",
+        "scheduler.gamma=1e38",
+        "optimizer=sgd",
+        code=1,
+    )
+    errors = capsys.readouterr().err
+    assert "error: the loss is not a number in epoch 3, step 2: try a lower optimizer.lr" in errors
+    assert read(run, "run.json")["status"] == "failed"
+    assert [row["epoch"] for row in RunDirectory(run).read_history()] == [1, 2]
+    for name in ("best", "last"):
+        state = torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+        assert all(torch.isfinite(value).all() for value in state.values())
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 1
+    assert not (run / "metrics.json").exists()
+
+
+def test_the_debug_trainer_says_how_little_it_saw(train) -> None:
+    run = train("model=ffn", "trainer=debug", "batch_size=8")
+    numbers = read(run, "metrics.json")
+    assert numbers["data"]["samples"] == {"train": 32, "val": 32, "test": 32}
+    assert numbers["epochs"] == 2
+
+
+def test_the_table_shows_the_majority_baseline(train, capsys, arrays: dict) -> None:
+    run = train("model=ffn")
+    numbers = read(run, "metrics.json")
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = [line.split() for line in lines if "balanced accuracy" in line]
+    values = [float(cell) for cell in row if cell[0].isdigit()]
+    shares = [numbers[split]["balanced_accuracy"] for split in ("val", "test")]
+    assert values == pytest.approx([*shares, 1 / 3], abs=5e-5)
+    (row,) = [line.split() for line in lines if line.startswith("│ accuracy")]
+    majority = np.mean(arrays["test_labels"] == 1)
+    assert float(row[-2]) == pytest.approx(majority, abs=5e-5)
+    assert lines[-1] == f"run directory: {run}"
+
+
+def test_the_run_returns_its_val_score(train, monkeypatch) -> None:
+    from dermaexp import __main__ as command
+
+    returned = []
+    run_job = command.run_job
+    monkeypatch.setattr(command, "run_job", lambda c: returned.append(run_job(c)) or returned[0])
+    run = train("model=ffn")
+    assert returned == [read(run, "metrics.json")["val"]["macro_auroc"]]
+
+
+def test_an_earlier_run_is_not_written_over(train, capsys) -> None:
+    run = train("model=ffn")
+    before = {
+        path: path.read_bytes() for path in run.rglob("*.*") if path.suffix in (".json", ".npz")
+    }
+    train("model=ffn", "seed=1", code=1)
+    assert "holds a run already: choose another folder" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before} == before
