@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 _created: list[str] = []  # by this process
@@ -29,10 +28,9 @@ def new_folder(path: str) -> str:
     raise AssertionError("unreachable: the count has no end")
 
 
-def job_folder(number: int, overrides: Sequence[str]) -> str:
-    """A sweep job's folder: its number and its overrides but for paths, in portable characters."""
-    shown = ",".join(override for override in overrides if "/" not in override)
-    portable = re.sub(r"[^\w.,=+-]+", "-", shown)
+def job_folder(number: int, overrides: str) -> str:
+    """A sweep job's folder: its number and its overrides, in portable characters."""
+    portable = re.sub(r"[^\w.,=+-]+", "-", overrides)
     return f"{number}_{portable}"[:LONGEST_NAME].rstrip("_-")
 
 

@@ -1,4 +1,4 @@
-"""What happens around the jobs of a sweep: at its end, their comparison and the exit code."""
+"""What happens around the jobs of a sweep: their folders, their comparison, the exit code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
@@ -15,6 +16,15 @@ from dermaexp.errors import explain
 
 class Sweep(Callback):
     """Hydra's callback of every sweep; a failed job makes the exit code 1."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Leave the overrides that all jobs share out of the names of the jobs' folders."""
+        parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+        shared = [override.key_or_group for override in parsed if not override.is_sweep_override()]
+        # Hydra composes every job's config anew, from these overrides.
+        config.hydra.overrides.hydra.append(
+            f"hydra.job.config.override_dirname.exclude_keys=[{','.join(shared)}]"
+        )
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         folder = Path(config.hydra.sweep.dir)

@@ -155,7 +155,9 @@ def test_only_unused_new_folders_are_removed(tmp_path: Path) -> None:
 
 
 def test_job_folders_are_portable_and_readable() -> None:
-    overrides = ["model=cnn", "model.hidden=[64,32]", "dataset.path=/data/x.npz", 'name="a b:c"']
-    assert job_folder(3, overrides) == "3_model=cnn,model.hidden=-64,32-,name=-a-b-c"
-    assert len(job_folder(12, ["key=" + "9" * 300])) == 100
-    assert job_folder(0, []) == "0"
+    overrides = 'dataset.path=/data/x.npz,model=cnn,model.hidden=[64,32],name="a b:c"'
+    assert job_folder(3, overrides) == (
+        "3_dataset.path=-data-x.npz,model=cnn,model.hidden=-64,32-,name=-a-b-c"
+    )
+    assert len(job_folder(12, "key=" + "9" * 300)) == 100
+    assert job_folder(0, "") == "0"
