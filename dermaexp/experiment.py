@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Checkpoint
 
 from dermaexp import metrics
+from dermaexp.callbacks import AtomicCheckpointIO
 from dermaexp.classifier import Classifier
 from dermaexp.clock import Clock
 from dermaexp.console import console, print_summary
@@ -93,6 +94,7 @@ def build_trainer(config: DictConfig, directory: RunDirectory) -> lightning.Trai
     return instantiate(
         config.trainer,
         callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
         default_root_dir=str(directory.path),
         logger=False,
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),

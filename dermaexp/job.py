@@ -29,6 +29,7 @@ def run_job(config: DictConfig) -> float:
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     # Frameworks warn of much that a user cannot change: it goes to the log, not to the terminal.
     logging.captureWarnings(True)
+    logging.raiseExceptions = False  # a log that cannot be written must not hide the reason why
     if in_sweep:
         job = f"job {hydra_config.job.num}: {' '.join(hydra_config.overrides.task)}"
         console.print(f"\n{job}", soft_wrap=True, markup=False)

@@ -1,6 +1,6 @@
 """Lightning callbacks: when something is drawn or written; one YAML each in `conf/callbacks/`."""
 
-from dermaexp.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
+from dermaexp.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
 from dermaexp.callbacks.figures import (
     ConfusionMatrix,
     LearningCurves,
@@ -13,6 +13,7 @@ from dermaexp.callbacks.predictions import Predictions
 from dermaexp.callbacks.progress import Progress
 
 __all__ = [
+    "AtomicCheckpointIO",
     "BestCheckpoint",
     "ConfusionMatrix",
     "History",

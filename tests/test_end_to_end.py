@@ -1,0 +1,179 @@
+"""Real processes: Ctrl-C, a full disk, an installed wheel."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+PROJECT = Path(__file__).resolve().parents[1]
+NO_FIGURES = [
+    f"callbacks.{name}=null"
+    for name in (
+        "montage",
+        "learning_curves",
+        "confusion_matrix",
+        "per_class_accuracy",
+        "misclassified",
+    )
+]
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "dermaexp", *map(str, arguments)]
+
+
+def wait_for(file: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not file.exists():
+        assert process.poll() is None, f"ended with {process.returncode} before {file} was there"
+        assert time.monotonic() < deadline, f"{file} did not come"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("sweep", [False, True], ids=["run", "sweep"])
+def test_ctrl_c_keeps_the_last_whole_epoch(sweep: bool, data_file: Path, tmp_path: Path) -> None:
+    options = ["dataset=npz", f"dataset.path={data_file}", "epochs=100000", "trainer=cpu"]
+    folder = ["-m", "hydra.sweep.dir=s", "seed=0,1"] if sweep else ["hydra.run.dir=r"]
+    process = subprocess.Popen(
+        command(*folder, *options, *NO_FIGURES),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    run = tmp_path / ("s/0_seed=0" if sweep else "r")
+    wait_for(run / "checkpoints" / "last.ckpt", process)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors == "error: interrupted\n"
+    assert "Traceback" not in output
+    record = json.loads((run / "run.json").read_text())
+    assert (record["status"], record["error"]) == ("interrupted", None)
+    rows = (run / "history.csv").read_text().splitlines()
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["epoch"] + 1 in (len(rows) - 1, len(rows) - 2), "the last whole epoch"
+    assert not (run / "metrics.json").exists()
+    assert not [file for file in run.rglob("*") if file.name.endswith(".tmp")]
+    assert not (tmp_path / "s" / "1_seed=1").exists(), "a sweep stops as a whole"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB: room for a run's records and one checkpoint, not for two."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no right to mount a small file system here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_told_in_one_line(small_disk: Path, data_file: Path) -> None:
+    answer = subprocess.run(
+        command(
+            "model=ffn",
+            "dataset=npz",
+            f"dataset.path={data_file}",
+            "hydra.run.dir=run",
+            "callbacks.montage=null",
+            "model.hidden=[400]",  # 700 KB a checkpoint, with the state of Adam
+        ),
+        cwd=small_disk,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("error: the disk is full: ")
+    assert "free some space and start again" in answer.stderr
+    assert answer.stderr.count("\n") == 1, answer.stderr
+    run = small_disk / "run"
+    record = json.loads((run / "run.json").read_text())
+    assert record["status"] in ("failed", "running"), "whole, even where no byte was left"
+    assert not (run / "metrics.json").exists()
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    assert torch.load(checkpoint, weights_only=True)["epoch"] == 0
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What pip would install, unpacked."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
+    subprocess.run([*build, "--wheel-dir", str(folder), str(PROJECT)], check=True)
+    (file,) = folder.glob("dermaexp-*.whl")
+    site = folder / "site"
+    with zipfile.ZipFile(file) as archive:
+        archive.extractall(site)
+    return site
+
+
+def test_the_wheel_carries_all_configs(wheel: Path) -> None:
+    inside = {
+        str(file.relative_to(wheel / "dermaexp" / "conf")): file.read_bytes()
+        for file in (wheel / "dermaexp" / "conf").rglob("*.yaml")
+    }
+    checkout = {
+        str(file.relative_to(PROJECT / "conf")): file.read_bytes()
+        for file in (PROJECT / "conf").rglob("*.yaml")
+    }
+    assert inside == checkout
+
+
+def test_the_wheel_runs_in_any_folder_with_the_users_groups(wheel: Path, tmp_path: Path) -> None:
+    own = tmp_path / "my_conf" / "model"
+    own.mkdir(parents=True)
+    (own / "tiny.yaml").write_text(
+        "# A tiny FFN: python -m dermaexp --config-dir my_conf model=tiny\n"
+        "_target_: dermaexp.models.ffn.FFN\nhidden: [4]\nactivation: tanh\n"
+    )
+    answer = subprocess.run(
+        command("--config-dir", "my_conf", "model=tiny", "dataset=synthetic", "trainer=debug"),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(wheel)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stderr == "", "nothing that a user can do nothing about"
+    (run,) = tmp_path.glob("outputs/*/*_tiny")
+    numbers = json.loads((run / "metrics.json").read_text())
+    assert numbers["model"] == {"name": "tiny", "parameters": 784 * 4 + 4 + 4 * 7 + 7}
+    assert json.loads((run / "run.json").read_text())["git_commit"] is None
+    assert str(run) in answer.stdout.replace("\n", "")
+
+
+def test_make_refuses_an_old_python(tmp_path: Path) -> None:
+    if not shutil.which("make"):
+        pytest.skip("no make here")
+    old = tmp_path / "python3.10"
+    old.write_text(
+        f"#!/bin/sh\nexec {sys.executable} -c "
+        "'import sys; sys.version_info = (3, 10); sys.version = \"3.10.1 (x)\"; exec(sys.argv[1])' "
+        '"$2"\n'
+    )
+    old.chmod(0o755)
+    shutil.copy(PROJECT / "Makefile", tmp_path)
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    answer = subprocess.run(
+        ["make", "train", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert answer.returncode != 0
+    assert "dermaexp needs Python >= 3.11; this is 3.10.1" in answer.stderr
+    assert not (tmp_path / ".venv").exists()
