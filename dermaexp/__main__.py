@@ -35,6 +35,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print_error("interrupted")
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # as of `python -m dermaexp --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (Exception, RunError) as error:
         folders.remove_unused()
         if full_error:

@@ -123,27 +123,17 @@ class Classifier(LightningModule):
         self._batches.append((self(images).float().softmax(dim=1), targets, indices))
 
     def _collect(self, split: str) -> Predictions:
-        """Put the batches of all processes together in the split's order."""
-        probabilities, targets, indices = (
-            torch.cat(parts) for parts in zip(*self._batches, strict=True)
-        )
+        """Put the batches together in the split's order."""
+        joined = (torch.cat(parts).cpu() for parts in zip(*self._batches, strict=True))
+        probabilities, targets, indices = joined
         self._batches.clear()
-        if self.trainer.world_size > 1:
-            gathered = [None] * self.trainer.world_size
-            torch.distributed.all_gather_object(
-                gathered, (probabilities.cpu(), targets.cpu(), indices.cpu())
-            )
-            probabilities, targets, indices = (
-                torch.cat(parts) for parts in zip(*gathered, strict=True)
-            )
         order = indices.argsort()
-        self.predictions[split] = Predictions(
-            probabilities[order].cpu().numpy(), targets[order].cpu().numpy()
-        )
+        self.predictions[split] = Predictions(probabilities[order].numpy(), targets[order].numpy())
         return self.predictions[split]
 
     def _diverged(self, where: str) -> UserError:
+        kept = "; checkpoints/ keeps the epochs before" if self.current_epoch else ""
         return UserError(
             f"the loss is not a number in epoch {self.current_epoch + 1}, {where}: "
-            "try a lower optimizer.lr; checkpoints/ keeps the last good epoch"
+            f"try a lower optimizer.lr{kept}"
         )

@@ -21,6 +21,7 @@ from dermaexp.clock import Clock
 from dermaexp.console import console, print_summary
 from dermaexp.data.datamodule import ImageDataModule
 from dermaexp.data.splits import SPLITS, Splits
+from dermaexp.errors import UserError
 from dermaexp.results import RunDirectory
 
 
@@ -48,6 +49,7 @@ def run(
     with ctrl_c_as_keyboard_interrupt():
         with clock.part("fit"):
             trainer.fit(classifier, data)
+        epochs = trainer.current_epoch
         trained = {key: classifier.epoch_metrics[f"train_{key}"] for key in ("loss", "accuracy")}
         best_epoch = choose_weights(classifier, directory, config.checkpoint.test_with)
         with clock.part("test"):
@@ -60,7 +62,7 @@ def run(
         **{split: evaluate(classifier, split, splits) for split in ("val", "test")},
         "tested_with": config.checkpoint.test_with,
         "best_epoch": best_epoch,
-        "epochs": trainer.max_epochs,
+        "epochs": epochs,
         "seconds": clock.seconds(),
     }
     directory.write_metrics(results)
@@ -91,7 +93,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
 def build_trainer(config: DictConfig, directory: RunDirectory) -> lightning.Trainer:
     """Lightning's Trainer with the config's callbacks and nothing of its own in the terminal."""
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback]
-    return instantiate(
+    trainer = instantiate(
         config.trainer,
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
@@ -103,6 +105,12 @@ def build_trainer(config: DictConfig, directory: RunDirectory) -> lightning.Trai
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # our loader deals the samples out to the processes
     )
+    if trainer.world_size > 1:
+        raise UserError(
+            f"trainer.devices={config.trainer.devices} makes {trainer.world_size} processes, which "
+            "is not supported yet: give 1, or the one to use, such as [0]"
+        )
+    return trainer
 
 
 def choose_weights(classifier: Classifier, directory: RunDirectory, test_with: str) -> int | None:

@@ -16,7 +16,8 @@ from dermaexp import metrics
 BLUE, ORANGE, GREEN, RED = (sns.color_palette("colorblind")[i] for i in (0, 1, 2, 3))
 GRAY = "0.35"
 TEXT, SMALL, TITLE = 13, 11, 16  # points
-SHOWN_JOBS = 20  # curves that one legend can still tell apart
+SHOWN_JOBS = 20  # curves that ten colours and two line styles tell apart
+LEGEND_LETTERS = 150  # that fit below a figure 17 inches wide
 
 
 def montage(
@@ -69,9 +70,12 @@ def learning_curves(history: Sequence[Mapping[str, float]], *, title: str) -> Fi
 def job_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], *, title: str) -> Figure:
     """Val accuracy, val loss and val macro AUROC of several jobs, the best first."""
     shown = dict(list(histories.items())[:SHOWN_JOBS])
-    colors = sns.color_palette("colorblind" if len(shown) <= 10 else "husl", len(shown))
+    colors = sns.color_palette("colorblind")
+    styles = [("-", "o", color) for color in colors] + [("--", "s", color) for color in colors]
+    longest = max(map(len, shown))
+    columns = max(1, min(3, LEGEND_LETTERS // longest))
     with sns.axes_style("whitegrid"):
-        figure = _figure(17, 5.2 + 0.3 * len(shown))
+        figure = _figure(17, 5.2 + 0.3 * (len(shown) / columns))
         panels = figure.subplots(1, 3)
     quantities = {
         "val_accuracy": "val accuracy",
@@ -79,13 +83,13 @@ def job_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], *, title:
         "val_macro_auroc": "val macro AUROC",
     }
     for axes, (column, label) in zip(panels, quantities.items(), strict=True):
-        for (job, history), color in zip(shown.items(), colors, strict=True):
+        for (job, history), (line, mark, color) in zip(shown.items(), styles, strict=False):
             epochs = [row["epoch"] for row in history]
             values = [row[column] for row in history]
-            axes.plot(epochs, values, "o-", color=color, label=job, linewidth=2, markersize=4)
+            axes.plot(epochs, values, line, marker=mark, color=color, label=job, markersize=4)
         _label_epochs(axes, label)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", fontsize=TEXT, ncols=1)
+    figure.legend(handles, labels, loc="outside lower center", fontsize=TEXT, ncols=columns)
     hidden = len(histories) - len(shown)
     figure.suptitle(title + (f" (best {SHOWN_JOBS} jobs)" if hidden else ""), fontsize=TITLE)
     return figure
@@ -93,8 +97,8 @@ def job_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], *, title:
 
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, title: str) -> Figure:
     """Counts (K, K) and the same as shares of each true class, side by side."""
-    side = 3.4 + 0.75 * len(classes)
-    figure = _figure(2 * side + 1, side)
+    side = 0.75 * len(classes)
+    figure = _figure(2 * side + 4, side + 4)
     counts, shares = figure.subplots(1, 2, sharey=True)
     names = [_wrap(name, 24) for name in classes]
     samples = confusion.sum(axis=1, keepdims=True)

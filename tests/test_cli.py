@@ -72,6 +72,7 @@ def test_bad_input_is_told_in_one_line(
     ("arguments", "line"),
     [
         (["trainer=gpu"], "trainer cannot be built: MisconfigurationException: No supported gpu"),
+        (["trainer.accelerator=cpu", "trainer.devices=2"], "makes 2 processes, which is not"),
         (["model.activation=rleu"], "model.activation=rleu is unknown: did you mean 'relu'?"),
         (["model.channels=[8,8,8,8]"], "4 blocks leave nothing of 12x12 images"),
         (["+trainer.max_epoch=3"], "unexpected keyword argument 'max_epoch'"),

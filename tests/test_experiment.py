@@ -266,7 +266,9 @@ def test_a_loss_that_is_not_a_number_is_named(train, capsys) -> None:
         code=1,
     )
     errors = capsys.readouterr().err
-    assert "error: the loss is not a number in epoch 3, step 2: try a lower optimizer.lr" in errors
+    assert (
+        "error: the loss is not a number in epoch 3, step 2: try a lower optimizer.lr; " in errors
+    )
     assert read(run, "run.json")["status"] == "failed"
     assert [row["epoch"] for row in RunDirectory(run).read_history()] == [1, 2]
     for name in ("best", "last"):
