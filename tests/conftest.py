@@ -15,6 +15,15 @@ from dermaexp.__main__ import main
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "dermamnist_rebuilt_28.npz"
 CLASSES = 3
+FIGURES = (
+    "montage",
+    "learning_curves",
+    "confusion_matrix",
+    "per_class_accuracy",
+    "misclassified",
+)
+# Figures take most of a small run's time: tests that do not look at them leave them out.
+NO_FIGURES = [f"callbacks.{name}=null" for name in FIGURES]
 
 
 @pytest.fixture(autouse=True)
@@ -72,10 +81,3 @@ def real_data() -> Path:
     if not REAL_DATA.exists():
         pytest.skip(f"the rebuilt DermaMNIST is not at {REAL_DATA}")
     return REAL_DATA
-
-
-def only_run(folder: Path) -> Path:
-    """The one run directory below `folder`."""
-    runs = sorted(folder.glob("outputs/*/*"))
-    assert len(runs) == 1, runs
-    return runs[0]

@@ -15,18 +15,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import NO_FIGURES
 
 PROJECT = Path(__file__).resolve().parents[1]
-NO_FIGURES = [
-    f"callbacks.{name}=null"
-    for name in (
-        "montage",
-        "learning_curves",
-        "confusion_matrix",
-        "per_class_accuracy",
-        "misclassified",
-    )
-]
 
 
 def command(*arguments: object) -> list[str]:

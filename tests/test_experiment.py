@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import FIGURES, NO_FIGURES
 from PIL import Image
 
 from dermaexp import metrics
@@ -21,25 +22,15 @@ from dermaexp.models.ffn import FFN
 from dermaexp.results import RunDirectory
 
 Cli = Callable[..., int]
-FIGURES = (
-    "montage",
-    "learning_curves",
-    "confusion_matrix",
-    "per_class_accuracy",
-    "misclassified",
-)
 
 
 @pytest.fixture
 def train(cli: Cli, data_file: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Train on the small file for 3 epochs on the processor; gives the run directory.
-
-    Figures take most of such a run's time: they are drawn where a test asks for them.
-    """
+    """Train on the small file for 3 epochs on the processor; gives the run directory."""
 
     def run(*arguments: str, folder: str = "run", code: int = 0, figures: bool = False) -> Path:
         options = ["dataset=npz", f"dataset.path={data_file}", "trainer=cpu", "epochs=3"]
-        options += [] if figures else [f"callbacks.{name}=null" for name in FIGURES]
+        options += [] if figures else NO_FIGURES
         assert cli(*options, f"hydra.run.dir={folder}", *arguments) == code
         return tmp_path / folder
 

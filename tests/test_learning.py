@@ -10,18 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import NO_FIGURES
 
 MAJORITY = 1341 / 2005
-NO_FIGURES = [
-    f"callbacks.{name}=null"
-    for name in (
-        "montage",
-        "learning_curves",
-        "confusion_matrix",
-        "per_class_accuracy",
-        "misclassified",
-    )
-]
 
 
 def test_drawn_lesions_are_as_hard_as_real_ones(cli: Callable[..., int], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import FIGURES
 
 from dermaexp.data import medmnist
 from dermaexp.data.lesions import CLASS_COUNTS
@@ -120,7 +121,13 @@ def test_a_failed_download_leaves_nothing(
     with pytest.raises(UserError) as error:
         load(root)
     message = str(error.value)
-    assert "cannot be downloaded" in message
+    reason = {
+        "wrong content": "what 127.0.0.1 sent has another MD5",
+        "not found": "127.0.0.1 answered 404 Not Found",
+        "no server": "no connection to 127.0.0.1",
+        "cut off": "the connection to 127.0.0.1 broke",
+    }[fault]
+    assert f"cannot be downloaded ({reason})" in message
     assert entry["url"] in message and entry["MD5"] in message and str(root) in message
     assert "\n" not in message
     assert [file.name for file in root.iterdir() if not file.name.endswith(".lock")] == []
@@ -203,13 +210,7 @@ def test_the_stand_in_is_stamped_on_all_that_a_run_leaves(
 
     medmnist.INFO["dermamnist"]["url"] = "http://127.0.0.1:9/derma.npz"
     titles = []
-    for name in (
-        "montage",
-        "learning_curves",
-        "confusion_matrix",
-        "per_class_accuracy",
-        "misclassified",
-    ):
+    for name in FIGURES:
         draw = getattr(plots, name)
 
         def spy(*arguments, draw=draw, **options):

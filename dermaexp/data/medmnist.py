@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pooch
+import requests
 from filelock import FileLock
 from medmnist.info import INFO as ALL_INFO
 
@@ -81,12 +83,22 @@ def _download(url: str, md5: str, file: Path) -> None:
         OSError,
         ValueError,
     ) as error:  # requests' errors are OSErrors, a wrong hash a ValueError
-        raise UnavailableError(_why(error)) from error
+        raise UnavailableError(_why(error, url)) from error
 
 
-def _why(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}"
+def _why(error: Exception, url: str) -> str:
+    host = urlsplit(url).hostname
+    if isinstance(error, requests.HTTPError):
+        return f"{host} answered {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.Timeout):
+        return f"no answer from {host} within {TIMEOUT} s"
+    if isinstance(error, requests.ConnectionError):
+        return f"no connection to {host}"
+    if isinstance(error, requests.RequestException):
+        return f"the connection to {host} broke"
+    if isinstance(error, ValueError):
+        return f"what {host} sent has another MD5"
+    return " ".join(str(error).split())
 
 
 def _info(flag: str, size: int, if_unavailable: str) -> dict:
@@ -110,11 +122,10 @@ def _info(flag: str, size: int, if_unavailable: str) -> dict:
 def _announce_synthetic(name: str, file: Path, url: str, md5: str, reason: Exception) -> None:
     print_box(
         "SYNTHETIC DATA",
-        f"{name} cannot be had: {reason}\n"
-        "This run trains on drawn lesions instead. Its numbers say nothing about "
-        f"{name}.\n\n"
-        f"For the real data, put this file    {url}\n"
-        f"with this MD5                       {md5}\n"
-        f"into this folder                    {file.parent}\n\n"
+        f"{name} cannot be had: {reason}.\n"
+        f"This run trains on drawn lesions instead: its numbers say nothing about {name}.\n\n"
+        f"For the real data, put this file:\n  {url}\n"
+        f"with this MD5:\n  {md5}\n"
+        f"into this folder:\n  {file.parent}\n\n"
         "To stop instead of drawing: dataset.if_unavailable=error",
     )
