@@ -105,8 +105,8 @@ def test_a_full_disk_is_told_in_one_line(small_disk: Path, data_file: Path) -> N
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What pip would install, unpacked."""
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
-    subprocess.run([*build, "--wheel-dir", str(folder), str(PROJECT)], check=True)
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
+    subprocess.run([*build, "--directory", str(folder)], cwd=PROJECT, check=True)
     (file,) = folder.glob("dermaexp-*.whl")
     site = folder / "site"
     with zipfile.ZipFile(file) as archive:

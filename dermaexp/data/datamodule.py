@@ -70,7 +70,7 @@ class Batches(Sampler):
         if self.seed is not None:
             # A list of numbers as the seed: seed 0 epoch 1 and seed 1 epoch 0 are not the same.
             mixed = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)
-            generator = torch.Generator().manual_seed(int(mixed[0] >> 1))
+            generator = torch.Generator().manual_seed(int(mixed[0]) >> 1)
             order = torch.randperm(self.samples, generator=generator)
         for start, end in self.bounds:
             yield order[start:end][self.process :: self.processes]
