@@ -121,13 +121,14 @@ def test_a_failed_download_leaves_nothing(
     with pytest.raises(UserError) as error:
         load(root)
     message = str(error.value)
-    reason = {
-        "wrong content": "what 127.0.0.1 sent has another MD5",
-        "not found": "127.0.0.1 answered 404 Not Found",
-        "no server": "no connection to 127.0.0.1",
-        "cut off": "the connection to 127.0.0.1 broke",
+    reasons = {
+        "wrong content": ["what 127.0.0.1 sent has another MD5"],
+        "not found": ["127.0.0.1 answered 404 Not Found"],
+        "no server": ["no connection to 127.0.0.1"],
+        # urllib3 1 takes half a file for a whole one; the MD5 does not.
+        "cut off": ["the connection to 127.0.0.1 broke", "what 127.0.0.1 sent has another MD5"],
     }[fault]
-    assert f"cannot be downloaded ({reason})" in message
+    assert any(f"cannot be downloaded ({reason})" in message for reason in reasons), message
     assert entry["url"] in message and entry["MD5"] in message and str(root) in message
     assert "\n" not in message
     assert [file.name for file in root.iterdir() if not file.name.endswith(".lock")] == []
