@@ -10,7 +10,7 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig, OmegaConf
 
-from dermaexp import folders
+from dermaexp import __version__, folders
 from dermaexp.console import print_error
 from dermaexp.errors import UserError, explain, nearest
 from dermaexp.job import run_job
@@ -28,9 +28,13 @@ def main() -> None:
     # Makes Hydra hand its errors on to us instead of printing them in its own way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     OmegaConf.register_new_resolver("new_folder", folders.new_folder, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("portable", folders.portable, replace=True)
     OmegaConf.register_new_resolver("job_folder", folders.job_folder, replace=True)
     try:
-        check_flags(sys.argv[1:])
+        if "--version" in sys.argv:
+            print(f"dermaexp {__version__}")
+            return
+        sys.argv[1:] = ordered(sys.argv[1:])
         hydra.main(str(config_folder()), "config", version_base="1.3")(task)()
     except KeyboardInterrupt:
         print_error("interrupted")
@@ -64,15 +68,20 @@ def config_folder() -> Path:
     return packaged if packaged.is_dir() else package.parent / "conf"
 
 
-def check_flags(arguments: list[str]) -> None:
-    """Raise UserError for a flag that Hydra does not have, naming the nearest that it has."""
+def ordered(arguments: list[str]) -> list[str]:
+    """Hydra's arguments with all overrides behind the flags: it takes no override after a flag.
+
+    Raises UserError for a flag that Hydra does not have, naming the nearest that it has.
+    """
     parser = get_args_parser()
     parser.error = _raise_user_error  # type: ignore[method-assign]
-    _, unknown = parser.parse_known_args(arguments)
-    for flag in unknown:
+    known, rest = parser.parse_known_args(arguments)
+    for flag in rest:
         if flag.startswith("-"):
             valid = [option for option in parser._option_string_actions if option.startswith("--")]
             raise UserError(f"the flag {flag} is unknown: {nearest(flag, valid)}")
+    overrides = [*known.overrides, *rest]
+    return [argument for argument in arguments if argument not in overrides] + overrides
 
 
 def _raise_user_error(message: str) -> None:

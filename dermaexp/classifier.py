@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,9 +54,9 @@ class Classifier(LightningModule):
         self.make_scheduler = scheduler
         self.register_buffer("mean", torch.as_tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", torch.as_tensor(std).view(-1, 1, 1))
-        # Not nan_strategy="disable": with it torchmetrics 1.9 ignores the weights.
-        self.train_loss = MeanMetric(nan_strategy="error")
-        self.train_accuracy = MeanMetric(nan_strategy="error")
+        # "disable" spares a GPU a wait at every step; the loss is checked below, once.
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        self.train_accuracy = MeanMetric(nan_strategy="disable")
         self.epoch_metrics: dict[str, float] = {}
         self.trained_samples = 0  # in the last epoch
         self.predictions: dict[str, Predictions] = {}
@@ -72,7 +72,8 @@ class Classifier(LightningModule):
         loss = functional.cross_entropy(logits, targets)
         if not torch.isfinite(loss):
             raise self._diverged(f"step {batch_idx + 1}")
-        self.train_loss.update(loss.detach(), len(targets))
+        # One value an image: with "disable", torchmetrics 1.9 ignores the weights it is given.
+        self.train_loss.update(loss.detach().expand(len(targets)))
         hits = (logits.detach().argmax(dim=1) == targets).float()
         self.train_accuracy.update(hits)
         return loss
@@ -86,12 +87,9 @@ class Classifier(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         predictions = self._collect("val")
-        loss = metrics.cross_entropy(*predictions)
-        if not np.isfinite(loss):
-            raise self._diverged("validation")
         hits = predictions.probabilities.argmax(axis=1) == predictions.targets
         self.epoch_metrics = {
-            "val_loss": loss,
+            "val_loss": metrics.cross_entropy(*predictions),
             "val_accuracy": float(hits.mean()),
             "val_macro_auroc": metrics.macro_auroc(*predictions),
         }
@@ -108,11 +106,11 @@ class Classifier(LightningModule):
         self._collect("test")
 
     def configure_optimizers(self) -> dict:
-        optimizer = self.make_optimizer(self.parameters())
+        optimizer = _make("optimizer", self.make_optimizer, self.parameters())
         if self.make_scheduler is None:
             return {"optimizer": optimizer}
         steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = self.make_scheduler(optimizer, steps)
+        scheduler = _make("scheduler", self.make_scheduler, optimizer, steps)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
@@ -127,13 +125,24 @@ class Classifier(LightningModule):
         joined = (torch.cat(parts).cpu() for parts in zip(*self._batches, strict=True))
         probabilities, targets, indices = joined
         self._batches.clear()
+        if not torch.isfinite(probabilities).all():
+            raise self._diverged(split)
         order = indices.argsort()
         self.predictions[split] = Predictions(probabilities[order].numpy(), targets[order].numpy())
         return self.predictions[split]
 
     def _diverged(self, where: str) -> UserError:
-        kept = "; checkpoints/ keeps the epochs before" if self.current_epoch else ""
+        kept = "; checkpoints/ keeps the epoch before"
         return UserError(
             f"the loss is not a number in epoch {self.current_epoch + 1}, {where}: "
-            f"try a lower optimizer.lr{kept}"
+            "try a lower optimizer.lr"
+            + (kept if self.current_epoch and self.trainer.checkpoint_callbacks else "")
         )
+
+
+def _make(part: str, maker: Callable[..., Any], *arguments: Any) -> Any:
+    """What `maker` makes; UserError where it refuses the config's values of `part`."""
+    try:
+        return maker(*arguments)
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise UserError(f"{part} cannot be built: {error}; see the keys of {part}") from error

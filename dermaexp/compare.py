@@ -10,9 +10,10 @@ from typing import Any
 from dermaexp import plots
 from dermaexp.console import cell_text, print_table
 from dermaexp.errors import UserError
-from dermaexp.results import RunDirectory, write_bytes, write_csv
+from dermaexp.results import RunDirectory, write_bytes, write_csv, write_figure
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1")
+UNFINISHED = "Did not finish"
 SHOWN = {  # what the terminal has room for
     "val_macro_auroc": "val AUROC",
     "test_accuracy": "test accuracy",
@@ -20,7 +21,6 @@ SHOWN = {  # what the terminal has room for
     "test_macro_auroc": "test AUROC",
     "test_macro_f1": "test F1",
     "majority_accuracy": "majority accuracy",
-    "status": "status",
 }
 
 
@@ -38,8 +38,8 @@ class Job:
 
     @property
     def score(self) -> float:
-        """Val macro AUROC; below every real one where there is none."""
-        score = self.metrics["val"]["macro_auroc"] if self.finished else None
+        """Val macro AUROC; below every real one where it is undefined."""
+        score = self.metrics["val"]["macro_auroc"]
         return -1.0 if score is None else score
 
     @property
@@ -51,39 +51,37 @@ class Job:
 def compare(sweep: Path) -> int:
     """Compare the jobs below `sweep`, best val macro AUROC first; returns how many did not finish.
 
-    Writes leaderboard.csv, leaderboard.md and figures/learning_curves.png there, prints the table.
+    Jobs on other data stand in another table: their numbers have no common order. Writes
+    leaderboard.csv, leaderboard.md and figures/learning_curves.png there, prints the tables.
     """
-    jobs = sorted(read_jobs(sweep), key=lambda job: -job.score)
+    jobs = read_jobs(sweep)
     if not jobs:
         raise UserError(f"{sweep} holds no runs: expected run directories in it")
     varied = varied_keys(jobs)
-    rows = [leaderboard_row(rank, job, varied) for rank, job in enumerate(jobs, start=1)]
-    title = " and ".join(sorted({row["data"] for row in rows if row["data"]}))
+    tables = ranked_tables(jobs, varied)
+    rows = [row for table in tables.values() for row in table]
     write_csv(sweep / "leaderboard.csv", list(rows[0]), rows)
-    write_bytes(sweep / "leaderboard.md", _markdown(title, rows).encode())
-    histories = {
-        _label(job, varied): job.directory.read_history()
-        for job in jobs
-        if job.finished and job.directory.has_history()
-    }
-    if histories:
-        figure = plots.job_curves(histories, title=f"All jobs on {title}")
-        RunDirectory(sweep).write_figure("learning_curves", figure)
+    write_bytes(sweep / "leaderboard.md", _markdown(tables).encode())
+    _draw_curves(sweep, jobs, varied)
     leaves = [key.rpartition(".")[2] for key in varied]
     headings = leaves if len(set(leaves)) == len(leaves) else varied
-    shown = {"rank": "", **dict(zip(varied, headings, strict=True)), **SHOWN}
-    print_table(f"Leaderboard on {title}", shown, rows)
+    names = dict(zip(varied, headings, strict=True))
+    for title, table in tables.items():
+        columns = SHOWN if title != UNFINISHED else {"status": "status", "error": "reason"}
+        print_table(title, {"rank": "", **names, **columns}, table)
     return sum(not job.finished for job in jobs)
 
 
 def read_jobs(sweep: Path) -> list[Job]:
-    """The runs in the folders of `sweep`, in the order of their names."""
+    """The jobs in the folders of `sweep`, in the order of their names."""
     jobs = []
     for directory in map(RunDirectory, sorted(sweep.iterdir())):
         if directory.has_run():
             run = directory.read_run()
             metrics = directory.read_metrics() if run["status"] == "finished" else {}
             jobs.append(Job(directory, run, metrics))
+        elif directory.was_begun():
+            jobs.append(Job(directory, {"status": "failed", "error": "it left no run.json"}, {}))
     return jobs
 
 
@@ -93,8 +91,23 @@ def varied_keys(jobs: Sequence[Job]) -> list[str]:
     return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
 
 
-def leaderboard_row(rank: int, job: Job, varied: Sequence[str]) -> dict[str, Any]:
-    """One job's row; the numbers of a job that did not finish are None."""
+def ranked_tables(jobs: Sequence[Job], varied: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Title -> rows, the best first: a table for each data set, one for what did not finish."""
+    by_data: dict[str, list[Job]] = {}
+    for job in sorted((job for job in jobs if job.finished), key=lambda job: -job.score):
+        by_data.setdefault(job.run["data"]["fingerprint"], []).append(job)
+    tables = {}
+    for same_data in by_data.values():
+        title = f"Leaderboard on {same_data[0].run['data']['name']}"
+        if title in tables:  # other content under the same name
+            title += f" {same_data[0].run['data']['fingerprint'][:8]}"
+        tables[title] = [leaderboard_row(n, job, varied) for n, job in enumerate(same_data, 1)]
+    unfinished = [leaderboard_row(None, job, varied) for job in jobs if not job.finished]
+    return tables | ({UNFINISHED: unfinished} if unfinished else {})
+
+
+def leaderboard_row(rank: int | None, job: Job, varied: Sequence[str]) -> dict[str, Any]:
+    """One job's row; rank and numbers of a job that did not finish are None."""
     test = job.metrics.get("test", {})
     return {
         "rank": rank,
@@ -111,15 +124,38 @@ def leaderboard_row(rank: int, job: Job, varied: Sequence[str]) -> dict[str, Any
     }
 
 
-def _label(job: Job, varied: Sequence[str]) -> str:
-    pairs = [f"{key}={job.overrides.get(key)}" for key in varied]
-    return " ".join(pairs) or job.directory.path.name
+def _draw_curves(sweep: Path, jobs: Sequence[Job], varied: Sequence[str]) -> None:
+    drawn = sorted(
+        (job for job in jobs if job.finished and job.directory.has_history()),
+        key=lambda job: -job.score,
+    )
+    if not drawn:
+        return
+    data = sorted({job.run["data"]["name"] for job in drawn})
+    labels = [" ".join(f"{key}={job.overrides.get(key)}" for key in varied) for job in drawn]
+    if len(data) > 1:
+        labels = [
+            f"{label} on {job.run['data']['name']}"
+            for label, job in zip(labels, drawn, strict=True)
+        ]
+    if len(set(labels)) < len(labels):
+        labels = [job.directory.path.name for job in drawn]
+    histories = [job.directory.read_history() for job in drawn]
+    title = f"All jobs on {' and '.join(data)}"
+    figure = plots.job_curves(dict(zip(labels, histories, strict=True)), title=title)
+    write_figure(sweep, "learning_curves", figure)
 
 
-def _markdown(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    columns = list(rows[0])
-    lines = [columns, ["---"] * len(columns)]
-    lines += [[cell_text(row[column]).replace("|", "\\|") for column in columns] for row in rows]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    heading = f"# Leaderboard on {title}"
-    return f"{heading}\n\nBest first, by val macro AUROC.\n\n{table}\n"
+def _markdown(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    sections = ["# Leaderboard\n\nBest first, by val macro AUROC.\n"]
+    for title, rows in tables.items():
+        columns = list(rows[0])
+        lines = [columns, ["---"] * len(columns)]
+        lines += [[_markdown_cell(row[column]) for column in columns] for row in rows]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        sections.append(f"## {title}\n\n{table}\n")
+    return "\n".join(sections)
+
+
+def _markdown_cell(value: object) -> str:
+    return cell_text(value).replace("|", "\\|")

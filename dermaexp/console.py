@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +13,19 @@ from rich.panel import Panel
 from rich.table import Table
 
 LOG_WIDTH = 120  # characters, where the output is no terminal
-console = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
+
+
+class _Console(Console):
+    """rich's console, but a run goes on when nobody reads its output any more."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+console = _Console(highlight=False)
+if not console.is_terminal and "COLUMNS" not in os.environ:
+    console.width = LOG_WIDTH
 error_console = Console(stderr=True, highlight=False)
 
 HEADLINES = {
@@ -35,20 +48,14 @@ def print_box(title: str, text: str) -> None:
     )
 
 
-def print_summary(
-    name: str,
-    data: str,
-    val: Mapping[str, float],
-    test: Mapping[str, float],
-    baseline: Mapping[str, float],
-) -> None:
-    """The headline numbers of a run beside those of always answering the majority class."""
+def print_summary(name: str, data: str, columns: Mapping[str, Mapping[str, float]]) -> None:
+    """The headline numbers of a run, one column for each of `columns`."""
     table = Table(title=f"{escape(name)} on {escape(data)}", title_style="bold")
     table.add_column("")
-    for column in ("val", "test", "majority baseline, test"):
+    for column in columns:
         table.add_column(column, justify="right")
     for key, label in HEADLINES.items():
-        table.add_row(label, *(_number(numbers[key]) for numbers in (val, test, baseline)))
+        table.add_row(label, *(_number(numbers[key]) for numbers in columns.values()))
     console.print(table)
 
 

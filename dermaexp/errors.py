@@ -51,6 +51,8 @@ def explain(error: BaseException) -> str:
             return _explain_instantiation(cause)
     if isinstance(error, HydraException):
         return _one_line(error)
+    if "Config group override must be a string" in str(error):
+        return "a group was given null: expected one of its options by name, such as callbacks=none"
     return f"{_typed(next(_causes(error)))} (HYDRA_FULL_ERROR=1 shows where)"
 
 
@@ -75,6 +77,8 @@ def _explain_syntax(error: OverrideParseException) -> str:
 
 def _explain_missing_option(error: MissingConfigException) -> str:
     group, _, option = (error.missing_cfg_file or "").rpartition("/")
+    if error.missing_cfg_file is None:
+        return _one_line(error)
     if not error.options:
         given = error.missing_cfg_file
         return f"{given} is not in the config folder: python -m dermaexp --help lists what is"
@@ -83,6 +87,8 @@ def _explain_missing_option(error: MissingConfigException) -> str:
 
 def _explain_key(error: OmegaConfBaseException, outer: BaseException) -> str:
     parent = getattr(error, "parent_node", None)
+    if match := re.search(r"hydra\.runtime\.choices\.(\w+)", str(error)):
+        return f"the group {match[1]} is missing: expected {match[1]}=OPTION, not ~{match[1]}"
     given = str(getattr(error, "full_key", None) or getattr(error, "key", None))
     reason = str(error).splitlines()[0]
     if isinstance(parent, DictConfig) and "is not in struct" in str(error):

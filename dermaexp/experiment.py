@@ -12,10 +12,11 @@ import pytorch_lightning as lightning
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import Checkpoint, Timer
+from torch import nn
 
 from dermaexp import metrics
-from dermaexp.callbacks import AtomicCheckpointIO
+from dermaexp.callbacks import AtomicCheckpointIO, BestCheckpoint
 from dermaexp.classifier import Classifier
 from dermaexp.clock import Clock
 from dermaexp.console import console, print_summary
@@ -38,6 +39,11 @@ def run(
     """
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    if config.checkpoint.test_with == "best" and len(set(splits.val.labels)) < 2:
+        raise UserError(
+            f"val of {splits.name} holds one class: macro AUROC cannot choose the best epoch; give "
+            "a val split with more classes, or checkpoint.test_with=last"
+        )
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     with clock.part("data"):
         data = build_data(config, splits)
@@ -45,16 +51,14 @@ def run(
     trainer = build_trainer(config, directory)
     record["device"] = describe_device(trainer.strategy.root_device)
     directory.write_run(record)
-    announce(config.name, data, classifier, record["device"])
+    announce(record["name"], data, classifier, record["device"])
     with ctrl_c_as_keyboard_interrupt():
-        with clock.part("fit"):
-            trainer.fit(classifier, data)
+        trainer.fit(classifier, data)
         epochs = trainer.current_epoch
         trained = {key: classifier.epoch_metrics[f"train_{key}"] for key in ("loss", "accuracy")}
-        best_epoch = choose_weights(classifier, directory, config.checkpoint.test_with)
-        with clock.part("test"):
-            trainer.validate(classifier, data, verbose=False)
-            trainer.test(classifier, data, verbose=False)
+        best_epoch = choose_weights(trainer, classifier, directory, config.checkpoint.test_with)
+        trainer.validate(classifier, data, verbose=False)
+        trainer.test(classifier, data, verbose=False)
     results = {
         "data": record["data"] | describe_images(data, classifier),
         "model": {"name": record["model"], "parameters": count_parameters(classifier)},
@@ -63,10 +67,10 @@ def run(
         "tested_with": config.checkpoint.test_with,
         "best_epoch": best_epoch,
         "epochs": epochs,
-        "seconds": clock.seconds(),
+        "seconds": seconds(clock, trainer),
     }
     directory.write_metrics(results)
-    conclude(config.name, splits, classifier, results)
+    conclude(record["name"], splits, classifier, results)
     return results["val"]["macro_auroc"]
 
 
@@ -81,7 +85,9 @@ def build_data(config: DictConfig, splits: Splits) -> ImageDataModule:
 
 def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
     """The net with the data's shape and classes, its optimizer and its schedule."""
-    net = instantiate(config.model, image_shape=data.image_shape, classes=len(data.splits.classes))
+    classes = len(data.splits.classes)
+    net = instantiate(config.model, image_shape=data.image_shape, classes=classes)
+    check_net(net, data.image_shape, classes)
     standardise = {}
     if config.dataset.normalize:
         standardise = dict(zip(("mean", "std"), data.channel_statistics(), strict=True))
@@ -90,12 +96,27 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
     )
 
 
+def check_net(net: nn.Module, image_shape: tuple[int, int, int], classes: int) -> None:
+    """Raise UserError unless `net` gives (N, classes) logits for images of that shape."""
+    net.eval()  # as running statistics and random numbers must not be touched
+    with torch.no_grad():
+        try:
+            shape = tuple(net(torch.zeros(2, *image_shape)).shape)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise UserError(f"model fails on images of {image_shape}: {error}") from error
+    if shape != (2, classes):
+        raise UserError(
+            f"model gives {shape} for 2 images: expected (2, {classes}), a logit for each class"
+        )
+    net.train()
+
+
 def build_trainer(config: DictConfig, directory: RunDirectory) -> lightning.Trainer:
     """Lightning's Trainer with the config's callbacks and nothing of its own in the terminal."""
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback]
     trainer = instantiate(
         config.trainer,
-        callbacks=callbacks,
+        callbacks=[Timer(verbose=False), *callbacks],  # first: its time ends before figures begin
         plugins=[AtomicCheckpointIO()],
         default_root_dir=str(directory.path),
         logger=False,
@@ -113,17 +134,31 @@ def build_trainer(config: DictConfig, directory: RunDirectory) -> lightning.Trai
     return trainer
 
 
-def choose_weights(classifier: Classifier, directory: RunDirectory, test_with: str) -> int | None:
+def choose_weights(
+    trainer: lightning.Trainer, classifier: Classifier, directory: RunDirectory, test_with: str
+) -> int | None:
     """Load the best epoch's weights unless the last ones are asked for; returns the best epoch.
 
-    None where no best.ckpt was kept.
+    None where best.ckpt is switched off.
     """
-    if not directory.best_checkpoint.exists():
+    if not any(isinstance(callback, BestCheckpoint) for callback in trainer.callbacks):
         return None
     checkpoint = torch.load(directory.best_checkpoint, map_location="cpu", weights_only=True)
     if test_with == "best":
         classifier.load_state_dict(checkpoint["state_dict"])
     return checkpoint["epoch"] + 1
+
+
+def seconds(clock: Clock, trainer: lightning.Trainer) -> dict[str, float]:
+    """Of the data, the fit and the test, without the drawing; the total has it all."""
+    (timer,) = (callback for callback in trainer.callbacks if isinstance(callback, Timer))
+    values = {
+        "data": clock.seconds["data"],
+        "fit": timer.time_elapsed("train"),
+        "test": timer.time_elapsed("test"),
+        "total": clock.total(),
+    }
+    return {name: round(value, 3) for name, value in values.items()}
 
 
 def evaluate(classifier: Classifier, split: str, splits: Splits) -> dict[str, Any]:
@@ -140,16 +175,17 @@ def count_parameters(classifier: Classifier) -> int:
 def describe_device(device: torch.device) -> dict[str, Any]:
     """What the numbers were made on; on a processor they depend on its threads."""
     if device.type == "cuda":
-        return {"type": "cuda", "name": torch.cuda.get_device_name(device)}
+        name = torch.cuda.get_device_name(device)
+        return {"type": "cuda", "name": name, "cuda": torch.version.cuda}
     return {"type": device.type, "name": device.type, "threads": torch.get_num_threads()}
 
 
 def describe_images(data: ImageDataModule, classifier: Classifier) -> dict[str, Any]:
     """Size, channels and classes, and the number of images that were really used."""
-    channels, height, _ = data.image_shape
+    channels, height, width = data.image_shape
     used = {split: len(classifier.predictions[split].targets) for split in ("val", "test")}
     return {
-        "size": height,
+        "size": height if height == width else [height, width],
         "channels": channels,
         "classes": list(data.splits.classes),
         "samples": {"train": classifier.trained_samples, **used},
@@ -165,14 +201,20 @@ def announce(
         f"{name} on {data.splits.title}: {counts} images of {shape}, "
         f"{count_parameters(classifier):,} parameters, on {device['name']}",
         soft_wrap=True,
+        markup=False,
     )
 
 
 def conclude(name: str, splits: Splits, classifier: Classifier, results: dict[str, Any]) -> None:
+    """Print the table; it says so where only a part of the images was used."""
     baseline = metrics.majority_baseline(
         splits.train.labels, classifier.predictions["test"].targets, len(splits.classes)
     )
-    print_summary(name, splits.title, results["val"], results["test"], baseline)
+    columns = {
+        splits.part(split, len(classifier.predictions[split].targets)): results[split]
+        for split in ("val", "test")
+    }
+    print_summary(name, splits.title, columns | {"majority baseline, test": baseline})
 
 
 @contextlib.contextmanager

@@ -30,8 +30,12 @@ def new_folder(path: str) -> str:
 
 def job_folder(number: int, overrides: str) -> str:
     """A sweep job's folder: its number and its overrides, in portable characters."""
-    portable = re.sub(r"[^\w.,=+-]+", "-", overrides)
-    return f"{number}_{portable}"[:LONGEST_NAME].rstrip("_-")
+    return portable(f"{number}_{overrides}").rstrip("_-")
+
+
+def portable(name: str) -> str:
+    """The name, at most LONGEST_NAME long, in characters that every file system allows."""
+    return re.sub(r"[^\w.,=+-]+", "-", str(name))[:LONGEST_NAME]
 
 
 def remove_unused() -> None:

@@ -48,7 +48,7 @@ def run_job(config: DictConfig) -> float:
 def _recorded(config: DictConfig, directory: RunDirectory, hydra_config: DictConfig) -> float:
     clock = Clock()
     with recording(directory) as record:
-        record["name"] = config.name
+        record["name"] = str(config.name)
         record["overrides"] = list(hydra_config.overrides.task)
         record["model"] = hydra_config.runtime.choices.model
         settings.check(config)

@@ -59,8 +59,13 @@ def class_auroc(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def macro_auroc(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    """Mean one-vs-rest AUROC, equal to the AUC of `medmnist.Evaluator` where every class occurs."""
-    return _mean(class_auroc(probabilities, targets))
+    """Mean one-vs-rest AUROC, equal to the AUC of `medmnist.Evaluator` where every class occurs.
+
+    Of two classes it is that of the second: the first one's is the same but for rounding, which
+    makes ties where a probability is nearly 1.
+    """
+    aurocs = class_auroc(probabilities, targets)
+    return float(aurocs[1]) if len(aurocs) == 2 else _mean(aurocs)
 
 
 def cross_entropy(probabilities: np.ndarray, targets: np.ndarray) -> float:
@@ -71,13 +76,6 @@ def cross_entropy(probabilities: np.ndarray, targets: np.ndarray) -> float:
     smallest = float(np.finfo(np.float32).tiny)
     # np.maximum keeps NaN: a diverged net must not get a finite loss.
     return float(-np.log(np.maximum(chosen, smallest)).mean())
-
-
-def majority_accuracy(train_targets: np.ndarray, targets: np.ndarray) -> float:
-    """Accuracy on `targets` of always answering the largest class of `train_targets`."""
-    return (
-        float(np.mean(targets == np.bincount(train_targets).argmax())) if len(targets) else np.nan
-    )
 
 
 def evaluate(
@@ -96,7 +94,7 @@ def evaluate(
         "macro_f1": macro_f1(confusion),
         "per_class_accuracy": dict(zip(classes, recalls(confusion).tolist(), strict=True)),
         "confusion_matrix": confusion.tolist(),
-        "majority_accuracy": majority_accuracy(train_targets, targets),
+        "majority_accuracy": majority_baseline(train_targets, targets, len(classes))["accuracy"],
     }
 
 

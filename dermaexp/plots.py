@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import seaborn as sns
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from dermaexp import metrics
 
+rcParams["text.parse_math"] = False  # a "$" in a name is a dollar sign
 BLUE, ORANGE, GREEN, RED = (sns.color_palette("colorblind")[i] for i in (0, 1, 2, 3))
 GRAY = "0.35"
 TEXT, SMALL, TITLE = 13, 11, 16  # points
-SHOWN_JOBS = 20  # curves that ten colours and two line styles tell apart
+NAMED_JOBS = 20  # that ten colours and two line styles tell apart
 LEGEND_LETTERS = 150  # that fit below a figure 17 inches wide
 
 
@@ -49,7 +51,8 @@ def montage(
 def learning_curves(history: Sequence[Mapping[str, float]], *, title: str) -> Figure:
     """Accuracy and loss of train and val; a mark at the epoch with the best val macro AUROC."""
     epochs = [row["epoch"] for row in history]
-    scores = [row["val_macro_auroc"] for row in history]
+    # In float32, as Lightning compares them when it keeps the best checkpoint.
+    scores = np.array([row["val_macro_auroc"] for row in history], dtype=np.float32)
     best = epochs[int(np.nanargmax(scores))] if np.isfinite(scores).any() else None
     with sns.axes_style("whitegrid"):
         figure = _figure(12, 5)
@@ -68,39 +71,45 @@ def learning_curves(history: Sequence[Mapping[str, float]], *, title: str) -> Fi
 
 
 def job_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], *, title: str) -> Figure:
-    """Val accuracy, val loss and val macro AUROC of several jobs, the best first."""
-    shown = dict(list(histories.items())[:SHOWN_JOBS])
+    """Val accuracy, val loss and val macro AUROC of several jobs, the best first.
+
+    The legend names as many as can be told apart; the others are drawn in gray.
+    """
     colors = sns.color_palette("colorblind")
-    styles = [("-", "o", color) for color in colors] + [("--", "s", color) for color in colors]
-    longest = max(map(len, shown))
-    columns = max(1, min(3, LEGEND_LETTERS // longest))
+    styles = [("o-", color) for color in colors] + [("s--", color) for color in colors]
+    styles += [("-", "0.8")] * len(histories)
+    named = list(histories)[:NAMED_JOBS]
+    columns = max(1, min(3, LEGEND_LETTERS // max(map(len, named))))
     with sns.axes_style("whitegrid"):
-        figure = _figure(17, 5.2 + 0.3 * (len(shown) / columns))
+        figure = _figure(17, 5.2 + 0.3 * len(named) / columns)
         panels = figure.subplots(1, 3)
     quantities = {
         "val_accuracy": "val accuracy",
         "val_loss": "val loss",
         "val_macro_auroc": "val macro AUROC",
     }
-    for axes, (column, label) in zip(panels, quantities.items(), strict=True):
-        for (job, history), (line, mark, color) in zip(shown.items(), styles, strict=False):
+    for axes, (column, quantity) in zip(panels, quantities.items(), strict=True):
+        for (job, history), (style, color) in zip(histories.items(), styles, strict=False):
+            label = job if job in named else "_other"  # "_": not in the legend
+            order = 2 if job in named else 1
             epochs = [row["epoch"] for row in history]
             values = [row[column] for row in history]
-            axes.plot(epochs, values, line, marker=mark, color=color, label=job, markersize=4)
-        _label_epochs(axes, label)
+            axes.plot(epochs, values, style, color=color, label=label, markersize=4, zorder=order)
+        _label_epochs(axes, quantity)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", fontsize=TEXT, ncols=columns)
-    hidden = len(histories) - len(shown)
-    figure.suptitle(title + (f" (best {SHOWN_JOBS} jobs)" if hidden else ""), fontsize=TITLE)
+    others = len(histories) - len(named)
+    figure.suptitle(title + (f" (the best {NAMED_JOBS} by name)" if others else ""), fontsize=TITLE)
     return figure
 
 
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, title: str) -> Figure:
     """Counts (K, K) and the same as shares of each true class, side by side."""
-    side = 0.75 * len(classes)
-    figure = _figure(2 * side + 4, side + 4)
-    counts, shares = figure.subplots(1, 2, sharey=True)
     names = [_wrap(name, 24) for name in classes]
+    side = 0.75 * len(classes)
+    room = 0.1 * max(len(line) for name in names for line in name.splitlines())  # inches for names
+    figure = _figure(2 * side + room + 1.4, side + room + 1.8)
+    counts, shares = figure.subplots(1, 2, sharey=True)
     samples = confusion.sum(axis=1, keepdims=True)
     normalised = np.divide(
         confusion, samples, out=np.full(confusion.shape, np.nan), where=samples > 0

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import dermaexp
 from dermaexp.errors import UserError, explain
 
 if TYPE_CHECKING:
@@ -38,7 +39,16 @@ HISTORY_COLUMNS = (
     "lr",
     "seconds",
 )
-PACKAGES = ("dermaexp", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy")
+PACKAGES = (  # whose versions can change a number
+    "torch",
+    "pytorch-lightning",
+    "torchmetrics",
+    "hydra-core",
+    "medmnist",
+    "numpy",
+    "scipy",
+    "pillow",
+)
 FIGURE_DPI = 150
 
 
@@ -68,6 +78,10 @@ class RunDirectory:
 
     def has_run(self) -> bool:
         return (self.path / "run.json").exists()
+
+    def was_begun(self) -> bool:
+        """Whether Hydra started a job here, be it without leaving a run.json."""
+        return (self.path / ".hydra").is_dir()
 
     def write_metrics(self, values: Mapping[str, Any]) -> None:
         _write_json(self.path / "metrics.json", {"schema": METRICS_SCHEMA, **values})
@@ -100,9 +114,7 @@ class RunDirectory:
             return dict(file)
 
     def write_figure(self, name: str, figure: Figure) -> None:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=FIGURE_DPI, facecolor="white")
-        write_bytes(self.path / "figures" / f"{name}.png", buffer.getvalue())
+        write_figure(self.path, name, figure)
 
 
 @contextlib.contextmanager
@@ -158,6 +170,13 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, An
     write_bytes(path, text.getvalue().encode())
 
 
+def write_figure(folder: Path, name: str, figure: Figure) -> None:
+    """Write `figure` to `folder`/figures/, on white."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=FIGURE_DPI, facecolor="white")
+    write_bytes(folder / "figures" / f"{name}.png", buffer.getvalue())
+
+
 def config_digest(config: Mapping[str, Any]) -> str:
     """SHA-256 of the resolved config, the same for the same settings in any order."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
@@ -166,7 +185,7 @@ def config_digest(config: Mapping[str, Any]) -> str:
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(_finite(content), indent=2, allow_nan=False, ensure_ascii=False)
     # A list of numbers stays on one line, as the rows of a confusion matrix do on paper.
-    text = re.sub(r"\[[\d\s,.e+-]+\]", lambda row: re.sub(r"\s+", " ", row[0]), text)
+    text = re.sub(r"\[\n[\d\s,.e+-]+\]", lambda row: re.sub(r"\s+", " ", row[0]), text)
     write_bytes(path, f"{text}\n".encode())
 
 
@@ -188,30 +207,28 @@ def _now() -> str:
 
 
 def _provenance() -> dict[str, Any]:
+    versions = {"python": platform.python_version(), "dermaexp": dermaexp.__version__}
     return {
         "command": shlex.join(["python", "-m", "dermaexp", *sys.argv[1:]]),
-        "git_commit": _git_commit(),
-        "versions": {"python": platform.python_version(), **_package_versions()},
+        "git_commit": git_commit(Path(__file__).resolve().parent),
+        "versions": versions | {package: metadata.version(package) for package in PACKAGES},
         "platform": platform.platform(),
     }
 
 
-def _package_versions() -> dict[str, str]:
-    return {package: metadata.version(package) for package in PACKAGES}
+def git_commit(package: Path) -> str | None:
+    """The commit of the code in `package`, with "+changes" where code or configs differ from it.
 
-
-def _git_commit() -> str | None:
-    """The commit of dermaexp's own code, "+changes" where edited since; None outside a checkout."""
-    source = Path(__file__).resolve().parent
+    None where git does not track it, as in an environment that lies inside some checkout.
+    """
 
     def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(source), *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
+        command = ["git", "-C", str(package), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        git("ls-files", "--error-unmatch", "__main__.py")  # in a checkout, not in a venv inside one
-        edited = git("status", "--porcelain", "--untracked-files=no", "--", str(source.parent))
-        return git("rev-parse", "HEAD") + ("+changes" if edited else "")
+        git("ls-files", "--error-unmatch", "__main__.py")
+        changed = git("status", "--porcelain", "--", str(package), str(package.parent / "conf"))
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -17,7 +17,7 @@ def multistep(
     optimizer: Optimizer, steps: int, milestones: Sequence[float], gamma: float
 ) -> LRScheduler:
     """lr x `gamma` at each milestone, a fraction of the training."""
-    return MultiStepLR(optimizer, [round(share * steps) for share in milestones], gamma)
+    return MultiStepLR(optimizer, [max(1, round(share * steps)) for share in milestones], gamma)
 
 
 def onecycle(optimizer: Optimizer, steps: int, warmup: float) -> LRScheduler:

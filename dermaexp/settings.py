@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,21 +22,24 @@ def _is_bool(value: Any) -> bool:
 
 
 def _is_positive(value: Any) -> bool:
-    return type(value) in (int, float) and value > 0
+    return type(value) in (int, float) and 0 < value < math.inf
 
 
 # key -> (what it must fulfil, the same in words)
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (lambda value: type(value) in (str, int, float) and value != "", "some text"),
     "seed": (_whole(0, LARGEST_SEED), f"a whole number from 0 to {LARGEST_SEED}"),
     "epochs": (_whole(1), "a whole number from 1"),
     "batch_size": (_whole(1), "a whole number from 1"),
     "checkpoint.test_with": (lambda value: value in ("best", "last"), "best or last"),
-    "optimizer.lr": (_is_positive, "a number above 0"),
     "dataset.grayscale": (_is_bool, "true or false"),
     "dataset.normalize": (_is_bool, "true or false"),
 }
-
-
+REFUSED_BY_TRAINER = {  # key -> why, or what to give instead
+    "fast_dev_run": "give trainer=debug",
+    "check_val_every_n_epoch": "every epoch is validated once, to choose the best",
+    "val_check_interval": "every epoch is validated once, to choose the best",
+}
 KEYS = ("name", "seed", "epochs", "batch_size", "checkpoint")
 GROUPS = ("dataset", "model", "optimizer", "scheduler", "trainer", "callbacks")
 
@@ -43,13 +47,23 @@ GROUPS = ("dataset", "model", "optimizer", "scheduler", "trainer", "callbacks")
 def check(config: DictConfig) -> None:
     """Raise UserError for a value that cannot work, and the framework's own for a missing one."""
     values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    for group in GROUPS:
+        if group not in values:
+            raise UserError(f"the group {group} is missing: expected {group}=OPTION, not ~{group}")
     for key in values:
         if key not in (*KEYS, *GROUPS):  # from +KEY=VALUE: a typo there would change nothing
             raise UserError(f"the key {key} is used by nothing: {nearest(key, (*KEYS, *GROUPS))}")
     for key, (is_valid, expected) in RULES.items():
         value = OmegaConf.select(config, key)
         if not is_valid(value):
-            raise UserError(f"{key}={value}: expected {expected}")
+            given = f"{key} is missing" if value is None else f"{key}={value}"
+            raise UserError(f"{given}: expected {expected}")
+    lr = OmegaConf.select(config, "optimizer.lr")
+    if lr is not None and not _is_positive(lr):
+        raise UserError(f"optimizer.lr={lr}: expected a number above 0")
+    for key, instead in REFUSED_BY_TRAINER.items():
+        if key in config.trainer:
+            raise UserError(f"trainer.{key} is not supported: {instead}")
     callbacks = values["callbacks"] or {}
     if config.checkpoint.test_with == "best" and not callbacks.get("best_checkpoint"):
         raise UserError(

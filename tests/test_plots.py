@@ -70,8 +70,9 @@ def test_job_curves_show_every_job_in_one_picture() -> None:
     assert {"job 0", "job 1", "job 2", "job 3", "val macro AUROC"} <= set(texts(figure))
     many = {f"job {k}": history(2, best=1) for k in range(30)}
     figure = plots.job_curves(many, title="All jobs")
-    assert "All jobs (best 20 jobs)" in texts(figure)
-    assert len(figure.axes[0].lines) == 20
+    assert "All jobs (the best 20 by name)" in texts(figure)
+    assert len(figure.axes[0].lines) == 30
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(many)[:20]
 
 
 def test_confusion_matrix_has_counts_and_shares() -> None:

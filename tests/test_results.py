@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+import dermaexp
 from dermaexp import results
 from dermaexp.errors import UserError
 from dermaexp.folders import job_folder, new_folder, remove_unused
@@ -38,12 +40,12 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch) -> N
 def test_metrics_are_valid_json_with_a_schema(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     directory.write_metrics(
-        {"test": {"recall": {"a": float("nan")}, "confusion": [[1, 0], [2, 3]]}}
+        {"test": {"recall": {"a": float("nan")}, "confusion": [[1, 0], [2, 3]], "seed": "[1,  2]"}}
     )
     text = (tmp_path / "metrics.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail) == {
         "schema": 1,
-        "test": {"recall": {"a": None}, "confusion": [[1, 0], [2, 3]]},
+        "test": {"recall": {"a": None}, "confusion": [[1, 0], [2, 3]], "seed": "[1,  2]"},
     }
     assert "[ 1, 0 ]" in text, "a row of a matrix stays on its line"
 
@@ -89,7 +91,8 @@ def test_the_record_follows_the_run(tmp_path: Path) -> None:
     run = directory.read_run()
     assert (run["status"], run["seed"]) == ("finished", 3)
     assert run["started"] <= run["finished"]
-    assert run["versions"]["dermaexp"] == "0.1.0"
+    assert run["versions"]["dermaexp"] == dermaexp.__version__
+    assert run["versions"]["numpy"] == np.__version__
     assert run["command"].startswith("python -m dermaexp")
 
 
@@ -127,8 +130,29 @@ def test_a_run_is_never_written_over(tmp_path: Path) -> None:
 
 
 def test_the_commit_is_that_of_the_code(tmp_path: Path) -> None:
-    commit = results._git_commit()
-    assert commit is None or len(commit.removesuffix("+changes")) == 40
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        command = ["git", *who, "-C", str(tmp_path), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    package = tmp_path / "dermaexp"
+    package.mkdir()
+    main = package / "__main__.py"
+    main.write_text("1\n")
+    assert results.git_commit(package) is None, "no repository"
+    git("init")
+    assert results.git_commit(package) is None, "not tracked"
+    git("add", ".")
+    git("commit", "-m", "first")
+    commit = git("rev-parse", "HEAD")
+    assert results.git_commit(package) == commit
+    (tmp_path / "notes.txt").touch()
+    assert results.git_commit(package) == commit, "notes change no number"
+    (package / "mlp.py").touch()
+    assert results.git_commit(package) == f"{commit}+changes", "a new file may"
+    (package / "mlp.py").unlink()
+    main.write_text("2\n")
+    assert results.git_commit(package) == f"{commit}+changes"
 
 
 def test_config_digest_knows_values_not_order() -> None:

@@ -42,7 +42,7 @@ def leaderboard(folder: Path) -> list[dict[str, str]]:
 def test_a_grid_of_four(sweep, capsys, monkeypatch) -> None:
     loads = []
     instantiate = sources.instantiate
-    sources._load_source.cache_clear()
+    sources._kept.clear()
     monkeypatch.setattr(sources, "instantiate", lambda c: loads.append(c) or instantiate(c))
     folder = sweep("model=ffn,cnn", "batch_size=32,64")
     assert len(loads) == 1, "the data are loaded once for all jobs"
@@ -96,7 +96,12 @@ def test_synthetic_jobs_are_stamped(cli, tmp_path: Path, capsys) -> None:
 
 def write_job(folder: Path, score: float | None, **run: object) -> None:
     directory = RunDirectory(folder)
-    record = {"status": "finished", "overrides": [], "data": {"name": "Data"}, **run}
+    record = {
+        "status": "finished",
+        "overrides": [],
+        "data": {"name": "Data", "fingerprint": "1f"},
+        **run,
+    }
     directory.write_run(record)
     if record["status"] == "finished":
         split = {"macro_auroc": score, "accuracy": 0.5, "balanced_accuracy": 0.5, "macro_f1": 0.5}

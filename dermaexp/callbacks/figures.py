@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from pytorch_lightning import Callback, Trainer
 
 from dermaexp import metrics, plots
 from dermaexp.classifier import Classifier
 from dermaexp.data.splits import Splits
+from dermaexp.errors import UserError
 from dermaexp.results import RunDirectory
 
 
@@ -15,6 +18,7 @@ class Montage(Callback):
     """montage.png: training images as the net sees them, a row a class."""
 
     def __init__(self, columns: int) -> None:
+        _check_count("callbacks.montage.columns", columns)
         self.columns = columns
 
     def on_fit_start(self, trainer: Trainer, module: Classifier) -> None:
@@ -50,7 +54,7 @@ class ConfusionMatrix(Callback):
             figure = plots.confusion_matrix(
                 _test_confusion(trainer, module),
                 _splits(trainer).classes,
-                title=f"{_title(trainer)}, test",
+                title=_test_title(trainer, module),
             )
             RunDirectory(trainer.default_root_dir).write_figure("confusion_matrix", figure)
 
@@ -63,7 +67,7 @@ class PerClassAccuracy(Callback):
             figure = plots.per_class_accuracy(
                 _test_confusion(trainer, module),
                 _splits(trainer).classes,
-                title=f"{_title(trainer)}, test",
+                title=_test_title(trainer, module),
             )
             RunDirectory(trainer.default_root_dir).write_figure("per_class_accuracy", figure)
 
@@ -72,6 +76,7 @@ class Misclassified(Callback):
     """misclassified.png: the test images that the net got wrong, the surest first."""
 
     def __init__(self, count: int) -> None:
+        _check_count("callbacks.misclassified.count", count)
         self.count = count
 
     def on_test_end(self, trainer: Trainer, module: Classifier) -> None:
@@ -81,9 +86,14 @@ class Misclassified(Callback):
                 *module.predictions["test"],
                 _splits(trainer).classes,
                 count=self.count,
-                title=f"{_title(trainer)}, test",
+                title=_test_title(trainer, module),
             )
             RunDirectory(trainer.default_root_dir).write_figure("misclassified", figure)
+
+
+def _check_count(key: str, count: Any) -> None:
+    if type(count) is not int or count < 1:
+        raise UserError(f"{key}={count}: expected a whole number from 1")
 
 
 def _splits(trainer: Trainer) -> Splits:
@@ -92,12 +102,17 @@ def _splits(trainer: Trainer) -> Splits:
 
 def _images(trainer: Trainer, split: str) -> np.ndarray:
     """Images (N, H, W, C) uint8 as the net sees them."""
-    return trainer.datamodule.images[split].images.permute(0, 2, 3, 1).numpy()
+    return trainer.datamodule.images[split].images.numpy()
 
 
 def _title(trainer: Trainer) -> str:
     name = RunDirectory(trainer.default_root_dir).read_run()["name"]
     return f"{name} on {_splits(trainer).title}"
+
+
+def _test_title(trainer: Trainer, module: Classifier) -> str:
+    used = len(module.predictions["test"].targets)
+    return f"{_title(trainer)}, {_splits(trainer).part('test', used)}"
 
 
 def _test_confusion(trainer: Trainer, module: Classifier) -> np.ndarray:

@@ -26,7 +26,7 @@ class Progress(Callback):
         self.epochs = trainer.max_epochs
         self.bar = Bar(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             TimeElapsedColumn(),
             TimeRemainingColumn(compact=True),
             console=console,
@@ -45,9 +45,8 @@ class Progress(Callback):
         epoch = trainer.current_epoch + 1
         logged = module.epoch_metrics
         line = (
-            f"epoch {epoch}/{self.epochs}  train loss {logged['train_loss']:.4f}  "
-            f"val accuracy {logged['val_accuracy']:.3f}  "
-            f"val macro AUROC {logged['val_macro_auroc']:.4f}"
+            f"epoch {epoch}/{self.epochs}  loss {logged['train_loss']:.3f}  "
+            f"val AUROC {logged['val_macro_auroc']:.3f}"
         )
         self.bar.update(self.task, description=line)
         if not console.is_terminal and trainer.is_global_zero:

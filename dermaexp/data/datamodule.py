@@ -13,20 +13,22 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from dermaexp.data.splits import SPLITS, Split, Splits
 
 Batch = tuple[Tensor, Tensor, Tensor]
+LUMA_CHUNK = 256  # images
 
 
 class Images(Dataset):
     """One split as tensors; indexed by a whole batch at once."""
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
-        self.images = images  # (N, C, H, W) uint8
+        self.images = images  # (N, H, W, C) uint8, the source's own memory unless made gray
         self.labels = labels  # (N,) int64
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, indices: Tensor) -> Batch:
-        return self.images[indices], self.labels[indices], indices
+        images = self.images[indices].permute(0, 3, 1, 2).contiguous()
+        return images, self.labels[indices], indices
 
 
 class Batches(Sampler):
@@ -89,7 +91,7 @@ class ImageDataModule(LightningDataModule):
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of every image."""
-        channels, height, width = self.images["train"].images.shape[1:]
+        height, width, channels = self.images["train"].images.shape[1:]
         return channels, height, width
 
     def channel_statistics(self) -> tuple[Tensor, Tensor]:
@@ -97,7 +99,7 @@ class ImageDataModule(LightningDataModule):
         images = self.images["train"].images
         levels = torch.arange(256, dtype=torch.float64) / 255
         # Counts of the 256 levels give exact sums without a float copy of all the pixels.
-        counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)])
+        counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(3)])
         shares = counts.double() / counts.sum(dim=1, keepdim=True)
         mean = shares @ levels
         std = (shares @ levels.square() - mean.square()).clamp(min=1e-12).sqrt()
@@ -127,14 +129,16 @@ class ImageDataModule(LightningDataModule):
 
 def luma(images: np.ndarray) -> np.ndarray:
     """Gray (N, H, W, 1) of RGB (N, H, W, 3) uint8: ITU-R 601, in the integers of PIL's "L"."""
-    red, green, blue = (images[..., channel].astype(np.uint32) for channel in range(3))
-    gray = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
-    return gray.astype(np.uint8)[..., None]
+    gray = np.empty((*images.shape[:3], 1), np.uint8)
+    for start in range(0, len(images), LUMA_CHUNK):  # 32-bit copies of all would fill the memory
+        part = slice(start, start + LUMA_CHUNK)
+        red, green, blue = (images[part, ..., c].astype(np.uint32) for c in range(3))
+        gray[part, ..., 0] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+    return gray
 
 
 def _to_tensors(split: Split, grayscale: bool) -> Images:
     images = split.images
     if grayscale and images.shape[-1] == 3:
         images = luma(images)
-    channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    return Images(torch.from_numpy(channels_first), torch.from_numpy(split.labels))
+    return Images(torch.from_numpy(images), torch.from_numpy(split.labels))

@@ -16,21 +16,31 @@ SUFFIXES = {".png", ".jpg", ".jpeg"}
 
 def load(path: str, size: int, name: str | None = None) -> Splits:
     """The splits below `path`; every class is a folder of `train`, in alphabetical order."""
-    root = Path(path).expanduser()
+    root = Path(str(path)).expanduser().absolute()
     if not root.is_dir():
         raise UserError(f"{root} is not a folder: expected DIR with {', '.join(SPLITS)} in it")
     if not isinstance(size, int) or size < 1:
         raise UserError(f"dataset.size={size}: expected a whole number of pixels from 1")
     classes = tuple(folder.name for folder in _class_folders(root / "train"))
+    for name_of_class in classes:
+        folder = root / "train" / name_of_class
+        if not any(map(_is_image, folder.iterdir())):
+            raise UserError(f"{folder} has no images: expected *.png or *.jpg in it")
     arrays = {split: _read_split(root / split, classes, size) for split in SPLITS}
     return checked_splits(name or root.name, classes, arrays, origin=str(root))
 
 
 def _class_folders(split: Path) -> list[Path]:
-    folders = sorted(entry for entry in split.iterdir() if entry.is_dir()) if split.is_dir() else []
+    entries = sorted(split.iterdir()) if split.is_dir() else []
+    folders = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
     if not folders:
         raise UserError(f"{split} has no class folders: expected {split}/<class>/*.png or *.jpg")
     return folders
+
+
+def _is_image(file: Path) -> bool:
+    is_picture = file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+    return is_picture and file.is_file()
 
 
 def _read_split(split: Path, classes: tuple[str, ...], size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +49,7 @@ def _read_split(split: Path, classes: tuple[str, ...], size: int) -> tuple[np.nd
     for folder in _class_folders(split):
         if folder.name not in classes:
             raise UserError(f"{folder}: no such class in train; {nearest(folder.name, classes)}")
-        found = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+        found = sorted(file for file in folder.iterdir() if _is_image(file))
         files += found
         labels += [classes.index(folder.name)] * len(found)
     if not files:
@@ -56,6 +66,6 @@ def _read_image(file: Path, size: int) -> np.ndarray:
             if image.mode.startswith(("I", "F")):
                 raise UserError(f"{file} has {image.mode} pixels: expected 8 bits a channel")
             upright = ImageOps.exif_transpose(image).convert("RGB")
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{file} cannot be decoded: expected a whole PNG or JPEG file") from error
     return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR))

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pooch
 import requests
 from filelock import FileLock
-from medmnist.info import INFO as ALL_INFO
 
 from dermaexp.console import print_box
 from dermaexp.data import npz, synthetic
 from dermaexp.data.splits import Splits, checked_splits
 from dermaexp.errors import UserError, nearest
 
-INFO = {flag: info for flag, info in ALL_INFO.items() if not flag.endswith("3d")}
+
+def _read_info() -> dict[str, dict[str, Any]]:
+    """medmnist's own table of its 2D sets; without medmnist, which would import torch."""
+    package = find_spec("medmnist")
+    spec = spec_from_file_location("medmnist_info", Path(package.origin).with_name("info.py"))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return {flag: info for flag, info in module.INFO.items() if not flag.endswith("3d")}
+
+
+INFO = _read_info()
 SIZES = (28, 64, 128, 224)
 TIMEOUT = 20  # seconds without an answer
 
@@ -79,11 +90,13 @@ def _download(url: str, md5: str, file: Path) -> None:
                 path=file.parent,
                 downloader=downloader,
             )
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # requests' errors are OSErrors, a wrong hash a ValueError
+    except (requests.RequestException, ValueError) as error:  # a wrong MD5 is a ValueError
         raise UnavailableError(_why(error, url)) from error
+    except OSError as error:
+        raise UserError(
+            f"{file} cannot be written ({error.strerror}): "
+            "give a folder to keep the data in, dataset.root=DIR"
+        ) from error
 
 
 def _why(error: Exception, url: str) -> str:
@@ -96,9 +109,7 @@ def _why(error: Exception, url: str) -> str:
         return f"no connection to {host}"
     if isinstance(error, requests.RequestException):
         return f"the connection to {host} broke"
-    if isinstance(error, ValueError):
-        return f"what {host} sent has another MD5"
-    return " ".join(str(error).split())
+    return f"what {host} sent has another MD5"
 
 
 def _info(flag: str, size: int, if_unavailable: str) -> dict:
@@ -126,6 +137,6 @@ def _announce_synthetic(name: str, file: Path, url: str, md5: str, reason: Excep
         f"This run trains on drawn lesions instead: its numbers say nothing about {name}.\n\n"
         f"For the real data, put this file:\n  {url}\n"
         f"with this MD5:\n  {md5}\n"
-        f"into this folder:\n  {file.parent}\n\n"
+        f"into this folder:\n  {file.parent.resolve()}\n\n"
         "To stop instead of drawing: dataset.if_unavailable=error",
     )

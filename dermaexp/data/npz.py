@@ -12,6 +12,7 @@ import numpy as np
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
 from dermaexp.errors import UserError, nearest
 
+SYNTHETIC_KEY = "synthetic"  # in a file of drawn images, so that they never pass for real ones
 KEYS = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "labels"))
 
 
@@ -21,10 +22,14 @@ def load(path: str, classes: Sequence[str] | str | None = None, name: str | None
     `classes`: names in the order of the labels, or a MedMNIST flag whose names to use; without
     them, "class 0" … for as many as the training labels have.
     """
-    file = Path(path).expanduser()
+    file = Path(str(path)).expanduser()
     arrays = read_arrays(file)
-    names = _class_names(classes, arrays["train"][1])
-    return checked_splits(name or file.stem, names, arrays, origin=str(file))
+    if classes is None:
+        names = _numbered_classes(arrays["train"][1], file)
+    else:
+        names = _class_names(classes)
+    synthetic = SYNTHETIC_KEY in _keys(file)
+    return checked_splits(name or file.stem, names, arrays, origin=str(file), synthetic=synthetic)
 
 
 def read_arrays(file: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -49,17 +54,31 @@ def read_arrays(file: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         ) from error
 
 
-def _class_names(classes: Sequence[str] | str | None, train_labels: np.ndarray) -> tuple[str, ...]:
-    if classes is None:
-        highest = int(train_labels.max()) if train_labels.size else -1
-        return tuple(f"class {label}" for label in range(highest + 1))
-    if not isinstance(classes, str):
+def _keys(file: Path) -> list[str]:
+    with np.load(file, allow_pickle=False) as content:
+        return content.files
+
+
+def _numbered_classes(train_labels: np.ndarray, file: Path) -> tuple[str, ...]:
+    found = np.unique(train_labels)
+    one_each = train_labels.ndim == 1 or train_labels.shape[1:] == (1,)  # else told later
+    if one_each and found.dtype.kind in "iu" and found.tolist() != list(range(len(found))):
+        shown = ", ".join(map(str, found[:8])) + (", …" if len(found) > 8 else "")
+        raise UserError(
+            f"{file}: the training labels are {shown}: expected 0, 1, 2, … without a gap, or "
+            "dataset.classes=[NAME, …] to name classes without a training image too"
+        )
+    return tuple(f"class {label}" for label in found)
+
+
+def _class_names(classes: Sequence[str] | str) -> tuple[str, ...]:
+    if isinstance(classes, Sequence) and not isinstance(classes, str):
         return tuple(str(name) for name in classes)
     from dermaexp.data.medmnist import INFO
 
     if classes not in INFO:
         raise UserError(
             f"dataset.classes={classes}: expected [NAME, …] or a MedMNIST flag; "
-            f"{nearest(classes, INFO)}"
+            f"{nearest(str(classes), INFO)}"
         )
     return tuple(INFO[classes]["label"].values())

@@ -44,6 +44,11 @@ class Splits:
         """The name as figures and tables show it: drawn data never pass for real ones."""
         return f"{self.name} (SYNTHETIC DATA)" if self.synthetic else self.name
 
+    def part(self, split: str, used: int) -> str:
+        """The split's name; with the number of images where only some of them were used."""
+        whole = len(self[split])
+        return split if used == whole else f"{split}, {used:,} of {whole:,} images"
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of class names, shapes, images and labels: equal for equal content only."""
@@ -68,6 +73,8 @@ def checked_splits(
 
     Images may be (N, H, W) or (N, H, W, C); labels (N,) or (N, 1).
     """
+    if len(set(classes)) < len(classes):
+        raise UserError(f"{origin}: classes {list(classes)} repeat a name: expected each once")
     splits = {
         split: _checked_split(*arrays[split], len(classes), f"{split} of {origin}")
         for split in SPLITS
@@ -77,7 +84,7 @@ def checked_splits(
         raise UserError(
             f"{origin}: the splits' images differ in shape, {shapes}: expected one shape"
         )
-    return Splits(name, classes, **splits, synthetic=synthetic)
+    return Splits(str(name), classes, **splits, synthetic=synthetic)
 
 
 def _checked_split(images: np.ndarray, labels: np.ndarray, classes: int, where: str) -> Split:

@@ -8,6 +8,7 @@ import io
 import numpy as np
 import pooch
 
+from dermaexp.console import console
 from dermaexp.data import npz
 from dermaexp.data.lesions import CLASSES, VERSION, draw_splits
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
@@ -15,6 +16,7 @@ from dermaexp.errors import UserError
 from dermaexp.results import write_bytes
 
 SMALLEST = 8  # pixels
+QUICKLY_DRAWN = 64  # pixels, in some seconds
 
 
 def load(size: int = 28, seed: int = 0) -> Splits:
@@ -27,6 +29,8 @@ def load(size: int = 28, seed: int = 0) -> Splits:
     try:
         arrays = npz.read_arrays(file)
     except UserError:  # not drawn yet, or damaged
+        if size > QUICKLY_DRAWN:
+            console.print(f"drawing the lesions at {size} px, once: takes a while")
         arrays = draw_splits(size, seed)
         with contextlib.suppress(OSError):  # a cache that cannot be written is only slower
             write_bytes(file, _npz_bytes(arrays))
@@ -36,7 +40,7 @@ def load(size: int = 28, seed: int = 0) -> Splits:
 
 def _npz_bytes(arrays: dict[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
     buffer = io.BytesIO()
-    flat = {}
+    flat = {npz.SYNTHETIC_KEY: np.array(True)}
     for split in SPLITS:
         flat[f"{split}_images"], flat[f"{split}_labels"] = arrays[split]
     np.savez(buffer, **flat)
