@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import dermaexp
+
 Cli = Callable[..., int]
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -53,6 +55,14 @@ PROJECT = Path(__file__).resolve().parents[1]
         (["dataset=medmnist"], "dataset.flag is missing: give it on the command line"),
         (["dataset=synthetic", "dataset.size=4"], "expected a whole number of pixels from 8"),
         (["dataset=synthetic", "dataset.seed=-1"], "dataset.seed=-1: expected a whole number"),
+        (["optimizer.lr=inf"], "optimizer.lr=inf: expected a number above 0"),
+        (['name=""'], "name=: expected some text"),
+        (["name=null"], "name is missing: expected some text"),
+        (["~model"], "the group model is missing: expected model=OPTION, not ~model"),
+        (["~callbacks"], "the group callbacks is missing: expected callbacks=OPTION"),
+        (["callbacks=null"], "expected one of its options by name, such as callbacks=none"),
+        (["+trainer.fast_dev_run=true"], "trainer.fast_dev_run is not supported: give trainer="),
+        (["dataset=medmnist", "dataset.flag=bloodmist"], "did you mean 'bloodmnist'?"),
         (["callbacks=none"], "needs callbacks.best_checkpoint, which is switched off"),
         (["callbacks.history=null"], "give callbacks.learning_curves=null too"),
     ],
@@ -73,6 +83,20 @@ def test_bad_input_is_told_in_one_line(
     [
         (["trainer=gpu"], "trainer cannot be built: MisconfigurationException: No supported gpu"),
         (["trainer.accelerator=cpu", "trainer.devices=2"], "makes 2 processes, which is not"),
+        (["optimizer.weight_decay=-1"], "optimizer cannot be built: Invalid weight_decay value"),
+        (["scheduler=onecycle", "scheduler.warmup=2"], "scheduler cannot be built: "),
+        (["callbacks.misclassified.count=-1"], "callbacks.misclassified.count=-1: expected a"),
+        (["callbacks.montage.columns=1.5"], "callbacks.montage.columns=1.5: expected a whole"),
+        (
+            [
+                "model._target_=torch.nn.Flatten",
+                "~model.channels",
+                "~model.hidden",
+                "~model.activation",
+            ],
+            "model cannot be built: ",
+        ),
+        (["dataset.classes=[a,a,b]"], "repeat a name: expected each once"),
         (["model.activation=rleu"], "model.activation=rleu is unknown: did you mean 'relu'?"),
         (["model.channels=[8,8,8,8]"], "4 blocks leave nothing of 12x12 images"),
         (["+trainer.max_epoch=3"], "unexpected keyword argument 'max_epoch'"),
@@ -131,6 +155,7 @@ def run_module(
         (["optimizer.lrr=1"], 1, "did you mean 'optimizer.lr'?"),
         (["batch_size=0"], 1, "batch_size=0: expected a whole number from 1"),
         (["dataset=npz", "dataset.path=no.npz"], 1, "no.npz is not a file"),
+        (["dataset=medmnist", "dataset.flag=x"], 1, "dataset.flag=x is unknown"),
     ],
 )
 def test_answers_without_torch(arguments: list[str], code: int, shown: str, tmp_path: Path) -> None:
@@ -143,6 +168,17 @@ def test_answers_without_torch(arguments: list[str], code: int, shown: str, tmp_
     assert shown in answer.stdout + answer.stderr
     assert "torch was imported" not in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_flags_may_stand_between_overrides(cli: Cli, capsys: pytest.CaptureFixture) -> None:
+    assert cli("model=ffn", "--cfg", "job", "seed=3") == 0
+    shown = capsys.readouterr().out
+    assert "seed: 3" in shown and "FFN" in shown
+
+
+def test_version_is_ours(cli: Cli, capsys: pytest.CaptureFixture) -> None:
+    assert cli("--version") == 0
+    assert capsys.readouterr().out == f"dermaexp {dermaexp.__version__}\n"
 
 
 def test_full_error_shows_the_traceback(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dermaexp.data import npz
+from dermaexp.data import npz, synthetic
 from dermaexp.data.datamodule import Batches, ImageDataModule, luma
 from dermaexp.data.splits import checked_splits
 from dermaexp.errors import UserError
@@ -118,6 +118,25 @@ def test_npz_refuses_other_files(data_file: Path, tmp_path: Path) -> None:
         archive.writestr("readme.txt", "hello")
     with pytest.raises(UserError, match=r"found readme\.txt"):
         npz.load(str(tmp_path / "other.zip"))
+
+
+def test_labels_with_a_gap_need_names(arrays: Arrays, tmp_path: Path) -> None:
+    """An oversight such as labels from 1, or one label of 2,000,000,000, makes no such net."""
+    for label in (3, 2_000_000_000):
+        labels = np.where(arrays["train_labels"] == 0, label, arrays["train_labels"].astype(int))
+        path = write(tmp_path / f"{label}.npz", {**arrays, "train_labels": labels})
+        with pytest.raises(UserError, match=rf"labels are 1, 2, {label}: expected 0, 1, 2"):
+            npz.load(path)
+
+
+def test_drawn_images_stay_synthetic_as_a_file(cache_folder: Path) -> None:
+    drawn = synthetic.load(size=8, seed=1)
+    (file,) = (cache_folder / "dermaexp").glob("synthetic_*_8px_seed1.npz")
+    again = npz.load(str(file), classes="dermamnist", name="My data")
+    assert again.title == "My data (SYNTHETIC DATA)"
+    assert again.fingerprint == drawn.fingerprint
+    file.write_bytes(b"damaged")
+    assert synthetic.load(size=8, seed=1).fingerprint == drawn.fingerprint
 
 
 def test_npz_never_unpickles(tmp_path: Path, arrays: Arrays) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -148,6 +149,24 @@ def test_the_wheel_runs_in_any_folder_with_the_users_groups(wheel: Path, tmp_pat
     assert numbers["model"] == {"name": "tiny", "parameters": 784 * 4 + 4 + 4 * 7 + 7}
     assert json.loads((run / "run.json").read_text())["git_commit"] is None
     assert str(run) in answer.stdout.replace("\n", "")
+
+
+@pytest.mark.parametrize("closed", ["| head -1", ">&-"])
+def test_a_run_goes_on_when_nobody_reads(closed: str, data_file: Path, tmp_path: Path) -> None:
+    options = [
+        "model=ffn",
+        "dataset=npz",
+        f"dataset.path={data_file}",
+        "epochs=20",
+        "hydra.run.dir=r",
+    ]
+    line = f"{shlex.join(command(*options, *NO_FIGURES))} {closed}"
+    answer = subprocess.run(
+        line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert answer.stderr == ""
+    assert json.loads((tmp_path / "r" / "run.json").read_text())["status"] == "finished"
+    assert len((tmp_path / "r" / "history.csv").read_text().splitlines()) == 21
 
 
 def test_make_refuses_an_old_python(tmp_path: Path) -> None:

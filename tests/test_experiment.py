@@ -268,11 +268,12 @@ def test_a_loss_that_is_not_a_number_is_named(train, capsys) -> None:
     assert not (run / "metrics.json").exists()
 
 
-def test_the_debug_trainer_says_how_little_it_saw(train) -> None:
+def test_the_debug_trainer_says_how_little_it_saw(train, capsys) -> None:
     run = train("model=ffn", "trainer=debug", "batch_size=8")
     numbers = read(run, "metrics.json")
     assert numbers["data"]["samples"] == {"train": 32, "val": 32, "test": 32}
     assert numbers["epochs"] == 2
+    assert "test, 32 of 50 images" in capsys.readouterr().out
 
 
 def test_the_table_shows_the_majority_baseline(train, capsys, arrays: dict) -> None:
@@ -307,3 +308,43 @@ def test_an_earlier_run_is_not_written_over(train, capsys) -> None:
     train("model=ffn", "seed=1", code=1)
     assert "holds a run already: choose another folder" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_names_are_text_and_nothing_else(train, capsys) -> None:
+    """Neither markup for the terminal, nor mathematics for a figure, nor a path."""
+    name = "a/b [/c] $x^$"
+    run = train("model=ffn", "epochs=1", f'name="{name}"', figures=True)
+    assert read(run, "run.json")["name"] == name
+    assert f"{name} on small" in capsys.readouterr().out
+
+
+def test_a_name_never_leaves_the_folder_of_its_day(cli, data_file: Path, tmp_path: Path) -> None:
+    options = ("dataset=npz", f"dataset.path={data_file}", "model=ffn", "epochs=1", *NO_FIGURES)
+    assert cli(*options, 'name="../../x y"') == 0
+    (run,) = tmp_path.glob("outputs/*/*")
+    assert run.name.endswith("_..-..-x-y")
+
+
+def test_val_with_one_class_cannot_choose_an_epoch(
+    train, arrays: dict, data_file: Path, capsys
+) -> None:
+    np.savez(data_file, **{**arrays, "val_labels": np.zeros_like(arrays["val_labels"])})
+    train("model=ffn", code=1)
+    assert "val of small holds one class" in capsys.readouterr().err
+    run = train("model=ffn", "checkpoint.test_with=last", folder="last")
+    assert read(run, "metrics.json")["val"]["macro_auroc"] is None
+
+
+def test_a_net_with_other_outputs_is_refused(train, tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "wrong.py").write_text(
+        "import torch\n"
+        "class Wrong(torch.nn.Module):\n"
+        "    def __init__(self, image_shape, classes, **_):\n"
+        "        super().__init__()\n"
+        "        self.layer = torch.nn.LazyLinear(classes + 1)\n"
+        "    def forward(self, images):\n"
+        "        return self.layer(images.flatten(1))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    train("model=ffn", "model._target_=wrong.Wrong", code=1)
+    assert "model gives (2, 4) for 2 images: expected (2, 3)" in capsys.readouterr().err

@@ -52,12 +52,23 @@ def test_the_centre_is_kept(tmp_path: Path) -> None:
     assert images.max() == 0
 
 
+def test_hidden_and_other_entries_are_left_out(root: Path) -> None:
+    expected = folder.load(str(root), size=16).fingerprint
+    (root / "train" / ".ipynb_checkpoints").mkdir()
+    (root / "val" / ".cache").mkdir()
+    (root / "train" / "red" / "._0.png").write_bytes(b"resource fork")
+    (root / "train" / "red" / "folder.png").mkdir()
+    (root / "train" / "red" / "gone.png").symlink_to(root / "nowhere.png")
+    assert folder.load(str(root), size=16).fingerprint == expected
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda root: root.rename(root.parent / "gone"), "is not a folder"),
         (lambda root: (root / "val").rename(root / "valid"), "val has no class folders"),
         (lambda root: [f.unlink() for f in root.glob("test/*/*")], "test has no images"),
+        (lambda root: (root / "train" / "blue").mkdir(), "blue has no images"),
         (lambda root: (root / "val" / "red").rename(root / "val" / "redd"), "did you mean 'red'?"),
         (lambda root: (root / "train/red/0.png").write_bytes(b"no png"), "0.png cannot be decoded"),
     ],

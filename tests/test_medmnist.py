@@ -134,6 +134,13 @@ def test_a_failed_download_leaves_nothing(
     assert [file.name for file in root.iterdir() if not file.name.endswith(".lock")] == []
 
 
+def test_a_root_that_cannot_be_written_is_no_reason_to_draw(derma: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"give a folder to keep the data in, dataset\.root=DIR"):
+        load(tmp_path / "file" / "root", if_unavailable="synthetic")
+    assert derma.requests == 0
+
+
 def test_the_synthetic_stand_in_says_so(
     derma: Server, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -35,6 +35,11 @@ def test_multistep_is_medmnists() -> None:
     assert seen == pytest.approx([0.4] * 50 + [0.04] * 25 + [0.004] * 25)
 
 
+def test_a_milestone_is_never_before_the_first_step() -> None:
+    seen = rates(partial(schedules.multistep, milestones=[0.1, 0.5], gamma=0.1), steps=2)
+    assert seen == pytest.approx([0.4, 0.004])
+
+
 def test_onecycle() -> None:
     seen = rates(partial(schedules.onecycle, warmup=0.3))
     assert seen[0] == pytest.approx(0.4 / 25)

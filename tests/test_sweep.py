@@ -153,3 +153,59 @@ def test_a_failing_comparison_is_an_error(sweep, monkeypatch, capsys) -> None:
     folder = sweep("model=ffn", "seed=0,1", code=1)
     assert "failed: ValueError: no ink" in capsys.readouterr().err
     assert json.loads((folder / leaderboard(folder)[0]["job"] / "run.json").read_text())
+
+
+def test_jobs_on_other_data_are_never_ranked_together(tmp_path: Path, capsys) -> None:
+    drawn = {"name": "Drawn lesions (SYNTHETIC DATA)", "fingerprint": "2e"}
+    write_job(tmp_path / "a", 0.7, overrides=["dataset.size=28"])
+    write_job(tmp_path / "b", 0.9, overrides=["dataset.size=64"], data=drawn)
+    write_job(tmp_path / "c", 0.8, overrides=["dataset.size=28"])
+    assert compare(tmp_path) == 0
+    rows = leaderboard(tmp_path)
+    assert [(row["job"], row["rank"]) for row in rows] == [("b", "1"), ("c", "1"), ("a", "2")]
+    assert [row["data"] for row in rows] == [drawn["name"], "Data", "Data"]
+    output = capsys.readouterr().out
+    assert output.index("Leaderboard on Drawn lesions (SYNTHETIC DATA)") < output.index(
+        "Leaderboard on Data"
+    )
+    markdown = (tmp_path / "leaderboard.md").read_text()
+    assert markdown.count("## Leaderboard on ") == 2
+
+
+def test_a_job_that_left_no_record_did_not_finish(tmp_path: Path, capsys) -> None:
+    write_job(tmp_path / "a", 0.7)
+    (tmp_path / "b" / ".hydra").mkdir(parents=True)
+    assert compare(tmp_path) == 1
+    assert leaderboard(tmp_path)[1]["error"] == "it left no run.json"
+    assert "Did not finish" in capsys.readouterr().out
+
+
+def test_a_sweep_never_goes_into_anothers_folder(sweep, tmp_path: Path, capsys) -> None:
+    folder = sweep("model=ffn", "seed=0,1")
+    before = (folder / "leaderboard.csv").read_bytes()
+    sweep("model=ffn", "seed=2,3", f"hydra.sweep.dir={folder}", code=1)
+    assert "holds runs already: choose another hydra.sweep.dir" in capsys.readouterr().err
+    assert (folder / "leaderboard.csv").read_bytes() == before
+    assert len(leaderboard(folder)) == 2
+
+
+def test_several_sources_of_a_sweep_are_loaded_once_each(monkeypatch, data_file: Path) -> None:
+    from omegaconf import OmegaConf
+
+    loads = []
+    instantiate = sources.instantiate
+    monkeypatch.setattr(sources, "_kept", {})
+    monkeypatch.setattr(sources, "instantiate", lambda c: loads.append(c) or instantiate(c))
+
+    def load(name: str):
+        source = {"_target_": "dermaexp.data.npz.load", "path": str(data_file), "name": name}
+        return sources.load_splits(
+            OmegaConf.create({**source, "grayscale": True, "normalize": False})
+        )
+
+    for name in ("a", "b", "a", "b"):
+        assert load(name).name == name
+    assert len(loads) == 2
+    monkeypatch.setattr(sources, "KEPT_BYTES", 0)
+    load("c")
+    assert len(sources._kept) == 1, "what is too large together is not kept"
