@@ -76,12 +76,12 @@ def _explain_syntax(error: OverrideParseException) -> str:
 
 
 def _explain_missing_option(error: MissingConfigException) -> str:
-    group, _, option = (error.missing_cfg_file or "").rpartition("/")
-    if error.missing_cfg_file is None:
+    file = error.missing_cfg_file
+    if file is None:
         return _one_line(error)
     if not error.options:
-        given = error.missing_cfg_file
-        return f"{given} is not in the config folder: python -m dermaexp --help lists what is"
+        return f"{file} is not in the config folder: python -m dermaexp --help lists what is"
+    group, _, option = file.rpartition("/")
     return f"{group}={option} is unknown: {nearest(option, error.options)}"
 
 

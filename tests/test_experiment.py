@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import torch
 from conftest import FIGURES, NO_FIGURES
 from PIL import Image
 
-from dermaexp import metrics
+from dermaexp import metrics, results
 from dermaexp.classifier import Classifier
 from dermaexp.data import npz
 from dermaexp.data.datamodule import Batches, ImageDataModule
@@ -266,6 +268,22 @@ def test_a_loss_that_is_not_a_number_is_named(train, capsys) -> None:
         assert all(torch.isfinite(value).all() for value in state.values())
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 1
     assert not (run / "metrics.json").exists()
+
+
+def test_a_disk_that_fills_up_is_told(train, monkeypatch, capsys) -> None:
+    """As soon as the first records are written, nothing more can be."""
+    writes = []
+
+    def fill_up(_: int) -> None:
+        writes.append(1)
+        if len(writes) > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(results.os, "fsync", fill_up)
+    run = train("model=ffn", code=1)
+    assert capsys.readouterr().err == ("error: the disk is full: free some space and start again\n")
+    assert read(run, "run.json")["status"] == "running", "the last record that could be written"
+    assert not [file for file in run.rglob("*") if file.name.endswith(".tmp")]
 
 
 def test_the_debug_trainer_says_how_little_it_saw(train, capsys) -> None:

@@ -43,7 +43,7 @@ def load(flag: str, size: int, root: str, if_unavailable: str) -> Splits:
     """
     info = _info(flag, size, if_unavailable)
     suffix = "" if size == 28 else f"_{size}"
-    file = Path(root).expanduser() / f"{flag}{suffix}.npz"
+    file = Path(str(root)).expanduser() / f"{flag}{suffix}.npz"
     url, md5 = info[f"url{suffix}"], info[f"MD5{suffix}"]
     try:
         fetch(url, md5, file)
@@ -112,7 +112,7 @@ def _why(error: Exception, url: str) -> str:
     return f"what {host} sent has another MD5"
 
 
-def _info(flag: str, size: int, if_unavailable: str) -> dict:
+def _info(flag: str, size: int, if_unavailable: str) -> dict[str, Any]:
     if flag not in INFO:
         raise UserError(f"dataset.flag={flag} is unknown: {nearest(flag, INFO)}")
     if "multi-label" in INFO[flag]["task"]:
