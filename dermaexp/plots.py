@@ -27,6 +27,7 @@ def montage(
 ) -> Figure:
     """The first `columns` images of each class, a row a class, from images (N, H, W, C) uint8."""
     figure = _figure(3.2 + 0.95 * columns, 1.1 + len(classes))
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
     grid = figure.subplots(len(classes), columns, squeeze=False)
     for row, (label, name) in enumerate(zip(range(len(classes)), classes, strict=True)):
         chosen = np.flatnonzero(labels == label)
