@@ -41,7 +41,7 @@ class Sweep(Callback):
         except Exception as error:  # Hydra would only warn
             print_error(f"the comparison of {folder} failed: {explain(error)}")
             sys.exit(1)
-        console.print(f"sweep directory: {folder}", soft_wrap=True, markup=False)
+        console.print(f"sweep directory: {folder.absolute()}", soft_wrap=True, markup=False)
         if failed:
             print_error(f"{failed} of the sweep's jobs did not finish: see the table above")
             sys.exit(1)
