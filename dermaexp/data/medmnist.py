@@ -135,8 +135,8 @@ def _announce_synthetic(name: str, file: Path, url: str, md5: str, reason: Excep
         "SYNTHETIC DATA",
         f"{name} cannot be had: {reason}.\n"
         f"This run trains on drawn lesions instead: its numbers say nothing about {name}.\n\n"
-        f"For the real data, put this file:\n  {url}\n"
+        f"For the real data, download:\n  {url}\n"
         f"with this MD5:\n  {md5}\n"
-        f"into this folder:\n  {file.parent.resolve()}\n\n"
+        f"as this file:\n  {file.resolve()}\n\n"
         "To stop instead of drawing: dataset.if_unavailable=error",
     )
