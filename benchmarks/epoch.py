@@ -75,7 +75,7 @@ def loop_epochs(net: nn.Module, train: Callable, val: Callable) -> list[float]:
 
 
 def tensor_batches(data: ImageDataModule, split: str, shuffle: bool) -> Callable:
-    images, labels = data.images[split].images.permute(0, 3, 1, 2), data.images[split].labels
+    images, labels, _ = data.images[split][torch.arange(len(data.images[split]))]
 
     def batches():
         order = torch.randperm(len(labels)) if shuffle else torch.arange(len(labels))

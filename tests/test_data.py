@@ -178,6 +178,7 @@ def test_a_batch_is_an_index_into_uint8_tensors(arrays: Arrays) -> None:
     seen = []
     for images, labels, indices in data.train_dataloader():
         assert images.dtype == torch.uint8
+        assert images.stride() == (3 * 144, 144, 12, 1)
         expected = arrays["train_images"][indices].transpose(0, 3, 1, 2)
         np.testing.assert_array_equal(images, expected)
         np.testing.assert_array_equal(labels, arrays["train_labels"][indices, 0])
@@ -191,6 +192,8 @@ def test_a_batch_is_an_index_into_uint8_tensors(arrays: Arrays) -> None:
 def test_grayscale_and_shape(arrays: Arrays) -> None:
     assert datamodule(arrays).image_shape == (3, 12, 12)
     gray = datamodule(arrays, grayscale=True)
+    batch, _, _ = next(iter(gray.val_dataloader()))
+    assert batch.stride() == (144, 144, 12, 1)
     assert gray.image_shape == (1, 12, 12)
     np.testing.assert_array_equal(
         gray.images["val"].images[..., 0], luma(arrays["val_images"])[..., 0]

@@ -27,7 +27,10 @@ class Images(Dataset):
         return len(self.labels)
 
     def __getitem__(self, indices: Tensor) -> Batch:
-        images = self.images[indices].permute(0, 3, 1, 2).contiguous()
+        images = self.images[indices].permute(0, 3, 1, 2)
+        # A copy even of gray images: .contiguous() would leave them the strides of channels-last,
+        # with which a convolution takes another path and gives other last digits.
+        images = images.clone(memory_format=torch.contiguous_format)
         return images, self.labels[indices], indices
 
 
