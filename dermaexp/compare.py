@@ -91,10 +91,15 @@ def varied_keys(jobs: Sequence[Job]) -> list[str]:
     return [key for key in keys if len({job.overrides.get(key) for job in jobs}) > 1]
 
 
+def best_first(jobs: Sequence[Job]) -> list[Job]:
+    """The finished jobs by val macro AUROC; equals stay in the order of their names."""
+    return sorted((job for job in jobs if job.finished), key=lambda job: -job.score)
+
+
 def ranked_tables(jobs: Sequence[Job], varied: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """Title -> rows, the best first: a table for each data set, one for what did not finish."""
     by_data: dict[str, list[Job]] = {}
-    for job in sorted((job for job in jobs if job.finished), key=lambda job: -job.score):
+    for job in best_first(jobs):
         by_data.setdefault(job.run["data"]["fingerprint"], []).append(job)
     tables = {}
     for same_data in by_data.values():
@@ -125,10 +130,7 @@ def leaderboard_row(rank: int | None, job: Job, varied: Sequence[str]) -> dict[s
 
 
 def _draw_curves(sweep: Path, jobs: Sequence[Job], varied: Sequence[str]) -> None:
-    drawn = sorted(
-        (job for job in jobs if job.finished and job.directory.has_history()),
-        key=lambda job: -job.score,
-    )
+    drawn = [job for job in best_first(jobs) if job.directory.has_history()]
     if not drawn:
         return
     data = sorted({job.run["data"]["name"] for job in drawn})

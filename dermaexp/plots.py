@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from dermaexp import metrics
 
 rcParams["text.parse_math"] = False  # a "$" in a name is a dollar sign
-BLUE, ORANGE, GREEN, RED = (sns.color_palette("colorblind")[i] for i in (0, 1, 2, 3))
+BLUE, ORANGE, RED = (sns.color_palette("colorblind")[i] for i in (0, 1, 3))
 GRAY = "0.35"
 TEXT, SMALL, TITLE = 13, 11, 16  # points
 NAMED_JOBS = 20  # that ten colours and two line styles tell apart

@@ -66,10 +66,6 @@ class RunDirectory:
     def best_checkpoint(self) -> Path:
         return self.checkpoints / "best.ckpt"
 
-    @property
-    def log(self) -> Path:
-        return self.path / "dermaexp.log"
-
     def write_run(self, record: Mapping[str, Any]) -> None:
         _write_json(self.path / "run.json", record)
 

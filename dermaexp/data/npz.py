@@ -49,8 +49,7 @@ def read_arrays(file: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             return {s: (content[f"{s}_images"], content[f"{s}_labels"]) for s in SPLITS}
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
         raise UserError(
-            f"{file} is damaged or not an npz ({error}): expected an npz in MedMNIST's format; "
-            "get it again"
+            f"{file} is damaged or not an npz: expected an npz in MedMNIST's format; get it again"
         ) from error
 
 
