@@ -61,7 +61,7 @@ def run(
         trainer.test(classifier, data, verbose=False)
     results = {
         "data": record["data"] | describe_images(data, classifier),
-        "model": {"name": record["model"], "parameters": count_parameters(classifier)},
+        "model": {"name": record["choices"]["model"], "parameters": count_parameters(classifier)},
         "train": trained,
         **{split: evaluate(classifier, split, splits) for split in ("val", "test")},
         "tested_with": config.checkpoint.test_with,

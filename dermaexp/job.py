@@ -6,7 +6,7 @@ import logging
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from dermaexp import settings
 from dermaexp.clock import Clock
@@ -50,15 +50,18 @@ def _recorded(config: DictConfig, directory: RunDirectory, hydra_config: DictCon
     with recording(directory) as record:
         record["name"] = str(config.name)
         record["overrides"] = list(hydra_config.overrides.task)
-        record["model"] = hydra_config.runtime.choices.model
+        choices = hydra_config.runtime.choices
+        record["choices"] = {group: choices.get(group) for group in settings.GROUPS}
         settings.check(config)
         record["seed"] = config.seed
-        record["config_digest"] = config_digest(OmegaConf.to_container(config, resolve=True))
+        record["config"] = settings.effective(config)
+        record["config_digest"] = config_digest(record["config"])
         with clock.part("data"):
             splits = load_splits(config.dataset)
         record["data"] = {
             "name": splits.title,
             "fingerprint": splits.fingerprint,
+            "test_fingerprint": splits.test_fingerprint,
             "synthetic": splits.synthetic,
         }
         directory.write_run(record)

@@ -50,6 +50,7 @@ PACKAGES = (  # whose versions can change a number
     "pillow",
 )
 FIGURE_DPI = 150
+PACKAGE = Path(__file__).resolve().parent
 
 
 class RunDirectory:
@@ -206,10 +207,20 @@ def _provenance() -> dict[str, Any]:
     versions = {"python": platform.python_version(), "dermaexp": dermaexp.__version__}
     return {
         "command": shlex.join(["python", "-m", "dermaexp", *sys.argv[1:]]),
-        "git_commit": git_commit(Path(__file__).resolve().parent),
+        "git_commit": git_commit(PACKAGE),
+        "code_digest": code_digest(PACKAGE),
         "versions": versions | {package: metadata.version(package) for package in PACKAGES},
         "platform": platform.platform(),
     }
+
+
+def code_digest(package: Path) -> str:
+    """SHA-256 of the sources in `package`: tells versions apart where git knows of no commit."""
+    digest = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        digest.update(f"{file.relative_to(package).as_posix()} ".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def git_commit(package: Path) -> str | None:

@@ -40,8 +40,26 @@ REFUSED_BY_TRAINER = {  # key -> why, or what to give instead
     "check_val_every_n_epoch": "every epoch is validated once, to choose the best",
     "val_check_interval": "every epoch is validated once, to choose the best",
 }
-KEYS = ("name", "seed", "epochs", "batch_size", "checkpoint")
+KEYS = ("name", "seed", "epochs", "batch_size", "checkpoint", "resume", "sweep")
 GROUPS = ("dataset", "model", "optimizer", "scheduler", "trainer", "callbacks")
+WITHOUT_EFFECT = ("name", "resume", "sweep")  # on any number
+OBSERVERS = "dermaexp.callbacks."  # our callbacks watch; others, such as Lightning's, may act
+
+
+def effective(config: DictConfig) -> dict[str, Any]:
+    """The resolved settings that can change a number: equal for runs that must come out equal."""
+    values = {
+        key: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+        for key, node in config.items()
+        if key not in (*WITHOUT_EFFECT, "hydra")
+    }
+    callbacks = values.get("callbacks") or {}
+    values["callbacks"] = {
+        name: callback
+        for name, callback in callbacks.items()
+        if callback and not str(callback.get("_target_")).startswith(OBSERVERS)
+    }
+    return values
 
 
 def check(config: DictConfig) -> None:

@@ -73,7 +73,12 @@ def test_a_run_leaves_all_of_it(train, model: str, data_file: Path) -> None:
     assert record["name"] == model
     assert record["device"] == {"type": "cpu", "name": "cpu", "threads": torch.get_num_threads()}
     splits = npz.load(str(data_file), name="Small")
-    data = {"name": "Small", "fingerprint": splits.fingerprint, "synthetic": False}
+    data = {
+        "name": "Small",
+        "fingerprint": splits.fingerprint,
+        "test_fingerprint": splits.test_fingerprint,
+        "synthetic": False,
+    }
     assert record["data"] == data
     numbers = read(run, "metrics.json")
     assert numbers["data"] == data | {
