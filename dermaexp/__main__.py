@@ -8,18 +8,14 @@ from pathlib import Path
 
 import hydra
 from hydra._internal.utils import get_args_parser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from dermaexp import __version__, folders
+from dermaexp import __version__, folders, resume
 from dermaexp.console import print_error
-from dermaexp.errors import UserError, explain, nearest
-from dermaexp.job import run_job
+from dermaexp.errors import RunError, UserError, explain, nearest
+from dermaexp.job import task
 
 INTERRUPTED = 130  # the shell's code for a program ended by Ctrl-C
-
-
-class RunError(BaseException):
-    """Carries a run's error past Hydra, which would print lines of its own beside ours."""
 
 
 def main() -> None:
@@ -37,7 +33,7 @@ def main() -> None:
         if "--version" in sys.argv:
             print(f"dermaexp {__version__}")
             return
-        sys.argv[1:] = ordered(sys.argv[1:])
+        sys.argv[1:] = ordered(resume.expanded(sys.argv[1:]))
         hydra.main(str(config_folder()), "config", version_base="1.3")(task)()
     except KeyboardInterrupt:
         print_error("interrupted")
@@ -52,16 +48,9 @@ def main() -> None:
         print_error(explain(error))
         sys.exit(1)
     finally:
+        folders.let_go()
         if not full_error:
             del os.environ["HYDRA_FULL_ERROR"]
-
-
-def task(config: DictConfig) -> float:
-    """One job of Hydra's; returns the val macro AUROC, for sweepers."""
-    try:
-        return run_job(config)
-    except Exception as error:
-        raise RunError(str(error)) from error
 
 
 def config_folder() -> Path:

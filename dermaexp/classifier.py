@@ -15,9 +15,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
-from dermaexp import metrics
+from dermaexp import metrics, processes
 from dermaexp.data.datamodule import Batch
 from dermaexp.errors import UserError
+
+LAST_EPOCH = ("epoch_metrics", "trained_samples")  # kept for a run that goes on after its training
 
 
 class Predictions(NamedTuple):
@@ -76,7 +78,17 @@ class Classifier(LightningModule):
         self.train_loss.update(loss.detach().expand(len(targets)))
         hits = (logits.detach().argmax(dim=1) == targets).float()
         self.train_accuracy.update(hits)
+        if self.trainer.world_size > 1:
+            # Lightning averages the processes' gradients; so weighted, that is the batch's mean.
+            loss = loss * self.trainer.train_dataloader.sampler.weight(batch_idx)
         return loss
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["last_epoch"] = {name: getattr(self, name) for name in LAST_EPOCH}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name, value in checkpoint["last_epoch"].items():
+            setattr(self, name, value)
 
     def on_train_epoch_start(self) -> None:
         self.train_loss.reset()
@@ -94,7 +106,8 @@ class Classifier(LightningModule):
             "val_macro_auroc": metrics.macro_auroc(*predictions),
         }
         if self.trainer.state.fn == TrainerFn.FITTING:
-            self.trained_samples = int(self.train_accuracy.weight)
+            weight = self.train_accuracy.weight.clone()  # reduced in place
+            self.trained_samples = int(self.trainer.strategy.reduce(weight, reduce_op="sum"))
             self.epoch_metrics["train_loss"] = self.train_loss.compute().item()
             self.epoch_metrics["train_accuracy"] = self.train_accuracy.compute().item()
         self.log_dict(self.epoch_metrics)  # in float32, for Lightning's own callbacks
@@ -121,14 +134,14 @@ class Classifier(LightningModule):
         self._batches.append((self(images).float().softmax(dim=1), targets, indices))
 
     def _collect(self, split: str) -> Predictions:
-        """Put the batches together in the split's order."""
-        joined = (torch.cat(parts).cpu() for parts in zip(*self._batches, strict=True))
-        probabilities, targets, indices = joined
+        """Put the batches of all processes together in the split's order."""
+        joined = [torch.cat(parts).cpu().numpy() for parts in zip(*self._batches, strict=True)]
         self._batches.clear()
-        if not torch.isfinite(probabilities).all():
+        probabilities, targets, indices = processes.gathered(joined)
+        if not np.isfinite(probabilities).all():
             raise self._diverged(split)
         order = indices.argsort()
-        self.predictions[split] = Predictions(probabilities[order].numpy(), targets[order].numpy())
+        self.predictions[split] = Predictions(probabilities[order], targets[order])
         return self.predictions[split]
 
     def _diverged(self, where: str) -> UserError:

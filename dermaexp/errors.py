@@ -21,6 +21,10 @@ class UserError(Exception):
     """Bad input; its message is the whole line that the user reads."""
 
 
+class RunError(BaseException):
+    """Carries a run's error past Hydra, which would print lines of its own beside ours."""
+
+
 def nearest(given: str, valid: Iterable[str]) -> str:
     """A hint such as "did you mean 'cnn'?", or the valid values where none is near."""
     valid = list(valid)

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as lightning
@@ -15,8 +16,8 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Checkpoint, Timer
 from torch import nn
 
-from dermaexp import metrics
-from dermaexp.callbacks import AtomicCheckpointIO, BestCheckpoint
+from dermaexp import metrics, processes
+from dermaexp.callbacks import AtomicCheckpointIO, BestCheckpoint, SeedEveryEpoch
 from dermaexp.classifier import Classifier
 from dermaexp.clock import Clock
 from dermaexp.console import console, print_summary
@@ -32,10 +33,16 @@ def run(
     directory: RunDirectory,
     record: dict[str, Any],
     clock: Clock,
+    *,
+    goes_on: bool = False,
+    rank: int = 0,
+    meeting: Path | None = None,
 ) -> float:
     """Train and test what `config` describes, leave it in `directory`, return the val macro AUROC.
 
-    Adds the device to `record`, the content of run.json.
+    Adds the device to `record`, the content of run.json. `goes_on`: from last.ckpt, with the same
+    numbers as if nothing had happened, as far as the device repeats them. Only the process of
+    `rank` 0 writes; the others, which it starts, join it at `meeting`.
     """
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -48,17 +55,24 @@ def run(
     with clock.part("data"):
         data = build_data(config, splits)
     classifier = build_classifier(config, data)
-    trainer = build_trainer(config, directory)
-    record["device"] = describe_device(trainer.strategy.root_device)
-    directory.write_run(record)
+    trainer = build_trainer(config, directory, rank)
+    record["device"] = describe_device(trainer)
+    if rank == 0:
+        directory.write_run(record)
+        job = {"record": record, "directory": str(directory.path), "goes_on": goes_on}
+        together = processes.others(trainer, config, job)
+    else:
+        together = processes.joined(trainer, meeting)
     announce(record["name"], data, classifier, record["device"])
-    with ctrl_c_as_keyboard_interrupt():
-        trainer.fit(classifier, data)
+    with ctrl_c_as_keyboard_interrupt(), together:
+        trainer.fit(classifier, data, ckpt_path=directory.last_checkpoint if goes_on else None)
         epochs = trainer.current_epoch
         trained = {key: classifier.epoch_metrics[f"train_{key}"] for key in ("loss", "accuracy")}
         best_epoch = choose_weights(trainer, classifier, directory, config.checkpoint.test_with)
         trainer.validate(classifier, data, verbose=False)
         trainer.test(classifier, data, verbose=False)
+    if rank > 0:
+        return float("nan")
     results = {
         "data": record["data"] | describe_images(data, classifier),
         "model": {"name": record["choices"]["model"], "parameters": count_parameters(classifier)},
@@ -111,13 +125,14 @@ def check_net(net: nn.Module, image_shape: tuple[int, int, int], classes: int) -
     net.train()
 
 
-def build_trainer(config: DictConfig, directory: RunDirectory) -> lightning.Trainer:
+def build_trainer(config: DictConfig, directory: RunDirectory, rank: int = 0) -> lightning.Trainer:
     """Lightning's Trainer with the config's callbacks and nothing of its own in the terminal."""
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback]
     trainer = instantiate(
         config.trainer,
-        callbacks=[Timer(verbose=False), *callbacks],  # first: its time ends before figures begin
-        plugins=[AtomicCheckpointIO()],
+        # First the timer: its time ends before figures begin.
+        callbacks=[Timer(verbose=False), SeedEveryEpoch(config.seed), *callbacks],
+        plugins=[AtomicCheckpointIO(), processes.OurProcesses(rank)],
         default_root_dir=str(directory.path),
         logger=False,
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
@@ -126,11 +141,7 @@ def build_trainer(config: DictConfig, directory: RunDirectory) -> lightning.Trai
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # our loader deals the samples out to the processes
     )
-    if trainer.world_size > 1:
-        raise UserError(
-            f"trainer.devices={config.trainer.devices} makes {trainer.world_size} processes, which "
-            "is not supported yet: give 1, or the one to use, such as [0]"
-        )
+    processes.check(trainer, config.trainer.get("strategy", "auto"))
     return trainer
 
 
@@ -152,11 +163,13 @@ def choose_weights(
 def seconds(clock: Clock, trainer: lightning.Trainer) -> dict[str, float]:
     """Of the data, the fit and the test, without the drawing; the total has it all."""
     (timer,) = (callback for callback in trainer.callbacks if isinstance(callback, Timer))
+    fit = timer.time_elapsed("train")
+    fit_now = (timer.end_time("train") or 0.0) - (timer.start_time("train") or 0.0)
     values = {
         "data": clock.seconds["data"],
-        "fit": timer.time_elapsed("train"),
+        "fit": fit,
         "test": timer.time_elapsed("test"),
-        "total": clock.total(),
+        "total": clock.total() + fit - fit_now,  # with the epochs of earlier attempts
     }
     return {name: round(value, 3) for name, value in values.items()}
 
@@ -172,12 +185,15 @@ def count_parameters(classifier: Classifier) -> int:
     return sum(parameter.numel() for parameter in classifier.net.parameters())
 
 
-def describe_device(device: torch.device) -> dict[str, Any]:
+def describe_device(trainer: lightning.Trainer) -> dict[str, Any]:
     """What the numbers were made on; on a processor they depend on its threads."""
+    device = trainer.strategy.root_device
+    several = {"processes": trainer.world_size} if trainer.world_size > 1 else {}
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
-        return {"type": "cuda", "name": name, "cuda": torch.version.cuda}
-    return {"type": device.type, "name": device.type, "threads": torch.get_num_threads()}
+        return {"type": "cuda", "name": name, "cuda": torch.version.cuda, **several}
+    threads = processes.threads_each(trainer)
+    return {"type": device.type, "name": device.type, "threads": threads, **several}
 
 
 def describe_images(data: ImageDataModule, classifier: Classifier) -> dict[str, Any]:

@@ -1,14 +1,29 @@
-"""The folders that `conf/config.yaml` asks for: `${new_folder:…}` and `${job_folder:…}`."""
+"""Run and sweep folders: their names, which `conf/config.yaml` asks for, and who works in them."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dermaexp import settings
+from dermaexp.console import console
+from dermaexp.errors import UserError
+from dermaexp.results import config_digest
+
 _created: list[str] = []  # by this process
+_held = contextlib.ExitStack()  # folders of this process's sweeps
 LONGEST_NAME = 100  # characters; file systems allow 255 bytes a name
+DIGEST = 8  # hexadecimal digits
+LOCK = ".lock"
+UNUSED = {"multirun.yaml", LOCK}  # all that a sweep without a job leaves
 
 
 def new_folder(path: str) -> str:
@@ -28,9 +43,55 @@ def new_folder(path: str) -> str:
     raise AssertionError("unreachable: the count has no end")
 
 
-def job_folder(number: int, overrides: str) -> str:
-    """A sweep job's folder: its number and its overrides, in portable characters."""
-    return portable(f"{number}_{overrides}").rstrip("_-")
+def sweep_folder(name: str) -> str:
+    """`multirun/NAME`, the same for every start, so that the same command goes on with it."""
+    return str(Path("multirun") / portable(name))
+
+
+def job_folder(overrides: str, *, _root_: DictConfig) -> str:
+    """A sweep job's folder: what it varies and a digest of all that can change its numbers.
+
+    One that is there with the same digest is kept: the sweep may vary other keys than last time.
+    """
+    try:
+        content = settings.effective(_root_)
+    except OmegaConfBaseException:  # told when the job starts
+        content = OmegaConf.to_container(_root_)
+    digest = config_digest(content)[:DIGEST]
+    for folder in Path(_root_.hydra.sweep.dir).glob(f"*-{digest}"):
+        return folder.name
+    return f"{portable(overrides).strip('-')}-{digest}".lstrip("-")
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Hold `folder` for this process; the lock ends with the process, however that ends.
+
+    Raises UserError where another process holds it, unless `wait` is set.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if not wait:
+            raise UserError(
+                f"another process is at work in {folder}: wait until it ends, or stop it"
+            ) from None
+        console.print(f"waiting for another process at work in {folder}", soft_wrap=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def hold(folder: Path) -> None:
+    """Lock `folder` until this process ends or lets go; UserError where another one holds it."""
+    _held.enter_context(locked(folder, wait=False))
+
+
+def let_go() -> None:
+    _held.close()
 
 
 def portable(name: str) -> str:
@@ -41,5 +102,5 @@ def portable(name: str) -> str:
 def remove_unused() -> None:
     """Remove the new folders in which nothing was run, as of a sweep with a typo in it."""
     for folder in map(Path, _created):
-        if folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {"multirun.yaml"}:
+        if folder.is_dir() and {entry.name for entry in folder.iterdir()} <= UNUSED:
             shutil.rmtree(folder)

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import logging
+import math
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dermaexp import settings
+from dermaexp import resume, settings
 from dermaexp.clock import Clock
 from dermaexp.console import console, print_error
 from dermaexp.data.sources import load_splits
-from dermaexp.errors import explain
+from dermaexp.errors import RunError, UserError, explain
+from dermaexp.folders import locked
+from dermaexp.report import write_report
 from dermaexp.results import RunDirectory, config_digest, recording
 
 log = logging.getLogger(__name__)
 
 
-def run_job(config: DictConfig) -> float:
-    """Run the experiment in Hydra's output folder; returns its val macro AUROC.
+def task(config: DictConfig) -> float:
+    """What Hydra calls for each job; returns the val macro AUROC, for sweepers."""
+    try:
+        return run_job(config)
+    except Exception as error:
+        raise RunError(explain(error)) from error
 
-    In a sweep a failure is told at once and gives NaN, so that the other jobs go on; a single run
-    raises it.
+
+def run_job(config: DictConfig) -> float:
+    """Run the experiment in Hydra's output folder, or go on with what was left of it there.
+
+    In a sweep a failure is told at once and gives NaN, so that the other jobs go on, unless
+    sweep.stop_on_failure is set; a single run raises it.
     """
     hydra_config = HydraConfig.get()
     directory = RunDirectory(hydra_config.runtime.output_dir)
@@ -34,20 +46,34 @@ def run_job(config: DictConfig) -> float:
         job = f"job {hydra_config.job.num}: {' '.join(hydra_config.overrides.task)}"
         console.print(f"\n{job}", soft_wrap=True, markup=False)
     try:
-        score = _recorded(config, directory, hydra_config)
+        with locked(directory.path, wait=in_sweep):
+            score = _run_once(config, directory, hydra_config)
     except Exception as error:
         log.exception("the run failed")
         if not in_sweep:
             raise
-        print_error(f"job {hydra_config.job.num} failed: {explain(error)}")
-        return float("nan")
+        line = f"job {hydra_config.job.num} failed: {explain(error)}"
+        if config.sweep.stop_on_failure:
+            raise UserError(
+                f"{line}; sweep.stop_on_failure=true leaves the jobs after it"
+            ) from None
+        print_error(line)
+        return math.nan
     console.print(f"run directory: {directory.path}", soft_wrap=True, markup=False)
     return score
 
 
-def _recorded(config: DictConfig, directory: RunDirectory, hydra_config: DictConfig) -> float:
+def _run_once(config: DictConfig, directory: RunDirectory, hydra_config: DictConfig) -> float:
+    """Run it, unless it finished before; returns the score in either case."""
+    earlier = directory.read_run() if directory.has_run() else None
+    if earlier:
+        _check_same_run(config, directory, earlier, in_sweep=hydra_config.mode == RunMode.MULTIRUN)
+        if earlier["status"] == "finished":
+            console.print("finished before: not run again")
+            score = directory.read_metrics()["val"]["macro_auroc"]
+            return math.nan if score is None else score
     clock = Clock()
-    with recording(directory) as record:
+    with recording(directory, earlier) as record:
         record["name"] = str(config.name)
         record["overrides"] = list(hydra_config.overrides.task)
         choices = hydra_config.runtime.choices
@@ -64,7 +90,32 @@ def _recorded(config: DictConfig, directory: RunDirectory, hydra_config: DictCon
             "test_fingerprint": splits.test_fingerprint,
             "synthetic": splits.synthetic,
         }
+        goes_on = earlier is not None and resume.can_go_on(directory, earlier, record)
+        if goes_on:
+            resume.go_on(record, earlier)
+        elif earlier:
+            directory.clear()
         directory.write_run(record)
         from dermaexp import experiment  # torch starts here
 
-        return experiment.run(config, splits, directory, record, clock)
+        score = experiment.run(config, splits, directory, record, clock, goes_on=goes_on)
+    if config.report:
+        write_report(directory)
+    return score
+
+
+def _check_same_run(
+    config: DictConfig, directory: RunDirectory, earlier: dict[str, Any], *, in_sweep: bool
+) -> None:
+    """Raise UserError where the `earlier` run of `directory` is not to be touched by this one."""
+    if not (in_sweep or config.resume):
+        raise UserError(
+            f"{directory.path} holds a run already: choose another folder, or go on with that run: "
+            f"python -m dermaexp resume={directory.path}"
+        )
+    digest = config_digest(settings.effective(config))
+    if earlier.get("config_digest", digest) != digest:  # one that failed early has none
+        raise UserError(
+            f"{directory.path} holds a run of other settings than those composed now: choose "
+            "another folder"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import hashlib
 import io
 import json
@@ -12,6 +13,7 @@ import os
 import platform
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import dermaexp
-from dermaexp.errors import UserError, explain
+from dermaexp.errors import explain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,6 +69,25 @@ class RunDirectory:
     def best_checkpoint(self) -> Path:
         return self.checkpoints / "best.ckpt"
 
+    @property
+    def last_checkpoint(self) -> Path:
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    def clear(self) -> None:
+        """Remove what an attempt left that is not gone on with; its log stays."""
+        for name in ("history.csv", "metrics.json", "predictions.npz", self.report.name):
+            (self.path / name).unlink(missing_ok=True)
+        for folder in (self.checkpoints, self.figures):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def write_run(self, record: Mapping[str, Any]) -> None:
         _write_json(self.path / "run.json", record)
 
@@ -85,6 +106,9 @@ class RunDirectory:
 
     def read_metrics(self) -> dict[str, Any]:
         return _read_json(self.path / "metrics.json")
+
+    def has_metrics(self) -> bool:
+        return (self.path / "metrics.json").exists()
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         write_csv(self.path / "history.csv", HISTORY_COLUMNS, rows)
@@ -106,6 +130,9 @@ class RunDirectory:
         np.savez_compressed(buffer, **arrays)
         write_bytes(self.path / "predictions.npz", buffer.getvalue())
 
+    def has_predictions(self) -> bool:
+        return (self.path / "predictions.npz").exists()
+
     def read_predictions(self) -> dict[str, np.ndarray]:
         with np.load(self.path / "predictions.npz", allow_pickle=False) as file:
             return dict(file)
@@ -115,18 +142,17 @@ class RunDirectory:
 
 
 @contextlib.contextmanager
-def recording(directory: RunDirectory) -> Iterator[dict[str, Any]]:
+def recording(
+    directory: RunDirectory, earlier: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
     """Keep run.json true to the run inside: running, then finished, failed or interrupted.
 
-    Gives the record; what is added to it is written at the end, or by `write_run` before.
-    Raises UserError where the directory holds a run already: its numbers must not be lost.
+    Gives the record; what is added to it is written at the end, or by `write_run` before. The
+    record of an `earlier` attempt stays until this one has loaded its "data".
     """
-    if directory.has_run():
-        raise UserError(
-            f"{directory.path} holds a run already: choose another folder, or move that one away"
-        )
     record = {"status": "running", "started": _now(), "finished": None, **_provenance()}
-    directory.write_run(record)
+    if earlier is None:
+        directory.write_run(record)
     try:
         yield record
     except BaseException as error:
@@ -134,9 +160,10 @@ def recording(directory: RunDirectory) -> Iterator[dict[str, Any]]:
         record["status"] = "interrupted" if interrupted else "failed"
         record["error"] = None if interrupted else explain(error)
         record["finished"] = _now()
-        # On a full disk this fails too; the error itself matters more.
-        with contextlib.suppress(OSError):
-            directory.write_run(record)
+        if earlier is None or "data" in record:
+            # On a full disk this fails too; the error itself matters more.
+            with contextlib.suppress(OSError):
+                directory.write_run(record)
         raise
     record["status"] = "finished"
     record["finished"] = _now()
@@ -207,11 +234,15 @@ def _provenance() -> dict[str, Any]:
     versions = {"python": platform.python_version(), "dermaexp": dermaexp.__version__}
     return {
         "command": shlex.join(["python", "-m", "dermaexp", *sys.argv[1:]]),
-        "git_commit": git_commit(PACKAGE),
-        "code_digest": code_digest(PACKAGE),
+        **_code(),
         "versions": versions | {package: metadata.version(package) for package in PACKAGES},
         "platform": platform.platform(),
     }
+
+
+@functools.cache  # that which was loaded: the files may change while a sweep runs
+def _code() -> dict[str, str | None]:
+    return {"git_commit": git_commit(PACKAGE), "code_digest": code_digest(PACKAGE)}
 
 
 def code_digest(package: Path) -> str:

@@ -31,6 +31,8 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seed": (_whole(0, LARGEST_SEED), f"a whole number from 0 to {LARGEST_SEED}"),
     "epochs": (_whole(1), "a whole number from 1"),
     "batch_size": (_whole(1), "a whole number from 1"),
+    "report": (_is_bool, "true or false"),
+    "sweep.stop_on_failure": (_is_bool, "true or false"),
     "checkpoint.test_with": (lambda value: value in ("best", "last"), "best or last"),
     "dataset.grayscale": (_is_bool, "true or false"),
     "dataset.normalize": (_is_bool, "true or false"),
@@ -40,9 +42,9 @@ REFUSED_BY_TRAINER = {  # key -> why, or what to give instead
     "check_val_every_n_epoch": "every epoch is validated once, to choose the best",
     "val_check_interval": "every epoch is validated once, to choose the best",
 }
-KEYS = ("name", "seed", "epochs", "batch_size", "checkpoint", "resume", "sweep")
+KEYS = ("name", "seed", "epochs", "batch_size", "checkpoint", "report", "resume", "sweep")
 GROUPS = ("dataset", "model", "optimizer", "scheduler", "trainer", "callbacks")
-WITHOUT_EFFECT = ("name", "resume", "sweep")  # on any number
+WITHOUT_EFFECT = ("name", "report", "resume", "sweep")  # on any number
 OBSERVERS = "dermaexp.callbacks."  # our callbacks watch; others, such as Lightning's, may act
 
 

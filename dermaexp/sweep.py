@@ -11,26 +11,38 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from dermaexp.console import console, print_error
-from dermaexp.errors import explain
-from dermaexp.results import RunDirectory
+from dermaexp.errors import UserError, explain
+from dermaexp.folders import hold, sweep_folder
+from dermaexp.resume import quoted
 
 
 class Sweep(Callback):
     """Hydra's callback of every sweep; a failed job makes the exit code 1."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Refuse a folder with runs in it; name the jobs' folders after what the jobs vary."""
-        folder = Path(config.hydra.sweep.dir)
-        if folder.is_dir() and any(RunDirectory(entry).has_run() for entry in folder.iterdir()):
-            print_error(f"{folder} holds runs already: choose another hydra.sweep.dir")
+        """Settle the sweep's folder, which the jobs' own configs must not compute again."""
+        overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+        swept = {override.key_or_group for override in overrides if override.is_sweep_override()}
+        shared = {override.key_or_group for override in overrides} - swept
+        if "name" in swept:
+            print_error("name takes several values: expected one, it names the whole sweep")
             sys.exit(1)
-        parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
-        swept = {override.key_or_group for override in parsed if override.is_sweep_override()}
-        shared = {override.key_or_group for override in parsed} - swept
+        given = any(o.startswith("hydra.sweep.dir=") for o in config.hydra.overrides.hydra)
+        if "name" in shared and not given:
+            config.hydra.sweep.dir = sweep_folder(config.name)
+        folder = Path(config.hydra.sweep.dir).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            hold(folder)
+        except UserError as error:  # Hydra would only warn
+            print_error(str(error))
+            sys.exit(1)
         # Hydra composes every job's config anew, from these overrides.
-        config.hydra.overrides.hydra.append(
-            f"hydra.job.config.override_dirname.exclude_keys=[{','.join(sorted(shared))}]"
-        )
+        config.hydra.sweep.dir = str(folder)
+        config.hydra.overrides.hydra += [
+            f"hydra.sweep.dir={quoted(folder)}",
+            f"hydra.job.config.override_dirname.exclude_keys=[{','.join(sorted(shared))}]",
+        ]
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         folder = Path(config.hydra.sweep.dir)

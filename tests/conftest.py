@@ -23,7 +23,7 @@ FIGURES = (
     "misclassified",
 )
 # Figures take most of a small run's time: tests that do not look at them leave them out.
-NO_FIGURES = [f"callbacks.{name}=null" for name in FIGURES]
+NO_FIGURES = [*(f"callbacks.{name}=null" for name in FIGURES), "report=false"]
 
 
 @pytest.fixture(autouse=True)

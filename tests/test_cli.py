@@ -82,7 +82,6 @@ def test_bad_input_is_told_in_one_line(
     ("arguments", "line"),
     [
         (["trainer=gpu"], "trainer cannot be built: MisconfigurationException: No supported gpu"),
-        (["trainer.accelerator=cpu", "trainer.devices=2"], "makes 2 processes, which is not"),
         (["optimizer.weight_decay=-1"], "optimizer cannot be built: Invalid weight_decay value"),
         (["scheduler=onecycle", "scheduler.warmup=2"], "scheduler cannot be built: "),
         (["callbacks.misclassified.count=-1"], "callbacks.misclassified.count=-1: expected a"),

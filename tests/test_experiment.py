@@ -65,7 +65,9 @@ def test_a_run_leaves_all_of_it(train, model: str, data_file: Path) -> None:
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
         *(f"figures/{name}.png" for name in FIGURES),
+        "report.html",
         "dermaexp.log",
+        ".lock",
     }
     record = read(run, "run.json")
     assert record["status"] == "finished"
@@ -221,9 +223,11 @@ def test_each_callback_can_be_switched_off(train, callback: str, file: str) -> N
 
 
 def test_without_callbacks_the_numbers_are_left(train) -> None:
-    run = train("model=ffn", "callbacks=none", "checkpoint.test_with=last", figures=True)
+    options = ("callbacks=none", "checkpoint.test_with=last", "report=false")
+    run = train("model=ffn", *options, figures=True)
     assert {path.name for path in run.iterdir()} == {
         ".hydra",
+        ".lock",
         "dermaexp.log",
         "metrics.json",
         "run.json",
@@ -314,11 +318,11 @@ def test_the_table_shows_the_majority_baseline(train, capsys, arrays: dict) -> N
 
 
 def test_the_run_returns_its_val_score(train, monkeypatch) -> None:
-    from dermaexp import __main__ as command
+    from dermaexp import job
 
     returned = []
-    run_job = command.run_job
-    monkeypatch.setattr(command, "run_job", lambda c: returned.append(run_job(c)) or returned[0])
+    run_job = job.run_job
+    monkeypatch.setattr(job, "run_job", lambda c: returned.append(run_job(c)) or returned[0])
     run = train("model=ffn")
     assert returned == [read(run, "metrics.json")["val"]["macro_auroc"]]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from omegaconf import DictConfig, OmegaConf
 
 import dermaexp
 from dermaexp import results
@@ -119,14 +121,19 @@ def test_the_record_of_a_run_that_ends_badly(
     assert run["finished"]
 
 
-def test_a_run_is_never_written_over(tmp_path: Path) -> None:
+def test_an_earlier_attempt_stays_on_record_until_the_data_are_loaded(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
-    with recording(directory) as record:
+    with pytest.raises(KeyboardInterrupt), recording(directory) as record:
         record["seed"] = 1
+        raise KeyboardInterrupt
     before = (tmp_path / "run.json").read_bytes()
-    with pytest.raises(UserError, match="holds a run already"), recording(directory):
-        pytest.fail("must not start")
+    with pytest.raises(UserError), recording(directory, directory.read_run()):
+        raise UserError("the file is gone")
     assert (tmp_path / "run.json").read_bytes() == before
+    with pytest.raises(UserError), recording(directory, directory.read_run()) as record:
+        record["data"] = {}
+        raise UserError("the net cannot be built")
+    assert directory.read_run()["status"] == "failed"
 
 
 def test_the_commit_is_that_of_the_code(tmp_path: Path) -> None:
@@ -178,10 +185,28 @@ def test_only_unused_new_folders_are_removed(tmp_path: Path) -> None:
     assert names(tmp_path) == {"used", "not_ours"}
 
 
-def test_job_folders_are_portable_and_readable() -> None:
+def test_job_folders_are_portable_and_readable(tmp_path: Path) -> None:
+    config = job_config(tmp_path, "a")
     overrides = 'dataset.path=/data/x.npz,model=cnn,model.hidden=[64,32],name="a b:c"'
-    assert job_folder(3, overrides) == (
-        "3_dataset.path=-data-x.npz,model=cnn,model.hidden=-64,32-,name=-a-b-c"
+    digest = job_folder("", _root_=config)
+    assert re.fullmatch("[0-9a-f]{8}", digest)
+    assert job_folder(overrides, _root_=config) == (
+        f"dataset.path=-data-x.npz,model=cnn,model.hidden=-64,32-,name=-a-b-c-{digest}"
     )
-    assert len(job_folder(12, "key=" + "9" * 300)) == 100
-    assert job_folder(0, "") == "0"
+    assert len(job_folder("key=" + "9" * 300, _root_=config)) == 109
+
+
+def test_a_job_folder_belongs_to_all_that_can_change_its_numbers(tmp_path: Path) -> None:
+    digest = job_folder("", _root_=job_config(tmp_path, "a"))
+    assert job_folder("", _root_=job_config(tmp_path, "b")) == digest, "a name changes none"
+    assert job_folder("", _root_=job_config(tmp_path, "a", lr=0.1)) != digest
+    ours = {"x": {"_target_": "dermaexp.callbacks.Montage", "columns": 3}}
+    assert job_folder("", _root_=job_config(tmp_path, "a", callbacks=ours)) == digest
+    theirs = {"x": {"_target_": "pytorch_lightning.callbacks.EarlyStopping"}}
+    assert job_folder("", _root_=job_config(tmp_path, "a", callbacks=theirs)) != digest
+    (tmp_path / f"model=cnn-{digest}").mkdir()
+    assert job_folder("seed=0", _root_=job_config(tmp_path, "a")) == f"model=cnn-{digest}"
+
+
+def job_config(sweep: Path, name: str, **settings: object) -> DictConfig:
+    return OmegaConf.create({"name": name, **settings, "hydra": {"sweep": {"dir": str(sweep)}}})

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from dermaexp.compare import compare, varied_keys
 from dermaexp.data import sources
-from dermaexp.errors import UserError
-from dermaexp.results import RunDirectory, write_bytes
+from dermaexp.folders import locked
+from dermaexp.models.cnn import CNN
+from dermaexp.results import RunDirectory
 
 QUICK = (
     "trainer=cpu",
@@ -29,14 +30,14 @@ def sweep(cli: Callable[..., int], data_file: Path, tmp_path: Path) -> Callable[
     def run(*arguments: str, code: int = 0) -> Path:
         data = ("dataset=npz", f"dataset.path={data_file}")
         assert cli("-m", *data, "epochs=2", *QUICK, *arguments) == code
-        (folder,) = tmp_path.glob("multirun/*/*")
+        (folder,) = (file.parent for file in tmp_path.glob("multirun/**/multirun.yaml"))
         return folder
 
     return run
 
 
-def leaderboard(folder: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader((folder / "leaderboard.csv").open()))
+def rows(folder: Path, name: str = "leaderboard") -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / f"{name}.csv").open()))
 
 
 def test_a_grid_of_four(sweep, capsys, monkeypatch) -> None:
@@ -47,100 +48,53 @@ def test_a_grid_of_four(sweep, capsys, monkeypatch) -> None:
     folder = sweep("model=ffn,cnn", "batch_size=32,64")
     assert len(loads) == 1, "the data are loaded once for all jobs"
 
-    rows = leaderboard(folder)
-    combinations = {(row["model"], row["batch_size"]) for row in rows}
+    groups, runs = rows(folder), rows(folder, "runs")
+    combinations = {(row["model"], row["batch_size"]) for row in groups[:4]}
     assert combinations == {("ffn", "32"), ("ffn", "64"), ("cnn", "32"), ("cnn", "64")}
-    assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
-    scores = [float(row["val_macro_auroc"]) for row in rows]
+    assert [row["rank"] for row in groups] == ["1", "2", "3", "4", ""]
+    assert float(groups[4]["test_accuracy"]) == 0.6, "the majority baseline stands last"
+    scores = [float(row["val_macro_auroc"]) for row in groups[:4]]
     assert scores == sorted(scores, reverse=True)
-    for row in rows:
-        directory = RunDirectory(folder / row["job"])
+    for group, row in zip(groups[:4], runs, strict=True):
+        directory = RunDirectory(folder / row["folder"])
         numbers, run = directory.read_metrics(), directory.read_run()
         assert run["status"] == row["status"] == "finished"
-        number, _, name = row["job"].partition("_")
-        assert name == f"batch_size={row['batch_size']},model={row['model']}"
-        assert number in "0123"
+        assert f"batch_size={row['batch_size']},model={row['model']}" in row["folder"]
+        assert float(group["val_macro_auroc"]) == numbers["val"]["macro_auroc"]
         assert float(row["val_macro_auroc"]) == numbers["val"]["macro_auroc"]
         assert float(row["test_accuracy"]) == numbers["test"]["accuracy"]
-        assert float(row["majority_accuracy"]) == numbers["test"]["majority_accuracy"] == 0.6
+        assert numbers["test"]["majority_accuracy"] == 0.6
     markdown = (folder / "leaderboard.md").read_text()
-    assert markdown.count("\n| ") == 6
+    assert markdown.count("\n| ") == 7
     assert "# Leaderboard on small" in markdown
     assert min(Image.open(folder / "figures" / "learning_curves.png").size) > 600
     output = capsys.readouterr().out
     assert "Leaderboard on small" in output
     assert output.count("run directory: ") == 4
+    assert " in macro AUROC: " in " ".join(output.split())
 
 
 def test_one_failing_job_does_not_stop_the_others(sweep, capsys) -> None:
     folder = sweep("model=ffn", "batch_size=0,32", "optimizer.lr=1e-3,1e-2", code=1)
-    rows = leaderboard(folder)
-    assert [row["status"] for row in rows] == ["finished", "finished", "failed", "failed"]
-    assert {row["error"] for row in rows[2:]} == {"batch_size=0: expected a whole number from 1"}
+    runs = rows(folder, "runs")
+    assert [row["status"] for row in runs] == ["finished", "finished", "failed", "failed"]
+    assert {row["error"] for row in runs[2:]} == {"batch_size=0: expected a whole number from 1"}
     output = capsys.readouterr()
     assert "error: job 0 failed: batch_size=0: expected a whole number from 1" in output.err
     assert "2 of the sweep's jobs did not finish" in output.err
     assert (folder / "figures" / "learning_curves.png").exists()
-    failed = folder / rows[-1]["job"]
+    failed = folder / runs[-1]["folder"]
     assert "UserError" in (failed / "dermaexp.log").read_text()
 
 
 def test_synthetic_jobs_are_stamped(cli, tmp_path: Path, capsys) -> None:
     jobs = ("dataset=synthetic", "trainer=debug", "model=ffn", "seed=0,1")
     assert cli("-m", *jobs, *QUICK[1:], "hydra.sweep.dir=sweep") == 0
-    rows = leaderboard(tmp_path / "sweep")
-    assert {row["data"] for row in rows} == {"Drawn lesions (SYNTHETIC DATA)"}
+    groups = rows(tmp_path / "sweep")
+    assert (groups[0]["n"], groups[0]["seeds"]) == ("2", "0 1"), "seeds are one group"
+    assert {row["data"] for row in groups} == {"Drawn lesions (SYNTHETIC DATA)"}
     assert "SYNTHETIC DATA" in (tmp_path / "sweep" / "leaderboard.md").read_text()
     assert "Leaderboard on Drawn lesions (SYNTHETIC DATA)" in capsys.readouterr().out
-
-
-def write_job(folder: Path, score: float | None, **run: object) -> None:
-    directory = RunDirectory(folder)
-    record = {
-        "status": "finished",
-        "overrides": [],
-        "data": {"name": "Data", "fingerprint": "1f"},
-        **run,
-    }
-    directory.write_run(record)
-    if record["status"] == "finished":
-        split = {"macro_auroc": score, "accuracy": 0.5, "balanced_accuracy": 0.5, "macro_f1": 0.5}
-        directory.write_metrics(
-            {
-                "val": split,
-                "test": split | {"majority_accuracy": 0.4},
-                "best_epoch": 1,
-                "seconds": {"total": 1.0},
-            }
-        )
-
-
-def test_compare_orders_by_val_and_counts_the_unfinished(tmp_path: Path) -> None:
-    write_job(tmp_path / "a", 0.7, overrides=["seed=0", "model=ffn"])
-    write_job(tmp_path / "b", None, overrides=["seed=1", "model=ffn"])
-    write_job(tmp_path / "c", 0.9, overrides=["seed=2", "model=ffn"])
-    write_job(tmp_path / "d", 0.9, status="interrupted", overrides=["seed=3", "model=ffn"])
-    (tmp_path / "notes").mkdir()
-    write_bytes(tmp_path / "multirun.yaml", b"")
-    assert compare(tmp_path) == 1
-    rows = leaderboard(tmp_path)
-    assert [row["job"] for row in rows] == ["c", "a", "b", "d"]
-    assert "seed" in rows[0] and "model" not in rows[0], "only what varies is a column"
-    assert not (tmp_path / "figures").exists(), "no job kept a history"
-
-
-def test_compare_says_when_there_is_nothing(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no runs"):
-        compare(tmp_path)
-
-
-def test_varied_keys_keep_the_commands_order(tmp_path: Path) -> None:
-    from dermaexp.compare import read_jobs
-
-    write_job(tmp_path / "a", 0.5, overrides=["model=ffn", "epochs=3", "batch_size=8"])
-    write_job(tmp_path / "b", 0.5, overrides=["model=cnn", "epochs=3", "batch_size=8"])
-    write_job(tmp_path / "c", 0.5, overrides=["model=cnn", "epochs=3"])
-    assert varied_keys(read_jobs(tmp_path)) == ["model", "batch_size"]
 
 
 def test_a_failing_comparison_is_an_error(sweep, monkeypatch, capsys) -> None:
@@ -149,44 +103,80 @@ def test_a_failing_comparison_is_an_error(sweep, monkeypatch, capsys) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ValueError("no ink")
 
-    monkeypatch.setattr(plots, "job_curves", broken)
+    monkeypatch.setattr(plots, "group_curves", broken)
     folder = sweep("model=ffn", "seed=0,1", code=1)
     assert "failed: ValueError: no ink" in capsys.readouterr().err
-    assert json.loads((folder / leaderboard(folder)[0]["job"] / "run.json").read_text())
+    assert json.loads((folder / rows(folder, "runs")[0]["folder"] / "run.json").read_text())
 
 
-def test_jobs_on_other_data_are_never_ranked_together(tmp_path: Path, capsys) -> None:
-    drawn = {"name": "Drawn lesions (SYNTHETIC DATA)", "fingerprint": "2e"}
-    write_job(tmp_path / "a", 0.7, overrides=["dataset.size=28"])
-    write_job(tmp_path / "b", 0.9, overrides=["dataset.size=64"], data=drawn)
-    write_job(tmp_path / "c", 0.8, overrides=["dataset.size=28"])
-    assert compare(tmp_path) == 0
-    rows = leaderboard(tmp_path)
-    assert [(row["job"], row["rank"]) for row in rows] == [("b", "1"), ("c", "1"), ("a", "2")]
-    assert [row["data"] for row in rows] == [drawn["name"], "Data", "Data"]
+def written(folder: Path) -> dict[str, int]:
+    """Job folder -> when its run.json was written last, in ns."""
+    return {file.parent.name: file.stat().st_mtime_ns for file in folder.glob("*/run.json")}
+
+
+def test_a_named_sweep_trains_what_is_missing(sweep, cli, tmp_path: Path, capsys) -> None:
+    """A wider grid, also over other keys, adds jobs to those that are there."""
+    folder = sweep("name=lr study", "model=ffn", "seed=0,1")
+    assert folder == tmp_path / "multirun" / "lr-study"
+    first = written(folder)
+    assert all(re.fullmatch(r"seed=[01]-[0-9a-f]{8}", name) for name in first)
+    capsys.readouterr()
+    sweep("name=lr study", "model=ffn,cnn", "seed=0,1,2")
     output = capsys.readouterr().out
-    assert output.index("Leaderboard on Drawn lesions (SYNTHETIC DATA)") < output.index(
-        "Leaderboard on Data"
-    )
-    markdown = (tmp_path / "leaderboard.md").read_text()
-    assert markdown.count("## Leaderboard on ") == 2
+    assert output.count("finished before: not run again") == 2
+    assert first.items() <= written(folder).items()
+    assert len(written(folder)) == 6
+    groups = rows(folder)
+    assert {(row["model"], row["seeds"]) for row in groups[:2]} == {
+        ("ffn", "0 1 2"),
+        ("cnn", "0 1 2"),
+    }
+    everything = written(folder)
+    assert cli(f"resume={folder}") == 0
+    assert "finished before" in capsys.readouterr().out
+    assert written(folder) == everything
 
 
-def test_a_job_that_left_no_record_did_not_finish(tmp_path: Path, capsys) -> None:
-    write_job(tmp_path / "a", 0.7)
-    (tmp_path / "b" / ".hydra").mkdir(parents=True)
-    assert compare(tmp_path) == 1
-    assert leaderboard(tmp_path)[1]["error"] == "it left no run.json"
-    assert "Did not finish" in capsys.readouterr().out
+def test_a_failed_job_is_tried_again(sweep, monkeypatch, capsys) -> None:
+    options = ("name=s", "model=ffn,cnn", "seed=0,1")
+    with monkeypatch.context() as patch:
+        patch.setattr(CNN, "forward", lambda self, images: images / 0)
+        folder = sweep(*options, code=1)
+    states = {row["folder"]: row["status"] for row in rows(folder, "runs")}
+    assert sorted(states.values()) == ["failed", "failed", "finished", "finished"]
+    before = written(folder)
+    sweep(*options)
+    after = written(folder)
+    assert {name for name in after if after[name] != before[name]} == {
+        name for name, status in states.items() if status == "failed"
+    }
+    assert {row["status"] for row in rows(folder, "runs")} == {"finished"}
 
 
-def test_a_sweep_never_goes_into_anothers_folder(sweep, tmp_path: Path, capsys) -> None:
-    folder = sweep("model=ffn", "seed=0,1")
-    before = (folder / "leaderboard.csv").read_bytes()
-    sweep("model=ffn", "seed=2,3", f"hydra.sweep.dir={folder}", code=1)
-    assert "holds runs already: choose another hydra.sweep.dir" in capsys.readouterr().err
-    assert (folder / "leaderboard.csv").read_bytes() == before
-    assert len(leaderboard(folder)) == 2
+def test_a_sweep_can_stop_at_the_first_failure(sweep, tmp_path: Path, capsys) -> None:
+    options = ("name=s", "model=ffn", "batch_size=32,0,16", "sweep.stop_on_failure=true")
+    sweep(*options, code=1)
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: job 1 failed: batch_size=0: expected a whole number from 1; ")
+    assert errors.count("\n") == 1
+    folder = tmp_path / "multirun" / "s"
+    assert len(written(folder)) == 2
+
+
+@pytest.mark.parametrize("option", ["name=a,b", "name=choice(a,b)"])
+def test_a_sweep_has_one_name(cli, tmp_path: Path, capsys, option: str) -> None:
+    assert cli("-m", option, "seed=0,1") == 1
+    assert "name takes several values: expected one" in capsys.readouterr().err
+    assert not (tmp_path / "multirun").exists()
+
+
+def test_two_sweeps_never_work_in_one_folder(cli, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "multirun" / "s"
+    folder.mkdir(parents=True)
+    with locked(folder, wait=False):
+        assert cli("-m", "name=s", "seed=0,1") == 1
+    assert f"another process is at work in {folder}: wait" in capsys.readouterr().err
+    assert not written(folder)
 
 
 def test_several_sources_of_a_sweep_are_loaded_once_each(monkeypatch, data_file: Path) -> None:

@@ -11,6 +11,7 @@ from dermaexp.callbacks.figures import (
 from dermaexp.callbacks.history import History
 from dermaexp.callbacks.predictions import Predictions
 from dermaexp.callbacks.progress import Progress
+from dermaexp.callbacks.seeding import SeedEveryEpoch
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -24,4 +25,5 @@ __all__ = [
     "PerClassAccuracy",
     "Predictions",
     "Progress",
+    "SeedEveryEpoch",
 ]

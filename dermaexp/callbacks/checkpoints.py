@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from dermaexp.errors import UserError
 from dermaexp.results import RunDirectory, write_bytes
+
+PATHS = ("best_model_path", "kth_best_model_path", "last_model_path", "best_k_models")
 
 
 class _RunCheckpoint(ModelCheckpoint):
@@ -20,6 +24,19 @@ class _RunCheckpoint(ModelCheckpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.dirpath = str(RunDirectory(trainer.default_root_dir).checkpoints)
         super().setup(trainer, pl_module, stage)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Of a run directory that may have been moved since: Lightning would forget the best."""
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, str) and value:
+                return str(Path(self.dirpath) / Path(value).name)
+            if isinstance(value, dict):
+                return {moved(path): score for path, score in value.items()}
+            return value
+
+        paths = {key: moved(state_dict[key]) for key in PATHS}
+        super().load_state_dict({**state_dict, **paths, "dirpath": self.dirpath})
 
 
 class BestCheckpoint(_RunCheckpoint):
@@ -51,3 +68,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         write_bytes(Path(path), buffer.getvalue())
+
+    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+            raise UserError(f"{path} is damaged: delete it, and the run starts anew") from error

@@ -70,12 +70,16 @@ class Batches(Sampler):
     def __len__(self) -> int:
         return len(self.bounds)
 
+    def weight(self, number: int) -> float:
+        """This process's share of the samples of a batch, 1 being an equal one."""
+        start, end = self.bounds[number]
+        here = len(range(start + self.process, end, self.processes))
+        return here * self.processes / (end - start)
+
     def __iter__(self) -> Iterator[Tensor]:
         order = torch.arange(self.samples)
         if self.seed is not None:
-            # A list of numbers as the seed: seed 0 epoch 1 and seed 1 epoch 0 are not the same.
-            mixed = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)
-            generator = torch.Generator().manual_seed(int(mixed[0]) >> 1)
+            generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch))
             order = torch.randperm(self.samples, generator=generator)
         for start, end in self.bounds:
             yield order[start:end][self.process :: self.processes]
@@ -127,7 +131,15 @@ class ImageDataModule(LightningDataModule):
             process=trainer.global_rank if trainer else 0,
             processes=trainer.world_size if trainer else 1,
         )
-        return DataLoader(images, sampler=batches, batch_size=None)
+        # Else each iterator would draw a number from the global generator, at another moment in a
+        # run that goes on than in one that was never interrupted.
+        generator = torch.Generator().manual_seed(0)
+        return DataLoader(images, sampler=batches, batch_size=None, generator=generator)
+
+
+def mixed_seed(*numbers: int) -> int:
+    """One seed of several numbers: that of (0, 1) has nothing to do with that of (1, 0)."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1
 
 
 def luma(images: np.ndarray) -> np.ndarray:

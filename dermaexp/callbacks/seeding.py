@@ -1,0 +1,23 @@
+"""Random numbers that depend on the seed and the epoch alone."""
+
+from __future__ import annotations
+
+import pytorch_lightning as lightning
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from dermaexp.data.datamodule import mixed_seed
+
+
+class SeedEveryEpoch(Callback):
+    """Seeds all generators at the start of each epoch, in each process another way.
+
+    Dropout and random augmentation so go on after an interruption as if there had been none: a
+    checkpoint does not hold the state of the generators.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        mixed = mixed_seed(self.seed, trainer.current_epoch, trainer.global_rank)
+        lightning.seed_everything(mixed % 2**32, verbose=False)

@@ -1,0 +1,216 @@
+"""One run in several processes on one machine, as `trainer=ddp trainer.devices=2` asks for.
+
+Lightning would start them by the command line again, which a sweep's job does not have: here each
+gets the composed config on its standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Trainer
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.strategies import DDPStrategy
+from torch import distributed
+
+from dermaexp.errors import UserError
+
+READY = b"ready\n"  # a process says so when it can join the others
+LOOPBACK = "lo"  # Linux's name; elsewhere gloo finds an interface itself
+
+
+class OurProcesses(LightningEnvironment):
+    """Tells Lightning that the processes are there and which one this is."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.rank = rank
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    def local_rank(self) -> int:
+        return self.rank
+
+    def node_rank(self) -> int:
+        return 0
+
+
+def check(trainer: Trainer, strategy: str) -> None:
+    """Raise UserError where `strategy` starts several processes in another way than this one."""
+    if trainer.num_nodes > 1:
+        raise UserError(f"trainer.num_nodes={trainer.num_nodes} is not supported: expected 1")
+    ours = isinstance(trainer.strategy, DDPStrategy) and not re.search(
+        "spawn|fork|notebook", strategy
+    )
+    if trainer.world_size > 1 and not ours:
+        raise UserError(
+            f"trainer.strategy={strategy} is not supported with several devices: expected ddp, as "
+            "of trainer=ddp"
+        )
+
+
+@contextlib.contextmanager
+def others(trainer: Trainer, config: DictConfig, job: Mapping[str, Any]) -> Iterator[None]:
+    """Start the processes of `trainer` but this first one, and wait for them in the end.
+
+    Each runs `main` with the config and `job`. Raises UserError with the reason of one that failed.
+    """
+    processes = trainer.world_size
+    if processes == 1:
+        yield
+        return
+    threads, share = torch.get_num_threads(), threads_each(trainer)
+    with tempfile.TemporaryDirectory() as folder, _loopback():
+        meeting = Path(folder) / "meeting"
+        common = {**job, "processes": processes, "meeting": str(meeting)}
+        common["config"] = OmegaConf.to_container(config, resolve=True)
+        logs = [Path(folder) / f"{rank}.log" for rank in range(1, processes)]
+        started = [_start({**common, "rank": r}, share, log) for r, log in enumerate(logs, 1)]
+        try:
+            for process in started:
+                if READY not in process.stdout:
+                    raise RuntimeError("a process ended before the training")
+            torch.set_num_threads(share)
+            with joined(trainer, meeting):
+                yield
+            for process in started:
+                if process.wait():
+                    raise RuntimeError(f"a process ended with {process.returncode}")
+        except Exception as error:
+            raise _reason(started, logs) or error from error
+        finally:
+            torch.set_num_threads(threads)
+            for process in started:
+                process.kill()
+                process.communicate()
+
+
+@contextlib.contextmanager
+def joined(trainer: Trainer, meeting: Path) -> Iterator[None]:
+    """Wait for all processes at the file `meeting`: no port that others could take or reach."""
+    rank = trainer.strategy.cluster_environment.local_rank()
+    if rank > 0:
+        sys.stdout.buffer.write(READY)
+        sys.stdout.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
+    distributed.init_process_group(
+        "nccl" if trainer.strategy.root_device.type == "cuda" else "gloo",
+        init_method=meeting.as_uri(),
+        rank=rank,
+        world_size=trainer.world_size,
+    )
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def threads_each(trainer: Trainer) -> int:
+    """The first process's threads shared out to all that run at once."""
+    return max(1, torch.get_num_threads() // trainer.world_size)
+
+
+def gathered(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The arrays of all processes, each joined along its first axis; known to every process."""
+    if not distributed.is_initialized():
+        return list(arrays)
+    everyone: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(everyone, list(arrays))
+    return [np.concatenate(parts) for parts in zip(*everyone, strict=True)]
+
+
+def main() -> None:
+    """Run one of the processes that `others` starts; what it says is for that one to read."""
+    job = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
+    from dermaexp import experiment
+    from dermaexp.clock import Clock
+    from dermaexp.console import console
+    from dermaexp.data.sources import load_splits
+    from dermaexp.errors import explain
+    from dermaexp.results import RunDirectory
+
+    console.quiet = True
+    try:
+        config = OmegaConf.create(job["config"])
+        splits = load_splits(config.dataset)
+        if splits.fingerprint != job["record"]["data"]["fingerprint"]:
+            raise UserError("the data changed while the run started: start it again")
+        experiment.run(
+            config,
+            splits,
+            RunDirectory(job["directory"]),
+            job["record"],
+            Clock(),
+            goes_on=job["goes_on"],
+            rank=job["rank"],
+            meeting=Path(job["meeting"]),
+        )
+    except Exception as error:
+        print(explain(error), file=sys.stderr, flush=True)
+        os._exit(1)  # at once: the others may wait for this one in vain
+
+
+def _start(job: Mapping[str, Any], threads: int, log: Path) -> subprocess.Popen:
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dermaexp.processes"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=file,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        )
+    with contextlib.suppress(BrokenPipeError):  # it has ended; its log says why
+        process.stdin.write(json.dumps(job).encode() + b"\n")
+        process.stdin.flush()
+    return process
+
+
+def _reason(processes: Sequence[subprocess.Popen], logs: Sequence[Path]) -> UserError | None:
+    """The last line of the first of the processes that failed by itself, if one did."""
+    for process, log in zip(processes, logs, strict=True):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if process.wait(timeout=5) and (lines := log.read_text(errors="replace").split("\n")):
+                return UserError(next((line for line in reversed(lines) if line), "a process died"))
+    return None
+
+
+def _end_with_the_first() -> None:
+    """Standard input ends when the first process does, however it does."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _loopback() -> Iterator[None]:
+    """Let gloo talk on this machine's loopback only."""
+    name = "GLOO_SOCKET_IFNAME"
+    there = name not in os.environ and LOOPBACK in (n for _, n in socket.if_nameindex())
+    if there:
+        os.environ[name] = LOOPBACK
+    try:
+        yield
+    finally:
+        if there:
+            del os.environ[name]
+
+
+if __name__ == "__main__":
+    main()

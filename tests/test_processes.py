@@ -1,0 +1,106 @@
+"""One run in several processes: every image once, the numbers of one process, one directory."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import NO_FIGURES
+
+from dermaexp.data.datamodule import Batches
+from dermaexp.results import RunDirectory
+
+Cli = Callable[..., int]
+TWO = ("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
+
+
+@pytest.fixture
+def options(data_file: Path) -> list[str]:
+    """Of 33 images a batch, and 21 in the last one, two processes get unequal shares."""
+    data = ["dataset=npz", f"dataset.path={data_file}", "epochs=3", "batch_size=33"]
+    return [*data, *NO_FIGURES]
+
+
+def read(run: Path, name: str) -> dict:
+    return json.loads((run / name).read_text())
+
+
+def test_two_processes_give_the_numbers_of_one(
+    cli: Cli, options: list[str], tmp_path: Path
+) -> None:
+    """Also in a sweep of two nets, and with all that a run leaves."""
+    del options[-6:]  # with the figures and the report
+    threads = torch.get_num_threads()
+    assert cli("-m", "model=ffn,cnn", *options, "trainer=cpu", "hydra.sweep.dir=one") == 0
+    assert cli("-m", "model=ffn,cnn", *options, *TWO, "hydra.sweep.dir=two") == 0
+    assert torch.get_num_threads() == threads
+    for net in ("ffn", "cnn"):
+        (one,), (two,) = ((tmp_path / name).glob(f"model={net}*") for name in ("one", "two"))
+        files = [{str(file.relative_to(run)) for file in run.rglob("*")} for run in (one, two)]
+        assert files[0] == files[1]
+        alone, shared = (RunDirectory(run).read_predictions() for run in (one, two))
+        for name, array in alone.items():
+            np.testing.assert_allclose(array, shared[name], atol=1e-5, err_msg=name)
+        numbers = [read(run, "metrics.json") for run in (one, two)]
+        assert numbers[1]["data"]["samples"] == {"train": 120, "val": 40, "test": 50}
+        for key in ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1", "loss"):
+            assert numbers[1]["test"][key] == pytest.approx(numbers[0]["test"][key], abs=1e-3)
+        rows = [list(csv.DictReader((run / "history.csv").open())) for run in (one, two)]
+        for first, second in zip(*rows, strict=True):
+            for key in set(first) - {"seconds"}:
+                assert float(second[key]) == pytest.approx(float(first[key]), abs=1e-5), key
+        assert read(two, "run.json")["device"]["processes"] == 2
+
+
+def test_the_processes_share_every_batch() -> None:
+    """Weighted by `weight`, the processes' mean losses average to the batch's."""
+    generator = torch.Generator().manual_seed(0)
+    losses = torch.rand(103, generator=generator, dtype=torch.float64)
+    shares = [Batches(103, 10, seed=1, process=p, processes=3) for p in range(3)]
+    whole = Batches(103, 10, seed=1)
+    for number, (batch, *parts) in enumerate(zip(whole, *shares, strict=False)):
+        weighted = [
+            losses[part].mean() * share.weight(number)
+            for part, share in zip(parts, shares, strict=True)
+        ]
+        if number < len(shares[0]) - 1:
+            assert float(sum(weighted) / 3) == pytest.approx(float(losses[batch].mean()), rel=1e-12)
+
+
+def test_the_reason_of_a_process_that_fails_is_told(
+    cli: Cli, options: list[str], tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken.py").write_text(
+        "import os, torch\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def __init__(self, image_shape, classes):\n"
+        "        super().__init__(image_shape[1] ** 2, classes)\n"
+        "    def forward(self, images):\n"
+        "        if self.training and torch.distributed.get_rank() == 1:\n"
+        "            raise ValueError('process 1 does not like it')\n"
+        "        return super().forward(images.flatten(1))\n"
+    )
+    net = ["model=ffn", "~model.hidden", "~model.activation", "model._target_=broken.Net"]
+    assert cli(*options, *TWO, *net, "hydra.run.dir=run") == 1
+    assert "process 1 does not like it" in capsys.readouterr().err
+    assert read(tmp_path / "run", "run.json")["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("trainer.strategy=ddp_spawn", "trainer.strategy=ddp_spawn is not supported"),
+        ("+trainer.num_nodes=2", "trainer.num_nodes=2 is not supported: expected 1"),
+    ],
+)
+def test_other_ways_are_refused(
+    cli: Cli, options: list[str], capsys, override: str, line: str
+) -> None:
+    assert cli(*options, *TWO, override, "hydra.run.dir=run") == 1
+    assert line in capsys.readouterr().err

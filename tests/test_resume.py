@@ -1,0 +1,312 @@
+"""Interrupted runs and sweeps: they go on and end with the numbers of uninterrupted ones."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import NO_FIGURES
+from torch import nn
+
+from dermaexp import results
+from dermaexp.callbacks import AtomicCheckpointIO
+from dermaexp.data import sources
+from dermaexp.folders import locked
+from dermaexp.results import RunDirectory
+
+Cli = Callable[..., int]
+EPOCHS = 3
+
+
+class DropoutNet(nn.Module):
+    """Draws random numbers at every step: an interruption must not change which."""
+
+    def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Dropout(0.5), nn.Linear(torch.Size(image_shape).numel(), classes)
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layers(images)
+
+
+@pytest.fixture
+def options(data_file: Path) -> list[str]:
+    return [
+        "dataset=npz",
+        f"dataset.path={data_file}",
+        "trainer=cpu",
+        f"epochs={EPOCHS}",
+        "batch_size=16",
+        "model=ffn",
+        "~model.hidden",
+        "~model.activation",
+        "model._target_=test_resume.DropoutNet",
+        "scheduler=cosine",
+        *NO_FIGURES,
+    ]
+
+
+def numbers(run: Path) -> tuple[dict, list[list[str]], dict[str, bytes]]:
+    """All that must be equal: no seconds, no dates."""
+    metrics = json.loads((run / "metrics.json").read_text())
+    del metrics["seconds"]
+    rows = [row[:-1] for row in csv.reader((run / "history.csv").open())]
+    stored = RunDirectory(run).read_predictions()
+    weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    arrays = {name: array.tobytes() for name, array in stored.items()}
+    return metrics, rows, arrays | {key: w.numpy().tobytes() for key, w in weights.items()}
+
+
+class Killed(BaseException):
+    """As from SIGKILL: nothing is written any more."""
+
+
+def kill_at_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `number` files be written and no more; the next one is left half-written beside."""
+    write_bytes = results.write_bytes
+    left = [number]
+
+    def write(path: Path, content: bytes) -> None:
+        if left[0] == 0:
+            path.with_name(f".{path.name}.1.tmp").write_bytes(content[: len(content) // 2])
+            raise Killed
+        left[0] -= 1
+        write_bytes(path, content)
+
+    monkeypatch.setattr(results, "write_bytes", write)
+    monkeypatch.setattr("dermaexp.callbacks.checkpoints.write_bytes", write)
+
+
+def test_killed_at_any_write_it_ends_with_the_same_numbers(
+    cli: Cli, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options.append("epochs=2")
+    assert cli(*options, "hydra.run.dir=whole") == 0
+    expected = numbers(tmp_path / "whole")
+    writes = 0
+    while True:
+        run = tmp_path / f"killed-{writes}"
+        with monkeypatch.context() as patch:
+            kill_at_write(writes, patch)
+            try:
+                assert cli(*options, f"hydra.run.dir={run}") == 0
+                break
+            except Killed:
+                pass
+        if not (run / "run.json").exists():
+            shutil.rmtree(run)
+            assert cli(*options, f"hydra.run.dir={run}") == 0
+        else:
+            assert json.loads((run / "run.json").read_text())["status"] == "running"
+            assert cli(f"resume={run}") == 0
+        assert numbers(run) == expected, f"after {writes} writes"
+        record = json.loads((run / "run.json").read_text())
+        assert record["status"] == "finished"
+        writes += 1
+    assert writes > 10
+
+
+def test_a_moved_run_remembers_its_best_epoch(
+    cli: Cli, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli(*options, "hydra.run.dir=whole") == 0
+    with monkeypatch.context() as patch:
+        kill_at_write(9, patch)  # after the second of three epochs
+        with pytest.raises(Killed):
+            cli(*options, "hydra.run.dir=killed")
+    (tmp_path / "elsewhere").mkdir()
+    moved = tmp_path / "elsewhere" / "it's moved, here=1"
+    (tmp_path / "killed").rename(moved)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert cli(f"resume={moved}") == 0
+    assert numbers(moved) == numbers(tmp_path / "whole")
+    assert json.loads((moved / "metrics.json").read_text())["best_epoch"] == 1
+    record = json.loads((moved / "run.json").read_text())
+    assert len(record["resumed"]) == 1
+    assert "hydra.run.dir=killed" in record["command"], "the first one's"
+
+
+def test_a_finished_run_is_left_as_it_is(
+    cli: Cli, options: list[str], tmp_path: Path, capsys
+) -> None:
+    assert cli(*options, "hydra.run.dir=run") == 0
+    before = {file: file.read_bytes() for file in (tmp_path / "run").glob("*.[jnc]*")}
+    assert cli("resume=run") == 0
+    assert "finished before: not run again" in capsys.readouterr().out
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_other_data_are_not_gone_on_with(
+    cli: Cli,
+    options: list[str],
+    arrays: dict[str, np.ndarray],
+    data_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        kill_at_write(9, patch)
+        with pytest.raises(Killed):
+            cli(*options, "hydra.run.dir=killed")
+    arrays["train_images"][0] += 1
+    np.savez(data_file, **arrays)
+    sources._kept.clear()
+    assert cli(*options, "hydra.run.dir=anew") == 0
+    assert cli("resume=killed") == 0
+    assert numbers(tmp_path / "killed") == numbers(tmp_path / "anew")
+    assert "resumed" not in json.loads((tmp_path / "killed" / "run.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("code_changed", "seeds_epoch"), [(False, [2, 3]), (True, [1, 2, 3])], ids=["same", "changed"]
+)
+def test_a_failed_run_is_tried_again(
+    cli: Cli,
+    options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys,
+    code_changed: bool,
+    seeds_epoch: list[int],
+) -> None:
+    """From its last epoch, or from the start where changed code may have mended the failure."""
+    with monkeypatch.context() as patch:
+        patch.setattr("dermaexp.callbacks.AtomicCheckpointIO.save_checkpoint", full_after(2))
+        assert cli(*options, "hydra.run.dir=run") == 1
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["status"] == "failed"
+    assert "the disk is full" in record["error"]
+    if code_changed:
+        monkeypatch.setattr(results, "_code", lambda: {"git_commit": None, "code_digest": "other"})
+    capsys.readouterr()
+    assert cli("resume=run") == 0
+    output = capsys.readouterr().out
+    assert [n for n in range(1, EPOCHS + 1) if f"epoch {n}/" in output] == seeds_epoch
+    assert cli(*options, "hydra.run.dir=whole") == 0
+    assert numbers(tmp_path / "run") == numbers(tmp_path / "whole")
+
+
+def full_after(saves: int) -> Callable[..., None]:
+    save = AtomicCheckpointIO.save_checkpoint
+    left = [saves]
+
+    def failing(self: AtomicCheckpointIO, checkpoint: dict, path: str, **_: object) -> None:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        left[0] -= 1
+        save(self, checkpoint, path)
+
+    return failing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["resume=nowhere"], "nowhere cannot be gone on with: expected a run directory"),
+        (
+            ["resume=run", "seed=1"],
+            "goes on with a run's own settings: expected no seed=1",
+        ),
+        (["resume=run", "resume=run"], "goes on with a run's own settings: expected no resume=run"),
+        (["resume=damaged"], "multirun.yaml is damaged: give the first command again"),
+    ],
+)
+def test_what_cannot_be_gone_on_with(
+    cli: Cli, tmp_path: Path, capsys, arguments: list[str], line: str
+) -> None:
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "multirun.yaml").write_text("hydra: {runtime")
+    assert cli(*arguments) == 1
+    errors = capsys.readouterr().err
+    assert line in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_damaged_checkpoint_is_told(
+    cli: Cli, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    with monkeypatch.context() as patch:
+        kill_at_write(9, patch)
+        with pytest.raises(Killed):
+            cli(*options, "hydra.run.dir=run")
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    assert cli("resume=run") == 1
+    assert "last.ckpt is damaged: delete it, and the run starts anew" in capsys.readouterr().err
+    last.unlink()
+    assert cli("resume=run") == 0
+    assert cli(*options, "hydra.run.dir=whole") == 0
+    assert numbers(tmp_path / "run") == numbers(tmp_path / "whole")
+
+
+def test_a_running_run_is_not_gone_on_with(cli: Cli, tmp_path: Path, capsys) -> None:
+    (tmp_path / "run").mkdir()
+    with locked(tmp_path / "run", wait=False):
+        assert cli("trainer=cpu", "hydra.run.dir=run") == 1
+    assert "another process is at work in" in capsys.readouterr().err
+
+
+GRID = ("model=ffn,cnn", "optimizer.lr=1e-3,3e-4", "seed=0,1,2")
+
+
+def start_sweep(folder: Path, data_file: Path) -> subprocess.Popen:
+    options = ["name=study", "dataset=npz", f"dataset.path={data_file}", "epochs=3", *NO_FIGURES]
+    return subprocess.Popen(
+        [sys.executable, "-m", "dermaexp", "-m", *GRID, *options],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def finished_jobs(sweep: Path) -> dict[str, int]:
+    """Folder -> when its run.json was written last, in ns."""
+    files = list(sweep.glob("*/run.json"))
+    finished = [file for file in files if json.loads(file.read_text())["status"] == "finished"]
+    return {file.parent.name: file.stat().st_mtime_ns for file in finished}
+
+
+def test_a_sweep_killed_three_times_equals_one_never_killed(
+    data_file: Path, tmp_path: Path
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    assert start_sweep(whole, data_file).wait() == 0
+    sweep = killed / "multirun" / "study"
+    chance = random.Random(20)
+    finished: dict[str, int] = {}
+    for kill in range(3):
+        process = start_sweep(killed, data_file)
+        goal = 1 + 3 * kill + chance.randrange(3)  # jobs
+        while len(finished_jobs(sweep)) < goal and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(chance.random() * 0.5)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it was still at work"
+        assert finished.items() <= finished_jobs(sweep).items(), "finished jobs are left alone"
+        finished = finished_jobs(sweep)
+    assert start_sweep(killed, data_file).wait() == 0
+    assert finished.items() <= finished_jobs(sweep).items()
+    names = finished_jobs(sweep).keys()
+    assert len(names) == 12
+    expected = whole / "multirun" / "study"
+    assert names == finished_jobs(expected).keys()
+    for name in names:
+        assert numbers(sweep / name) == numbers(expected / name)
