@@ -1,0 +1,49 @@
+"""HTML pages that need nothing but themselves: the templates here, with every value escaped."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def render(template: str, content: Mapping[str, Any]) -> str:
+    """The page that `template` makes of `content`; a name that it lacks is an error."""
+    return _environment().get_template(template).render(content)
+
+
+def fixed(value: float | None, digits: int = 4) -> str:
+    """The number with so many decimals; nothing where it is undefined (None or NaN)."""
+    return "" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def percent(share: float) -> str:
+    return f"{share:.1%}".replace("%", "\N{NO-BREAK SPACE}%")
+
+
+def data_uri(png: bytes) -> str:
+    """The image as an address that holds all of it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+@cache
+def _environment() -> Environment:
+    # Here, so that who only imports a module that makes pages does not wait for it.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # Unlike Jinja's urlencode, which is for queries, it keeps what a path may hold.
+    environment.filters |= {"fixed": fixed, "percent": percent, "path_address": quote}
+    return environment

@@ -1,0 +1,256 @@
+"""One run directory, one HTML page: `python -m dermaexp.report RUN_DIR …`."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import yaml
+
+from dermaexp import __version__, metrics, pages
+from dermaexp.console import HEADLINES, console, print_error
+from dermaexp.errors import UserError, explain
+from dermaexp.results import RunDirectory, write_bytes
+
+FIGURES = {  # in this order; others follow by name
+    "learning_curves": "Accuracy and loss of train and val over the epochs.",
+    "confusion_matrix": "Confusion matrix of the test images: rows are true classes.",
+    "per_class_accuracy": "Share of each true class that was recognised on test, with its 95 % "
+    "interval.",
+    "misclassified": "Test images that the net got wrong, the surest first.",
+    "montage": "Training images as the net sees them, a row for each class.",
+}
+FORMATS = {"epoch": ".0f", "lr": ".4g", "seconds": ".2f"}  # in the history; four decimals else
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m dermaexp.report",
+        description="Write report.html, all of a run on one page, into each run directory.",
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
+    failed = False
+    for run in parser.parse_args().runs:
+        try:
+            page = write_report(RunDirectory(run))
+        except (UserError, OSError) as error:
+            print_error(explain(error))
+            failed = True
+        else:
+            console.print(str(page), soft_wrap=True, markup=False)
+    sys.exit(failed)
+
+
+def write_report(directory: RunDirectory) -> Path:
+    """Write the page of the run, ended or not, from its files alone; returns its path.
+
+    What the run did not leave is left out with a word. Raises UserError for a folder without a
+    run, or with files that cannot be read.
+    """
+    if not directory.has_run():
+        raise UserError(f"{directory.path} is no run directory: expected a run.json in it")
+    try:
+        page = pages.render("report.html.j2", _content(directory))
+    except (ValueError, KeyError, BadZipFile) as error:
+        raise UserError(f"{directory.path} holds a file that is damaged: {error!r}") from error
+    write_bytes(directory.report, page.encode())
+    return directory.report
+
+
+def _content(directory: RunDirectory) -> dict[str, Any]:
+    """What report.html.j2 shows."""
+    run = directory.read_run()
+    return {
+        "version": __version__,
+        "run": run,
+        "name": run.get("name", directory.path.absolute().name),
+        "data": run.get("data"),
+        "results": _results(directory),
+        "figures": _figures(directory),
+        "history": _history(directory),
+        "commands": _commands(directory, run),
+        "provenance": _provenance(run),
+        "config": _yaml(run["config"]) if "config" in run else None,
+        "files": _files(directory),
+    }
+
+
+def _results(directory: RunDirectory) -> dict[str, Any] | None:
+    """The final numbers with the majority baseline's; None before metrics.json is written."""
+    if not directory.has_metrics():
+        return None
+    numbers = directory.read_metrics()
+    confusion = np.array(numbers["test"]["confusion_matrix"])
+    classes = numbers["data"]["classes"]
+    majority = _majority_class(confusion, numbers["test"]["majority_accuracy"])
+    targets = np.repeat(np.arange(len(classes)), confusion.sum(axis=1))
+    baseline = metrics.majority_baseline(np.array([majority]), targets, len(classes))
+    return numbers | {
+        "headlines": {
+            label: [numbers["val"][key], numbers["test"][key], baseline.get(key)]
+            for key, label in {**HEADLINES, "loss": "loss"}.items()
+        },
+        "verdict": _verdict(confusion, classes[majority], baseline["accuracy"]),
+        "per_class": _per_class(directory, classes, confusion),
+    }
+
+
+def _majority_class(confusion: np.ndarray, majority_accuracy: float) -> int:
+    """The class whose share of the targets is `majority_accuracy`.
+
+    Of several such classes it is the first: the baseline's numbers are the same for all of them.
+    """
+    samples = confusion.sum(axis=1)
+    return int(np.abs(samples / samples.sum() - majority_accuracy).argmin())
+
+
+def _verdict(confusion: np.ndarray, majority: str, majority_accuracy: float) -> str:
+    """The test accuracy beside the majority baseline, in words."""
+    hits, samples = int(np.trace(confusion)), int(confusion.sum())
+    low, high = metrics.wilson_interval(hits, samples)
+    if majority_accuracy < low:
+        place = "below that interval"
+    elif majority_accuracy > high:
+        place = "above that interval: the run does worse"
+    else:
+        place = "inside that interval: the accuracy alone does not show that the run does better"
+    return (
+        f"On test, {hits:,} of {samples:,} images are classified correctly: an accuracy of "
+        f"{pages.percent(hits / samples)}, with a 95\N{NO-BREAK SPACE}% Wilson interval from "
+        f"{pages.percent(low)} to {pages.percent(high)}. Always answering “{majority}” scores "
+        f"{pages.percent(majority_accuracy)}, {place}."
+    )
+
+
+def _per_class(
+    directory: RunDirectory, classes: Sequence[str], confusion: np.ndarray
+) -> list[dict[str, Any]]:
+    """Of each class its test images, recall and interval; its AUROC where predictions are left."""
+    aurocs: Sequence[float | None] = [None] * len(classes)
+    if directory.has_predictions():
+        stored = directory.read_predictions()
+        aurocs = metrics.class_auroc(stored["test_probabilities"], stored["test_targets"])
+    rows = []
+    for index, name in enumerate(classes):
+        hits, samples = confusion[index, index], confusion[index].sum()
+        low, high = metrics.wilson_interval(hits, samples)
+        recall = hits / samples if samples else None
+        rows.append(
+            {
+                "name": name,
+                "samples": int(samples),
+                "recall": recall,
+                "low": low,
+                "high": high,
+                "auroc": aurocs[index],
+            }
+        )
+    return rows
+
+
+def _figures(directory: RunDirectory) -> list[dict[str, str]]:
+    order = list(FIGURES)
+    files = sorted(
+        directory.figures.glob("*.png"),
+        key=lambda file: (order.index(file.stem) if file.stem in order else len(order), file.stem),
+    )
+    return [
+        {
+            "source": pages.data_uri(file.read_bytes()),
+            "caption": FIGURES.get(file.stem, file.stem.replace("_", " ")),
+        }
+        for file in files
+    ]
+
+
+def _history(directory: RunDirectory) -> dict[str, Any] | None:
+    rows = directory.read_history() if directory.has_history() else []
+    if not rows:
+        return None
+    return {
+        "headings": [key.replace("_", " ").replace("auroc", "AUROC") for key in rows[0]],
+        "rows": [
+            [
+                "" if value != value else format(value, FORMATS.get(key, ".4f"))
+                for key, value in row.items()
+            ]
+            for row in rows
+        ],
+    }
+
+
+def _commands(directory: RunDirectory, run: Mapping[str, Any]) -> dict[str, str]:
+    """Label -> command: as it was given, to make a sweep's job alone, to go on with the run."""
+    program, given = ["python", "-m", "dermaexp"], shlex.split(run["command"])[3:]
+    commands = {"Command": run["command"]}
+    if {"-m", "--multirun"} & set(given):
+        flags = itertools.takewhile(_is_no_override, given)
+        alone = [word for word in flags if word not in ("-m", "--multirun")]
+        commands = {
+            "Command of the sweep": run["command"],
+            "Command of this job alone": shlex.join([*program, *alone, *run.get("overrides", [])]),
+        }
+    if run["status"] != "finished":
+        path = directory.path.absolute()
+        commands["Command to go on with it"] = shlex.join([*program, f"resume={path}"])
+    return commands
+
+
+def _is_no_override(word: str) -> bool:
+    """The command line puts all overrides behind the flags."""
+    return word.startswith("-") or not (word.startswith("~") or "=" in word)
+
+
+def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Label -> text; None for what is not known (yet)."""
+    data, device, versions = (run.get(key) or {} for key in ("data", "device", "versions"))
+    details = [f"{key} {value}" for key, value in device.items() if key not in ("type", "name")]
+    return {
+        "Status": run["status"],
+        "Started": run["started"],
+        "Resumed": "; ".join(_resumption(attempt) for attempt in run.get("resumed", [])),
+        "Finished": run["finished"],
+        "Device": ", ".join([device["name"], *details]) if device else None,
+        "Seed": run.get("seed"),
+        "Data": data.get("name"),
+        "Data fingerprint": data.get("fingerprint"),
+        "Test fingerprint": data.get("test_fingerprint"),
+        "Config digest": run.get("config_digest"),
+        "Code digest": run.get("code_digest"),
+        "Git commit": run.get("git_commit"),
+        "Versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
+        "Platform": run.get("platform"),
+    }
+
+
+def _resumption(attempt: Mapping[str, Any]) -> str:
+    return f"{attempt['started']} (code digest {attempt['code_digest']})"
+
+
+def _yaml(config: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=10_000)
+
+
+def _files(directory: RunDirectory) -> list[dict[str, str]]:
+    """The run's other files, relative to it."""
+    files = (file for file in sorted(directory.path.rglob("*")) if file.is_file())
+    return [
+        {"path": file.relative_to(directory.path).as_posix(), "size": _size(file.stat().st_size)}
+        for file in files
+        if file != directory.report and not file.name.startswith(".")  # as locks
+    ]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(count / 1e3, 0.1):.1f} kB"
+
+
+if __name__ == "__main__":
+    main()

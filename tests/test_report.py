@@ -1,0 +1,355 @@
+"""A run's page: true to its files, whatever they hold and however the run ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from dermaexp import metrics, results
+from dermaexp.errors import UserError
+from dermaexp.report import main, write_report
+from dermaexp.results import HISTORY_COLUMNS, RunDirectory
+
+CLASSES = ["nevus", "melanoma", "<script>alert(1)</script> & $x^$"]
+SAMPLES = (60, 30, 0)  # test images of each class
+RECORD = {
+    "status": "finished",
+    "started": "2026-01-01T12:00:00+00:00",
+    "finished": "2026-01-01T12:01:00+00:00",
+    "command": "python -m dermaexp model=cnn 'name=\"my net\"'",
+    "git_commit": None,
+    "code_digest": "c0de",
+    "versions": {"python": "3.11.7", "torch": "2.4.0"},
+    "platform": "Linux",
+    "name": "my net",
+    "overrides": ["model=cnn", 'name="my net"'],
+    "seed": 7,
+    "config": {"seed": 7, "dataset": {"path": "a ${b}"}},
+    "config_digest": "d19e57",
+    "data": {
+        "name": "Small",
+        "fingerprint": "f19e",
+        "test_fingerprint": "7e57",
+        "synthetic": False,
+    },
+    "device": {"type": "cpu", "name": "cpu", "threads": 2},
+}
+
+
+def make_run(folder: Path, **record: Any) -> RunDirectory:
+    """A finished run as `dermaexp` leaves it, with other values in run.json where given."""
+    directory = RunDirectory(folder)
+    record = RECORD | record
+    directory.write_run(record)
+    generator = np.random.default_rng(0)
+    targets = np.repeat(np.arange(3), SAMPLES)
+    probabilities = generator.dirichlet((3, 1, 1), len(targets)).astype(np.float32)
+    numbers = metrics.evaluate(probabilities, targets, np.zeros(5, np.int64), CLASSES)
+    samples = {"train": 1200, "val": len(targets), "test": len(targets)}
+    directory.write_metrics(
+        {
+            "data": {**record["data"], "classes": CLASSES, "samples": samples},
+            "model": {"name": "cnn", "parameters": 12345},
+            "val": numbers | {"loss": 0.25},
+            "test": numbers,
+            "tested_with": "best",
+            "best_epoch": 2,
+            "epochs": 11,
+            "seconds": {"data": 0.1, "fit": 1.5, "test": 0.2, "total": 2.0},
+        }
+    )
+    epochs = range(1, 12)
+    rows = [dict.fromkeys(HISTORY_COLUMNS, epoch / 100) | {"epoch": epoch} for epoch in epochs]
+    rows[4]["val_macro_auroc"] = float("nan")
+    directory.write_history(rows)
+    directory.write_predictions(test_probabilities=probabilities, test_targets=targets)
+    for name in ("montage", "a_new_figure", "learning_curves"):
+        directory.write_figure(name, Figure(figsize=(2, 1)))
+    return directory
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page: its tables' rows, addresses, texts and tags."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.addresses: dict[str, list[str]] = {"src": [], "href": []}
+        self.texts: list[str] = []
+        self.tags: list[str] = []
+        self.in_cell = False
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name in self.addresses:
+                self.addresses[name].append(value or "")
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("th", "td"):
+            self.tables[-1][-1].append("")
+            self.in_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("th", "td"):
+            self.in_cell = False
+
+    def handle_data(self, text: str) -> None:
+        self.texts.append(text)
+        if self.in_cell:
+            self.tables[-1][-1][-1] += text.strip()
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+def page_of(directory: RunDirectory) -> Page:
+    return Page(write_report(directory))
+
+
+def test_the_numbers_are_those_of_the_run(tmp_path: Path) -> None:
+    directory = make_run(tmp_path)
+    page = page_of(directory)
+    numbers = directory.read_metrics()
+    headlines, classes, history, provenance = page.tables
+    baseline = metrics.majority_baseline(
+        np.zeros(5, np.int64), directory.read_predictions()["test_targets"], 3
+    )
+    assert headlines[0] == ["Metric", "Val", "Test", "Majority baseline, test"]
+    keys = ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1", "loss")
+    for key, (label, *cells) in zip(keys, headlines[1:], strict=True):
+        assert label.lower() == key.replace("_", " ")
+        expected = [numbers["val"][key], numbers["test"][key], baseline.get(key)]
+        assert cells == ["" if value is None else f"{value:.4f}" for value in expected]
+
+    for name, samples, row, hits in zip(
+        CLASSES, SAMPLES, classes[1:], np.diagonal(numbers["test"]["confusion_matrix"]), strict=True
+    ):
+        assert row[:2] == [name, str(samples)]
+        if samples:
+            shares = [hits / samples, *metrics.wilson_interval(hits, samples)]
+            assert row[2:5] == [f"{share:.4f}" for share in shares]
+            assert row[2] == f"{numbers['test']['per_class_accuracy'][name]:.4f}"
+            assert 0 < float(row[5]) < 1
+        else:
+            assert row[2:] == [""] * 4
+
+    assert history[0][:2] == ["epoch", "train loss"]
+    assert [row[0] for row in history[1:]] == [str(epoch) for epoch in range(1, 12)]
+    assert history[1][1:] == ["0.0100"] * 5 + ["0.01", "0.01"]
+    assert history[5][5] == "", "an AUROC that is undefined"
+
+    facts = dict(provenance)
+    assert (facts["Seed"], facts["Device"]) == ("7", "cpu, threads 2")
+    assert (facts["Data fingerprint"], facts["Git commit"]) == ("f19e", "")
+    assert RECORD["command"] in page.text
+    assert "path: a ${b}" in page.text
+    assert "12,345 parameters, trained for 11 epochs on 1,200 images" in page.text
+    assert "my net on Small" in page.texts, "the title"
+
+
+@pytest.mark.parametrize(
+    ("hits", "place"),
+    [(90, "below that interval."), (62, "inside that interval:"), (3, "above that interval:")],
+)
+def test_accuracy_stands_beside_the_majority_baseline(
+    hits: int, place: str, tmp_path: Path
+) -> None:
+    directory = make_run(tmp_path)
+    numbers = directory.read_metrics()
+    nevi = min(hits, 60)
+    melanomas = hits - nevi
+    confusion = [[nevi, 60 - nevi, 0], [30 - melanomas, melanomas, 0], [0, 0, 0]]
+    numbers["test"]["confusion_matrix"] = confusion
+    directory.write_metrics(numbers)
+    low, high = metrics.wilson_interval(hits, 90)
+    text = page_of(directory).text.replace(" %", "%")
+    assert f"{hits} of 90 images are classified correctly: an accuracy of {hits / 90:.1%}" in text
+    assert f"95% Wilson interval from {low:.1%} to {high:.1%}. " in text
+    assert f"Always answering “nevus” scores 66.7%, {place}" in text
+
+
+def test_nothing_that_a_run_holds_becomes_markup(tmp_path: Path) -> None:
+    evil = "</title></pre><script>alert(1)</script><img src=x onerror=alert(1)> {{ 7 * 7 }} $x^$"
+    directory = make_run(
+        tmp_path,
+        name=evil,
+        status="failed",
+        error=evil,
+        command=f"python -m dermaexp '{evil}'",
+        config={evil: evil},
+        data={**RECORD["data"], "name": evil},
+    )
+    (tmp_path / "a <b> #1 ?.txt").write_text("")
+    page = page_of(directory)
+    assert page.tags.count("script") == 1, "the one that sorts"
+    assert page.tags.count("img") == 3
+    assert f"{evil} on {evil}" in page.text
+    assert page.text.count(evil) >= 7
+    assert "a%20%3Cb%3E%20%231%20%3F.txt" in page.addresses["href"]
+    assert [row[0] for row in page.tables[1][1:]] == CLASSES
+
+
+def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
+    page = page_of(make_run(tmp_path))
+    assert len(page.addresses["src"]) == 3
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses["src"])
+    icon, *links = page.addresses["href"]
+    assert icon == "data:,"
+    assert all((tmp_path / link).is_file() for link in links)
+    assert {"run.json", "metrics.json", "figures/montage.png"} <= set(links)
+    text = (tmp_path / "report.html").read_text()
+    assert not re.search(r"https?://|@import|url\(", text)
+
+
+def test_figures_stand_in_their_order(tmp_path: Path) -> None:
+    page = page_of(make_run(tmp_path))
+    captions = ["Accuracy and loss of train", "Training images as the net", "a new figure"]
+    places = [page.text.index(caption) for caption in captions]
+    assert places == sorted(places)
+
+
+def test_synthetic_data_are_told(tmp_path: Path) -> None:
+    data = {**RECORD["data"], "name": "Drawn lesions (SYNTHETIC DATA)", "synthetic": True}
+    page = page_of(make_run(tmp_path / "synthetic", data=data))
+    assert page.texts.count("my net on Drawn lesions (SYNTHETIC DATA)") == 2
+    assert "Synthetic data. These images are drawn" in page.text
+    assert "synthetic" not in page_of(make_run(tmp_path / "real")).text.lower()
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "line"),
+    [
+        ("failed", "the loss is not a number", "This run failed: the loss is not a number"),
+        ("interrupted", None, "This run was interrupted."),
+        ("running", None, "This run has not ended."),
+    ],
+)
+def test_a_run_that_did_not_finish(
+    status: str, error: str | None, line: str, tmp_path: Path
+) -> None:
+    directory = make_run(tmp_path, status=status, error=error, finished=None)
+    for name in ("metrics.json", "predictions.npz"):
+        (tmp_path / name).unlink()
+    page = page_of(directory)
+    assert line in page.text
+    assert "There are no final numbers" in page.text
+    assert f"python -m dermaexp resume={tmp_path}" in page.text
+    history, provenance = page.tables
+    assert len(history) == 12
+    assert dict(provenance)["Status"] == status
+    assert dict(provenance)["Finished"] == ""
+
+
+def test_a_run_that_failed_before_anything_was_known(tmp_path: Path) -> None:
+    early = ("status", "started", "finished", "command", "git_commit", "code_digest", "versions")
+    record = {key: RECORD[key] for key in early}
+    directory = RunDirectory(tmp_path / "early")
+    directory.write_run(record | {"status": "failed", "error": "seed=x: expected a whole number"})
+    page = page_of(directory)
+    assert "early" in page.texts, "the title"
+    for words in (
+        "This run failed: seed=x: expected a whole number",
+        "There are no final numbers",
+        "There are none: the run has not drawn them",
+        "There is none: no epoch has ended",
+        "There is none: the run ended before its config",
+    ):
+        assert words in page.text
+    assert len(page.tables) == 1
+
+
+def test_without_callbacks_the_numbers_stand(tmp_path: Path) -> None:
+    directory = make_run(tmp_path)
+    numbers = directory.read_metrics()
+    directory.write_metrics(numbers | {"tested_with": "last", "best_epoch": None})
+    for file in ("history.csv", "predictions.npz", *(tmp_path / "figures").iterdir()):
+        (tmp_path / file).unlink()
+    page = page_of(directory)
+    headlines, classes, _ = page.tables
+    assert headlines[1][2] == f"{numbers['test']['accuracy']:.4f}"
+    assert [row[5] for row in classes[1:]] == ["", "", ""], "no predictions, no AUROC"
+    assert "tested with the weights of the last epoch" in page.text
+    assert "img" not in page.tags
+
+
+def test_a_job_of_a_sweep_can_be_made_alone(tmp_path: Path) -> None:
+    command = (
+        "python -m dermaexp --config-dir mine -m model=ffn,cnn 'name=\"my net\"' hydra.sweep.dir=s"
+    )
+    page = page_of(make_run(tmp_path, command=command))
+    assert command in page.text
+    assert "python -m dermaexp --config-dir mine model=cnn 'name=\"my net\"'" in page.text
+    page = page_of(make_run(tmp_path))
+    assert "Command of the sweep" not in page.text, "the -m of python is not that of a sweep"
+
+
+def test_a_run_that_was_gone_on_with_says_so(tmp_path: Path) -> None:
+    attempts = [{"started": "2026-01-02", "code_digest": "new", "command": "", "git_commit": None}]
+    page = page_of(make_run(tmp_path, resumed=attempts))
+    assert dict(page.tables[-1])["Resumed"] == "2026-01-02 (code digest new)"
+
+
+def test_the_page_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch) -> None:
+    directory = make_run(tmp_path)
+    before = write_report(directory).read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError("full")
+
+    monkeypatch.setattr(results.os, "fsync", full)
+    with pytest.raises(OSError, match="full"):
+        write_report(directory)
+    assert (tmp_path / "report.html").read_bytes() == before
+    monkeypatch.undo()
+    assert write_report(directory).read_bytes() == before, "the same files, the same page"
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path, monkeypatch, capsys) -> None:
+    run = make_run(tmp_path / "run").path
+    monkeypatch.setattr(sys, "argv", ["report", str(tmp_path), str(run)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 1
+    streams = capsys.readouterr()
+    assert streams.err == (f"error: {tmp_path} is no run directory: expected a run.json in it\n"), (
+        "one line"
+    )
+    assert streams.out == f"{run / 'report.html'}\n", "the others are made"
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.json", "history.csv", "predictions.npz"])
+def test_a_file_that_was_cut_is_told(name: str, tmp_path: Path) -> None:
+    directory = make_run(tmp_path)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-30] + b"?")
+    with pytest.raises(UserError, match="holds a file that is damaged"):
+        write_report(directory)
+
+
+def test_the_command_does_without_torch(tmp_path: Path) -> None:
+    run = make_run(tmp_path).path
+    code = (
+        "import sys; sys.argv[1:] = [sys.argv[1]]; from dermaexp.report import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
+    )
+    command = [sys.executable, "-c", code, str(run)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads((run / "run.json").read_text()) == RECORD, "nothing else is touched"
