@@ -18,7 +18,7 @@ rcParams["text.parse_math"] = False  # a "$" in a name is a dollar sign
 BLUE, ORANGE, RED = (sns.color_palette("colorblind")[i] for i in (0, 1, 3))
 GRAY = "0.35"
 TEXT, SMALL, TITLE = 13, 11, 16  # points
-NAMED_JOBS = 20  # that ten colours and two line styles tell apart
+NAMED_GROUPS = 20  # that ten colours and two line styles tell apart
 LEGEND_LETTERS = 150  # that fit below a figure 17 inches wide
 
 
@@ -71,15 +71,18 @@ def learning_curves(history: Sequence[Mapping[str, float]], *, title: str) -> Fi
     return figure
 
 
-def job_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], *, title: str) -> Figure:
-    """Val accuracy, val loss and val macro AUROC of several jobs, the best first.
+def group_curves(
+    histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], *, title: str
+) -> Figure:
+    """Val accuracy, val loss and val macro AUROC of several groups of runs, the best group first.
 
-    The legend names as many as can be told apart; the others are drawn in gray.
+    A line is the mean over the group's histories, as far as all of them go; its band reaches from
+    the lowest to the highest. The legend names as many as can be told apart; the others are gray.
     """
     colors = sns.color_palette("colorblind")
     styles = [("o-", color) for color in colors] + [("s--", color) for color in colors]
     styles += [("-", "0.8")] * len(histories)
-    named = list(histories)[:NAMED_JOBS]
+    named = list(histories)[:NAMED_GROUPS]
     columns = max(1, min(3, LEGEND_LETTERS // max(map(len, named))))
     with sns.axes_style("whitegrid"):
         figure = _figure(17, 5.2 + 0.3 * len(named) / columns)
@@ -90,17 +93,21 @@ def job_curves(histories: Mapping[str, Sequence[Mapping[str, float]]], *, title:
         "val_macro_auroc": "val macro AUROC",
     }
     for axes, (column, quantity) in zip(panels, quantities.items(), strict=True):
-        for (job, history), (style, color) in zip(histories.items(), styles, strict=False):
-            label = job if job in named else "_other"  # "_": not in the legend
-            order = 2 if job in named else 1
-            epochs = [row["epoch"] for row in history]
-            values = [row[column] for row in history]
-            axes.plot(epochs, values, style, color=color, label=label, markersize=4, zorder=order)
+        for (group, runs), (style, color) in zip(histories.items(), styles, strict=False):
+            label = group if group in named else "_other"  # "_": not in the legend
+            order = 2 if group in named else 1
+            epochs = [row["epoch"] for row in min(runs, key=len)]
+            values = np.array([[row[column] for row in run[: len(epochs)]] for run in runs])
+            mean, low, high = values.mean(axis=0), values.min(axis=0), values.max(axis=0)
+            axes.plot(epochs, mean, style, color=color, label=label, markersize=4, zorder=order)
+            if len(runs) > 1 and group in named:
+                axes.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0)
         _label_epochs(axes, quantity)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", fontsize=TEXT, ncols=columns)
     others = len(histories) - len(named)
-    figure.suptitle(title + (f" (the best {NAMED_JOBS} by name)" if others else ""), fontsize=TITLE)
+    heading = title + (f" (the best {NAMED_GROUPS} by name)" if others else "")
+    figure.suptitle(heading, fontsize=TITLE)
     return figure
 
 

@@ -61,18 +61,34 @@ def test_learning_curves_show_every_epoch_and_the_best() -> None:
     assert len(plots.learning_curves(undefined, title="").axes[0].lines) == 2
 
 
-def test_job_curves_show_every_job_in_one_picture() -> None:
-    histories = {f"job {k}": history(k + 2, best=1) for k in range(4)}
-    figure = plots.job_curves(histories, title="All jobs on Data")
+def test_group_curves_show_every_group_in_one_picture() -> None:
+    histories = {f"group {k}": [history(k + 2, best=1)] for k in range(4)}
+    figure = plots.group_curves(histories, title="All groups on Data")
     assert len(figure.axes) == 3
     for axes in figure.axes:
         assert [len(line.get_xdata()) for line in axes.lines] == [2, 3, 4, 5]
-    assert {"job 0", "job 1", "job 2", "job 3", "val macro AUROC"} <= set(texts(figure))
-    many = {f"job {k}": history(2, best=1) for k in range(30)}
-    figure = plots.job_curves(many, title="All jobs")
-    assert "All jobs (the best 20 by name)" in texts(figure)
+        assert not axes.collections, "one run has no band"
+    assert {"group 0", "group 1", "group 2", "group 3", "val macro AUROC"} <= set(texts(figure))
+    many = {f"group {k}": [history(2, best=1)] for k in range(30)}
+    figure = plots.group_curves(many, title="All groups")
+    assert "All groups (the best 20 by name)" in texts(figure)
     assert len(figure.axes[0].lines) == 30
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(many)[:20]
+
+
+def test_group_curves_are_means_with_a_band_from_lowest_to_highest() -> None:
+    seeds = [
+        [row | {"val_loss": row["val_loss"] + shift} for row in history(epochs, best=1)]
+        for shift, epochs in ((0.0, 5), (0.1, 3), (0.5, 4))
+    ]
+    loss = plots.group_curves({"cnn": seeds}, title="").axes[1]
+    (line,) = loss.lines
+    assert line.get_xdata() == pytest.approx([1, 2, 3]), "as far as every seed went"
+    assert line.get_ydata() == pytest.approx(np.array([2.0, 1.0, 2 / 3]) + 0.2)
+    (band,) = loss.collections
+    (outline,) = band.get_paths()
+    assert outline.vertices[:, 1].min() == pytest.approx(2 / 3)
+    assert outline.vertices[:, 1].max() == pytest.approx(2.5)
 
 
 def test_confusion_matrix_has_counts_and_shares() -> None:

@@ -1,0 +1,124 @@
+"""The comparison of many runs as data: tables of groups, their evidence, what is not in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dermaexp import metrics
+from dermaexp.evidence import Evidence, weigh
+from dermaexp.groups import Group, group_runs
+from dermaexp.peculiarities import with_peculiarities
+from dermaexp.runs import Run, read_runs
+from dermaexp.varied import varied_keys
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Always answering the largest training class; `scores` are its test metrics."""
+
+    label: str
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The groups that were tested on the same images, the best by mean val macro AUROC first."""
+
+    title: str
+    data: str  # the data's name, or names
+    images: int  # tested on
+    groups: tuple[Group, ...]
+    baselines: tuple[Baseline, ...]
+    evidence: Evidence
+
+    @property
+    def notes(self) -> list[str]:
+        """All that a reader must know before believing the table."""
+        of_groups = [f"{group.label}: {note}" for group in self.groups for note in group.notes]
+        return [*of_groups, *self.evidence.notes]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All tables; `varied` maps the keys that the groups vary to short headings.
+
+    `left_out` are the runs that did not finish or cannot be compared, with their reasons.
+    """
+
+    tables: tuple[Table, ...]
+    varied: dict[str, str]
+    left_out: tuple[Run, ...]
+
+    @property
+    def runs(self) -> list[Run]:
+        """All that are in a table."""
+        return [run for table in self.tables for group in table.groups for run in group.runs]
+
+
+def comparison_of(folders: Sequence[Path]) -> Comparison:
+    """Read and compare every run in or below the `folders`; UserError where there is none.
+
+    Runs that were tested on other images stand in another table: they have no common order.
+    """
+    runs = read_runs(folders)
+    compared = [run for run in runs if run.compared]
+    by_test: dict[tuple[str, int], list[Group]] = {}
+    for group in group_runs(compared):
+        by_test.setdefault(group.runs[0].tested_on, []).append(group)
+    titles = _titles(list(by_test.values()))
+    tables = [_table(title, groups) for title, groups in zip(titles, by_test.values(), strict=True)]
+    return Comparison(
+        tuple(tables),
+        _headings(list(varied_keys(compared))),
+        tuple(run for run in runs if not run.compared),
+    )
+
+
+def _table(title: str, groups: Sequence[Group]) -> Table:
+    noted = with_peculiarities(groups)
+    baselines = {baseline.label: baseline for baseline in map(_baseline, noted)}
+    return Table(
+        title,
+        _data(groups),
+        groups[0].runs[0].tested_on[1],
+        tuple(noted),
+        tuple(baselines.values()),
+        weigh(noted),
+    )
+
+
+def _titles(tables: Sequence[Sequence[Group]]) -> list[str]:
+    titles = []
+    for groups in tables:
+        fingerprint, images = groups[0].runs[0].tested_on
+        titles.append(f"Leaderboard on {_data(groups)}, {images:,} test images")
+        if titles[-1] in titles[:-1]:  # other content under the same name
+            titles[-1] += f" {fingerprint[:8]}"
+    return titles
+
+
+def _data(groups: Sequence[Group]) -> str:
+    return " and ".join(dict.fromkeys(group.data for group in groups))
+
+
+def _headings(keys: Sequence[str]) -> dict[str, str]:
+    """Each key's last part, or all of it where two keys end alike."""
+    leaves = [key.rpartition(".")[2] for key in keys]
+    return {
+        key: leaf if leaves.count(leaf) == 1 else key
+        for key, leaf in zip(keys, leaves, strict=True)
+    }
+
+
+def _baseline(group: Group) -> Baseline:
+    """Made again from the test split's class counts and the accuracy of the largest class."""
+    data, test = (group.runs[0].metrics[part] for part in ("data", "test"))
+    counts = np.sum(test["confusion_matrix"], axis=1)
+    largest = int(np.abs(counts / counts.sum() - test["majority_accuracy"]).argmin())
+    targets = np.repeat(np.arange(len(counts)), counts)
+    scores = metrics.majority_baseline(np.array([largest]), targets, len(counts))
+    return Baseline(f'always "{data["classes"][largest]}"', scores)

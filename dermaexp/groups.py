@@ -1,0 +1,126 @@
+"""Runs that differ by their seed alone are one group: its means, its name."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
+from typing import Any
+
+from dermaexp.runs import Run
+from dermaexp.varied import value_text, varied_keys, varied_settings
+
+METRICS = ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1")
+SPLITS = ("val", "test")
+
+
+@dataclass(frozen=True)
+class Group:
+    """The finished runs of one configuration on the same data, one a seed, ordered by seed.
+
+    `settings` holds what the groups vary (key -> value, without keys that this group has not),
+    `notes` what a reader must know before believing its numbers.
+    """
+
+    runs: tuple[Run, ...]
+    settings: dict[str, Any]
+    label: str
+    notes: tuple[str, ...]
+
+    @property
+    def seeds(self) -> list[int]:
+        return [run.record["seed"] for run in self.runs]
+
+    @property
+    def data(self) -> str:
+        return self.runs[0].data["name"]
+
+    @property
+    def best_epoch(self) -> float | None:
+        """Mean over the runs; None where one chose no epoch."""
+        epochs = [run.metrics["best_epoch"] for run in self.runs]
+        return None if None in epochs else fmean(epochs)
+
+    @property
+    def seconds(self) -> float:
+        """Mean over the runs, of the whole run."""
+        return fmean(run.seconds for run in self.runs)
+
+    def mean(self, split: str, metric: str) -> float | None:
+        """Mean over the runs; None where the metric is undefined in one of them."""
+        scores = self._scores(split, metric)
+        return fmean(scores) if scores else None
+
+    def sd(self, split: str, metric: str) -> float | None:
+        """Standard deviation over the runs (n - 1); None of one run."""
+        scores = self._scores(split, metric)
+        return stdev(scores) if len(scores) > 1 else None
+
+    def _scores(self, split: str, metric: str) -> list[float]:
+        scores = [run.score(split, metric) for run in self.runs]
+        return [] if None in scores else scores
+
+
+def group_runs(runs: Sequence[Run]) -> list[Group]:
+    """The groups of `runs` that can be compared, the highest mean val macro AUROC first.
+
+    Equals stay in the order of their first runs; an undefined mean is below every other.
+    """
+    by_config: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        config = {key: value for key, value in run.record["config"].items() if key != "seed"}
+        key = (json.dumps(config, sort_keys=True), run.data["fingerprint"])
+        by_config.setdefault(key, []).append(run)
+    keys = varied_keys(runs)
+    groups = []
+    for same in by_config.values():
+        latest = {
+            run.record["seed"]: run
+            for run in sorted(same, key=lambda run: run.record.get("finished") or "")
+        }
+        chosen = tuple(latest[seed] for seed in sorted(latest))
+        settings = varied_settings(chosen[0], keys)
+        groups.append(Group(chosen, settings, "", _duplicates(same)))
+    groups.sort(key=_val_score, reverse=True)
+    return _labelled(groups)
+
+
+def _val_score(group: Group) -> float:
+    mean = group.mean("val", "macro_auroc")
+    return -1.0 if mean is None else mean
+
+
+def _labelled(groups: Sequence[Group]) -> list[Group]:
+    """The groups with a label each that no other has."""
+
+    def settings(group: Group) -> str:
+        text = " ".join(f"{key}={value_text(value)}" for key, value in group.settings.items())
+        return text or group.runs[0].name
+
+    def data(group: Group) -> str:
+        return f"{settings(group)} on {group.data}"
+
+    def fingerprint(group: Group) -> str:
+        return f"{data(group)} {group.runs[0].data['fingerprint'][:8]}"
+
+    def folder(group: Group) -> str:
+        return f"{fingerprint(group)} in {group.runs[0].directory.path}"
+
+    labels: dict[int, str] = {}
+    for label in (settings, data, fingerprint, folder):
+        texts = [label(group) for group in groups]
+        for index, text in enumerate(texts):
+            if texts.count(text) == 1:
+                labels.setdefault(index, text)
+    return [replace(group, label=labels[index]) for index, group in enumerate(groups)]
+
+
+def _duplicates(runs: Sequence[Run]) -> tuple[str, ...]:
+    counts = Counter(run.record["seed"] for run in runs)
+    return tuple(
+        f"seed {seed} was run {count} times: the latest counts"
+        for seed, count in sorted(counts.items())
+        if count > 1
+    )

@@ -1,0 +1,210 @@
+"""A comparison on paper: leaderboard.csv, runs.csv, leaderboard.md, and the terminal's tables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dermaexp import plots
+from dermaexp.comparison import Comparison, Table
+from dermaexp.console import cell_text, console, print_table
+from dermaexp.evidence import TESTED
+from dermaexp.groups import METRICS, SPLITS, Group
+from dermaexp.results import write_bytes, write_csv, write_figure
+from dermaexp.runs import Run
+from dermaexp.varied import setting_values, value_text
+
+LEFT_OUT = "Did not finish or cannot be compared"
+SHOWN = {  # what the terminal has room for
+    "val AUROC": ("val", "macro_auroc"),
+    "test accuracy": ("test", "accuracy"),
+    "test balanced": ("test", "balanced_accuracy"),
+    "test AUROC": ("test", "macro_auroc"),
+    "test F1": ("test", "macro_f1"),
+}
+SHOWN_PAIRS = 4  # in the terminal
+SCORES = [f"{split}_{metric}" for split in SPLITS for metric in METRICS]
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    """Write the files of a comparison into `folder`, over those of an earlier one."""
+    varied = list(comparison.varied)
+    with_sd = [column for score in SCORES for column in (score, f"{score}_sd")]
+    tested = [f"p_{metric}" for metric in TESTED]
+    columns = ["rank", "name", *varied, "n", "seeds", *with_sd, *tested, "best_epoch", "seconds"]
+    rows = [row for table in comparison.tables for row in _group_rows(table)]
+    write_csv(folder / "leaderboard.csv", [*columns, "data", "test_images", "notes"], rows)
+    columns = ["rank", "name", "seed", *varied, *SCORES, "best_epoch", "seconds"]
+    rows = _run_rows(comparison, folder)
+    write_csv(folder / "runs.csv", [*columns, "status", "error", "data", "folder"], rows)
+    write_bytes(folder / "leaderboard.md", _markdown(comparison).encode())
+    _write_curves(comparison, folder)
+
+
+def show(comparison: Comparison) -> None:
+    """Print the tables, what they show, and what is not in them."""
+    names = comparison.varied or {"name": "name"}
+    for table in comparison.tables:
+        rows = [
+            {
+                "rank": rank,
+                "n": len(group.runs),
+                **_setting_cells(group),
+                **_shown_scores(group, "{:.3f}", "±"),
+            }
+            for rank, group in enumerate(table.groups, 1)
+        ]
+        for baseline in table.baselines:
+            scores = {key: baseline.scores[metric] for key, (_, metric) in SHOWN.items()}
+            cells = {key: f"{score:.3f}" for key, score in scores.items()} | {"val AUROC": None}
+            rows.append({next(iter(names)): "majority", **cells})
+        columns = {"rank": "", **names, "n": "seeds", **{key: key for key in SHOWN}}
+        print_table(table.title, columns, [dict.fromkeys(columns) | row for row in rows])
+        for line in _spoken(table):
+            console.print(line, markup=False)
+    if comparison.left_out:
+        columns = {"status": "status", "error": "reason", "folder": "folder"}
+        print_table(LEFT_OUT, columns, [_left_out_row(run) for run in comparison.left_out])
+
+
+def _group_rows(table: Table) -> list[dict[str, Any]]:
+    """The table's rows of leaderboard.csv, the baselines last."""
+    found = {pair.other.label: pair.findings for pair in table.evidence.pairs}
+    rows = []
+    for rank, group in enumerate(table.groups, 1):
+        row = {"rank": rank, "name": group.runs[0].name, **_setting_cells(group)}
+        row |= {"n": len(group.runs), "seeds": " ".join(map(str, group.seeds))}
+        for split in SPLITS:
+            for metric in METRICS:
+                row[f"{split}_{metric}"] = group.mean(split, metric)
+                row[f"{split}_{metric}_sd"] = group.sd(split, metric)
+        row |= {f"p_{name}": one.p for name, one in found.get(group.label, {}).items()}
+        row |= {"best_epoch": group.best_epoch, "seconds": group.seconds, "data": group.data}
+        rows.append(row | {"test_images": table.images, "notes": "; ".join(group.notes)})
+    for baseline in table.baselines:
+        scores = {f"test_{metric}": score for metric, score in baseline.scores.items()}
+        row = {"name": f"majority baseline: {baseline.label}", **scores, "data": table.data}
+        rows.append(row | {"test_images": table.images})
+    return rows
+
+
+def _run_rows(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
+    """The rows of runs.csv: group by group, then what is in no table."""
+    rows = []
+    for table in comparison.tables:
+        for rank, group in enumerate(table.groups, 1):
+            for run in group.runs:
+                row = {"rank": rank, **_run_cells(run, comparison.varied, folder)}
+                row |= {f"{s}_{m}": run.score(s, m) for s in SPLITS for m in METRICS}
+                row |= {"best_epoch": run.metrics["best_epoch"], "seconds": run.seconds}
+                rows.append(row)
+    rows += [_run_cells(run, comparison.varied, folder) for run in comparison.left_out]
+    return rows
+
+
+def _run_cells(run: Run, varied: Iterable[str], folder: Path) -> dict[str, Any]:
+    """What is known of any run, also of one that failed before its settings were recorded."""
+    values = setting_values(run) if "config" in run.record else {}
+    return {
+        "name": run.name,
+        "seed": run.record.get("seed"),
+        **{key: value_text(values[key]) for key in varied if key in values},
+        "status": run.status,
+        "error": run.reason,
+        "data": run.data.get("name"),
+        "folder": os.path.relpath(run.directory.path, folder),
+    }
+
+
+def _left_out_row(run: Run) -> dict[str, Any]:
+    return {"status": run.status, "error": run.reason, "folder": run.directory.path.name}
+
+
+def _setting_cells(group: Group) -> dict[str, str]:
+    """What the group varies, or else its name."""
+    cells = {key: value_text(value) for key, value in group.settings.items()}
+    return cells or {"name": group.label}
+
+
+def _shown_scores(group: Group, number: str, sign: str) -> dict[str, str]:
+    """Such as "0.691 ± 0.005", without the deviation where there is one run."""
+    cells = {}
+    for key, score in SHOWN.items():
+        parts = [part for part in (group.mean(*score), group.sd(*score)) if part is not None]
+        cells[key] = sign.join(number.format(part) for part in parts) or "undefined"
+    return cells
+
+
+def _spoken(table: Table) -> list[str]:
+    """What the terminal says below a table."""
+    lines = [f"majority: {baseline.label}" for baseline in table.baselines]
+    pairs = table.evidence.pairs
+    lines += [one.words for pair in pairs[:SHOWN_PAIRS] for one in pair.findings.values()]
+    if len(pairs) > SHOWN_PAIRS:
+        lines.append(f"… and {len(pairs) - SHOWN_PAIRS} more comparisons in leaderboard.md")
+    lines += [table.evidence.method] if pairs else []
+    return [*lines, *(f"note: {note}" for note in table.notes)]
+
+
+def _markdown(comparison: Comparison) -> str:
+    sections = [
+        "# Leaderboard",
+        "Best first, by the mean val macro AUROC over a group's seeds; ± is the standard deviation "
+        "over the seeds.",
+    ]
+    names = list(comparison.varied) or ["name"]
+    for table in comparison.tables:
+        rows = []
+        for rank, group in enumerate(table.groups, 1):
+            cells = _setting_cells(group)
+            scores = _shown_scores(group, "{:.4f}", " ± ").values()
+            row = [rank, *(cells.get(name) for name in names), ", ".join(map(str, group.seeds))]
+            epoch = "" if group.best_epoch is None else f"{group.best_epoch:.1f}"
+            rows.append([*row, *scores, epoch, f"{group.seconds:.1f}"])
+        for baseline in table.baselines:
+            scores = [baseline.scores[metric] for _, metric in SHOWN.values()][1:]
+            label = [f"majority baseline: {baseline.label}", *[None] * (len(names) - 1)]
+            rows.append([None, *label, None, None, *scores, None, None])
+        heading = ["rank", *names, "seeds", *SHOWN, "best epoch", "seconds"]
+        sections += [f"## {table.title}", _markdown_table(heading, rows)]
+        for pair in table.evidence.pairs:
+            sections.append("\n".join(f"- {one.words}" for one in pair.findings.values()))
+        sections += [table.evidence.method] if table.evidence.pairs else []
+        if table.notes:
+            sections += ["Notes:", "\n".join(f"- {note}" for note in table.notes)]
+    if comparison.left_out:
+        rows = [list(_left_out_row(run).values()) for run in comparison.left_out]
+        table = _markdown_table(["status", "reason", "folder"], rows)
+        sections += [f"## {LEFT_OUT}", table]
+    return "\n\n".join(sections) + "\n"
+
+
+def _markdown_table(heading: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [heading, ["---"] * len(heading), *rows]
+    cells = [[cell_text(value).replace("|", "\\|") for value in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _write_curves(comparison: Comparison, folder: Path) -> None:
+    histories = {}
+    for table in comparison.tables:
+        for group in table.groups:
+            kept = [history for run in group.runs if (history := _history(run))]
+            if kept:
+                named = len(comparison.tables) == 1 or table.data in group.label
+                histories[group.label if named else f"{group.label} on {table.data}"] = kept
+    if histories:
+        data = " and ".join(dict.fromkeys(table.data for table in comparison.tables))
+        several = any(len(kept) > 1 for kept in histories.values())
+        title = f"Validation on {data}" + (", mean and range over seeds" if several else "")
+        write_figure(folder, "learning_curves", plots.group_curves(histories, title=title))
+
+
+def _history(run: Run) -> list[dict[str, float]]:
+    """Rows of history.csv; none where the run kept none."""
+    try:
+        return run.directory.read_history()
+    except (OSError, ValueError):
+        return []

@@ -1,0 +1,89 @@
+"""What the settings of several runs vary: the columns of their comparison."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dermaexp.runs import Run
+
+Options = set[str | None]  # of a config group, such as cnn and ffn; None outside of groups
+
+
+def varied_keys(runs: Sequence[Run]) -> dict[str, Options]:
+    """What the runs vary, in the config's order: groups' options such as "model", then keys.
+
+    Gives to each key the options with which it varies: a key inside a group, such as model.hidden,
+    is compared among the runs with the same option only. What a config derives from another key,
+    such as trainer.max_epochs from epochs, is left out unless a command gave it itself. The seed
+    never counts.
+    """
+    settings = [setting_values(run) for run in runs]
+    varied: dict[str, Options] = {}
+    for key in dict.fromkeys(key for values in settings for key in values):
+        by_option: dict[str | None, set[str]] = {}
+        contents = set()
+        for run, values in zip(runs, settings, strict=True):
+            by_option.setdefault(_option(run, key), set()).add(_text(values.get(key)))
+            contents.add(_text(run.record["config"].get(key)))
+        options = {option for option, texts in by_option.items() if len(texts) > 1}
+        # Options may differ in what changes no number, as callbacks do: then they do not count.
+        if options and ("." in key or len(contents) > 1):
+            varied[key] = options
+    given = {o.partition("=")[0].lstrip("+") for run in runs for o in run.record["overrides"]}
+    names = [key for key in varied if key in given or not _is_derived(key, varied, settings)]
+    choices = {group for run in runs for group in run.record["choices"]}
+    return {key: varied[key] for key in sorted(names, key=lambda key: key not in choices)}
+
+
+def varied_settings(run: Run, keys: Mapping[str, Options]) -> dict[str, Any]:
+    """The run's values of `keys` from `varied_keys`, of those that vary with its own options."""
+    values = setting_values(run)
+    return {
+        key: values[key]
+        for key, options in keys.items()
+        if key in values and _option(run, key) in options
+    }
+
+
+def setting_values(run: Run) -> dict[str, Any]:
+    """Option of each group and value of each key of the config, lists whole; not the seed."""
+    flat = {}
+
+    def flatten(prefix: str, node: Any) -> None:
+        if isinstance(node, Mapping):
+            for key, child in node.items():
+                flatten(f"{prefix}.{key}", child)
+        else:
+            flat[prefix] = node
+
+    for key, node in run.record["config"].items():
+        if key in run.record["choices"]:
+            flat[key] = run.record["choices"][key]
+        if key != "seed":
+            flatten(key, node)
+    return flat
+
+
+def value_text(value: Any) -> str:
+    """A setting as the command line would take it: true, null, 0.001, [512, 128], relu."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _option(run: Run, key: str) -> str | None:
+    """The option of the group that `key` is inside of."""
+    group, dot, _ = key.partition(".")
+    return run.record["choices"].get(group) if dot else None
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _is_derived(key: str, varied: Iterable[str], settings: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether it always has the value of another key that stands before it in the config."""
+    having = [values for values in settings if key in values]
+    earlier = itertools.takewhile(lambda other: other != key, varied)
+    return any(all(v.get(other) == v[key] for v in having) for other in earlier)

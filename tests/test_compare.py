@@ -1,0 +1,403 @@
+"""Comparisons: groups of seeds, their order, what is said of them, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dermaexp import compare, metrics, stats
+from dermaexp.comparison import Comparison, comparison_of
+from dermaexp.errors import UserError
+from dermaexp.evidence import p_text, sentence
+from dermaexp.results import RunDirectory, write_bytes
+from dermaexp.stats import Difference
+
+CLASSES = ("a", "b", "c")
+TARGETS = np.repeat([0, 1, 2], [20, 50, 30])
+OTHER_DATA = {"name": "Other", "fingerprint": "2e", "test_fingerprint": "2e5", "synthetic": False}
+
+
+def write_run(
+    folder: Path,
+    model: str = "ffn",
+    seed: int = 0,
+    val: float | None = 0.8,
+    wrong: int = 40,
+    settings: dict | None = None,
+    **record: object,
+) -> RunDirectory:
+    """A run that gets the first `wrong` of 100 test images wrong; `settings` change its config."""
+    directory = RunDirectory(folder)
+    config = {"seed": seed, "epochs": 3, "model": {"_target_": model}, "optimizer": {"lr": 0.001}}
+    config |= {"trainer": {"max_epochs": (settings or {}).get("epochs", 3)}, **(settings or {})}
+    run = {
+        "status": "finished",
+        "finished": "2026-01-01T00:00:00+00:00",
+        "name": model,
+        "overrides": [],
+        "choices": {"model": model, "optimizer": "adam", "trainer": "cpu"},
+        "config": config,
+        "seed": seed,
+        "data": OTHER_DATA | {"name": "Data", "fingerprint": "1f", "test_fingerprint": "1f5"},
+        "code_digest": "0" * 64,
+        "git_commit": "a" * 40,
+        "versions": {"torch": "2.4"},
+        "device": {"type": "cpu"},
+        **record,
+    }
+    directory.write_run(run)
+    if run["status"] == "finished":
+        predicted = np.where(np.arange(100) < wrong, (TARGETS + 1) % 3, TARGETS)
+        probabilities = (0.1 + 0.7 * np.eye(3)[predicted]).astype(np.float32)
+        numbers = metrics.evaluate(probabilities, TARGETS, np.array([1]), CLASSES)
+        directory.write_predictions(test_probabilities=probabilities, test_targets=TARGETS)
+        directory.write_metrics(
+            {
+                "data": {"classes": CLASSES, "samples": {"test": 100}},
+                "val": numbers | {"macro_auroc": val},
+                "test": numbers,
+                "best_epoch": 1 + seed,
+                "seconds": {"total": 2.0},
+            }
+        )
+    return directory
+
+
+def rows(folder: Path, name: str = "leaderboard") -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / f"{name}.csv").open()))
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["compare", *map(str, arguments)])
+    try:
+        compare.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def notes(comparison: Comparison) -> list[str]:
+    return [note for table in comparison.tables for note in table.notes]
+
+
+def test_means_deviations_and_ranks_by_hand(tmp_path: Path) -> None:
+    """Ranked by val, though ffn is better on test."""
+    for seed, (val, wrong) in enumerate([(0.7, 10), (0.8, 20), (0.9, 30)]):
+        write_run(tmp_path / f"ffn{seed}", "ffn", seed, val, wrong)
+    for seed, (val, wrong) in enumerate([(0.85, 40), (0.95, 50)]):
+        write_run(tmp_path / f"cnn{seed}", "cnn", seed, val, wrong)
+    assert compare.compare(tmp_path) == 0
+    cnn, ffn, baseline = rows(tmp_path)
+    assert (cnn["rank"], cnn["model"], cnn["n"], cnn["seeds"]) == ("1", "cnn", "2", "0 1")
+    assert (ffn["rank"], ffn["model"], ffn["n"], ffn["seeds"]) == ("2", "ffn", "3", "0 1 2")
+    numbers = {
+        "val_macro_auroc": 0.8,
+        "val_macro_auroc_sd": 0.1,
+        "test_accuracy": 0.8,
+        "test_accuracy_sd": 0.1,
+        "best_epoch": 2.0,
+        "seconds": 2.0,
+    }
+    assert {key: float(ffn[key]) for key in numbers} == pytest.approx(numbers)
+    assert float(cnn["test_accuracy_sd"]) == pytest.approx(0.1 / 2**0.5)
+    assert baseline["name"] == 'majority baseline: always "b"'
+    assert float(baseline["test_accuracy"]) == 0.5
+    assert float(baseline["test_balanced_accuracy"]) == pytest.approx(1 / 3)
+    assert float(baseline["test_macro_f1"]) == pytest.approx((2 * 50 / 150) / 3)
+    runs = rows(tmp_path, "runs")
+    found = [(run["rank"], run["model"], run["seed"], run["folder"]) for run in runs]
+    assert found == [
+        ("1", "cnn", "0", "cnn0"),
+        ("1", "cnn", "1", "cnn1"),
+        ("2", "ffn", "0", "ffn0"),
+        ("2", "ffn", "1", "ffn1"),
+        ("2", "ffn", "2", "ffn2"),
+    ]
+    assert [float(run["test_accuracy"]) for run in runs] == pytest.approx([0.6, 0.5, 0.9, 0.8, 0.7])
+
+
+def test_an_undefined_val_auroc_ranks_last(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "ffn", 0, val=0.9)
+    write_run(tmp_path / "b", "ffn", 1, val=None)
+    write_run(tmp_path / "c", "cnn", 0, val=0.1)
+    compare.compare(tmp_path)
+    first, last, _ = rows(tmp_path)
+    assert (first["model"], last["model"], last["val_macro_auroc"]) == ("cnn", "ffn", "")
+    assert "undefined" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_one_seed_each_is_told_by_mcnemar(tmp_path: Path) -> None:
+    """Right on 80 and 60 of the same images: 20 to 0, p = 2 / 2**20."""
+    write_run(tmp_path / "a", "cnn", val=0.9, wrong=20)
+    write_run(tmp_path / "b", "ffn", val=0.8, wrong=40)
+    ((pair,),) = (table.evidence.pairs for table in comparison_of([tmp_path]).tables)
+    accuracy = pair.findings["accuracy"]
+    assert accuracy.p == pytest.approx(2 / 2**20)
+    assert accuracy.words.startswith("model=cnn beats model=ffn in accuracy: +20.0 points, 95 % CI")
+    assert accuracy.words.endswith(", p < 0.001 (one seed each)")
+    assert set(pair.findings) == {"accuracy", "balanced_accuracy", "macro_auroc"}
+
+
+def test_the_best_on_val_may_be_beaten_on_test(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "cnn", val=0.9, wrong=40)
+    write_run(tmp_path / "b", "ffn", val=0.8, wrong=20)
+    write_run(tmp_path / "c", "mlp", val=0.7, wrong=39)
+    ffn, mlp = comparison_of([tmp_path]).tables[0].evidence.pairs
+    assert ffn.best.label == "model=cnn"
+    assert ffn.findings["accuracy"].words.startswith("model=ffn beats model=cnn in accuracy: +20.0")
+    words = mlp.findings["accuracy"].words
+    assert words.startswith("no difference shown between model=cnn and model=mlp in accuracy: -1.0")
+    assert words.endswith("p = 1 (one seed each)")
+    assert ffn.findings["accuracy"].p == pytest.approx(2 * 2 / 2**20), "Holm: of two, the smaller"
+
+
+def test_seeds_that_differ_make_no_claim(tmp_path: Path) -> None:
+    """The images alone would tell the means apart; the seeds reach from 60 to 90 of 100."""
+    for seed, wrong in enumerate([10, 25, 40]):
+        write_run(tmp_path / f"a{seed}", "cnn", seed, 0.9, wrong)
+    for seed, wrong in enumerate([36, 37, 38]):
+        write_run(tmp_path / f"b{seed}", "ffn", seed, 0.8, wrong)
+    accuracies = [[0.9, 0.75, 0.6], [0.64, 0.63, 0.62]]
+    correct = [
+        np.arange(100) >= 100 * (1 - np.array(group)[:, None]) - 1e-9 for group in accuracies
+    ]
+    assert stats.sign_flip_exact(*correct) < 0.001
+    (table,) = comparison_of([tmp_path]).tables
+    finding = table.evidence.pairs[0].findings["accuracy"]
+    assert finding.difference.estimate == pytest.approx(0.12)
+    assert finding.p > 0.05
+    assert "one seed" not in finding.words
+    assert "100 test images" in table.evidence.method and "10,000" in table.evidence.method
+
+
+def test_varied_keys_are_of_runs_with_the_same_option(tmp_path: Path) -> None:
+    """The depth belongs to another net; only the CNNs' widths vary."""
+    cnn = [{"model": {"width": width}} for width in (16, 32)]
+    write_run(tmp_path / "a", "ffn", settings={"model": {"depth": 4}})
+    write_run(tmp_path / "b", "cnn", seed=1, settings=cnn[0])
+    write_run(tmp_path / "c", "cnn", seed=2, settings=cnn[1])
+    comparison = comparison_of([tmp_path])
+    assert comparison.varied == {"model": "model", "model.width": "width"}
+    write_run(tmp_path / "a", "ffn", settings={"model": {"depth": 4, "width": 8}})
+    labels = {group.label for group in comparison_of([tmp_path]).tables[0].groups}
+    assert labels == {"model=ffn", "model=cnn model.width=16", "model=cnn model.width=32"}
+
+
+def test_derived_keys_are_no_columns(tmp_path: Path) -> None:
+    """trainer.max_epochs is ${epochs}; the callbacks' option changes no number."""
+    write_run(tmp_path / "a", settings={"epochs": 3})
+    write_run(tmp_path / "b", settings={"epochs": 5})
+    assert list(comparison_of([tmp_path]).varied) == ["epochs"]
+    write_run(tmp_path / "b", settings={"epochs": 5}, overrides=["trainer.max_epochs=5"])
+    assert list(comparison_of([tmp_path]).varied) == ["epochs", "trainer.max_epochs"]
+    choices = {"model": "ffn", "callbacks": "none"}
+    write_run(tmp_path / "b", seed=1, settings={"callbacks": {}}, choices=choices)
+    write_run(tmp_path / "a", settings={"callbacks": {}})
+    comparison = comparison_of([tmp_path])
+    assert comparison.varied == {}
+    (group,) = comparison.tables[0].groups
+    assert (group.label, group.seeds) == ("ffn", [0, 1])
+
+
+def test_alike_ends_of_keys_are_written_out(tmp_path: Path) -> None:
+    for name, width, lr in (("a", 1, 0.1), ("b", 2, 0.2), ("c", 1, 0.2)):
+        settings = {"model": {"lr": width}, "optimizer": {"lr": lr, "width": width}}
+        write_run(tmp_path / name, settings=settings)
+    varied = comparison_of([tmp_path]).varied
+    assert varied == {"model.lr": "model.lr", "optimizer.lr": "optimizer.lr"}
+
+
+def test_what_sets_runs_apart_is_noted(tmp_path: Path) -> None:
+    attempt = {"started": "", "command": "", "code_digest": "9" * 64, "git_commit": None}
+    write_run(tmp_path / "a0", "cnn", 0, 0.9)
+    write_run(tmp_path / "a1", "cnn", 1, 0.9, code_digest="1" * 64)
+    write_run(tmp_path / "a2", "cnn", 2, 0.9, device={"type": "cuda"}, resumed=[attempt])
+    write_run(tmp_path / "b0", "ffn", 0, 0.8, versions={"torch": "2.5"})
+    write_run(tmp_path / "b1", "ffn", 1, 0.8, versions={"torch": "2.5"}, wrong=10)
+    again = write_run(tmp_path / "b1x", "ffn", 1, 0.8, finished="2026-01-02", wrong=50)
+    comparison = comparison_of([tmp_path])
+    assert notes(comparison) == [
+        "model=cnn: seed 1 ran other code (commit aaaaaaa, digest 11111111; others commit aaaaaaa, "
+        "digest 00000000)",
+        "model=cnn: seed 2 ran on cuda, others on cpu",
+        "model=cnn: seed 2 was resumed by other code (no commit, digest 99999999)",
+        "model=ffn: seed 1 was run 2 times: the latest counts",
+        "model=ffn: seed 0 ran with torch 2.5 instead of 2.4",
+    ]
+    assert comparison.tables[0].groups[1].runs[1].directory.path == again.path
+    compare.compare(tmp_path)
+    assert "seed 2 ran on cuda" in rows(tmp_path)[0]["notes"]
+    assert "- model=cnn: seed 2 ran on cuda" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_other_training_data_with_the_same_test_data_are_flagged(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", seed=0)
+    write_run(tmp_path / "b", seed=1)
+    data = OTHER_DATA | {"name": "Data", "test_fingerprint": "1f5"}
+    write_run(tmp_path / "c", data=data)
+    comparison = comparison_of([tmp_path])
+    (table,) = comparison.tables
+    assert {group.label for group in table.groups} == {"ffn on Data 1f", "ffn on Data 2e"}
+    assert notes(comparison) == [
+        "ffn on Data 2e: seed 0 had other training or validation data (Data 2e; others Data 1f)"
+    ]
+
+
+def test_a_group_without_predictions_is_in_no_test(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "cnn", val=0.9)
+    write_run(tmp_path / "b", "ffn", val=0.8)
+    write_run(tmp_path / "c", "mlp", val=0.7).path.joinpath("predictions.npz").unlink()
+    (table,) = comparison_of([tmp_path]).tables
+    assert [pair.other.label for pair in table.evidence.pairs] == ["model=ffn"]
+    reason = "not every run left a predictions.npz that can be read"
+    assert table.notes == [f"model=mlp is in no test: {reason}"]
+    write_bytes(tmp_path / "a" / "predictions.npz", b"PK damaged")
+    (table,) = comparison_of([tmp_path]).tables
+    assert table.evidence.pairs == ()
+    assert table.notes == [f"nothing was tested: model=cnn is the best by val, but {reason}"]
+
+
+def test_other_test_data_are_refused_unless_forced(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "in" / "a", "cnn", val=0.7)
+    write_run(tmp_path / "in" / "b", "ffn", val=0.9, data=OTHER_DATA)
+    write_run(tmp_path / "in" / "c", "ffn", val=0.8)
+    assert command(monkeypatch, "in") == 1
+    error = capsys.readouterr().err
+    assert "(Other, 100 test images | Data, 100 test images)" in error and "--force" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "comparisons").exists()
+    assert command(monkeypatch, "in", "--force", "--output", "out") == 0
+    found = [(row["rank"], row["model"], row["data"]) for row in rows(tmp_path / "out")]
+    assert [row for row in found if row[0]] == [
+        ("1", "ffn", "Other"),
+        ("1", "ffn", "Data"),
+        ("2", "cnn", "Data"),
+    ]
+    output = capsys.readouterr().out
+    assert output.index("Leaderboard on Other") < output.index("Leaderboard on Data")
+    assert compare.compare(tmp_path / "in") == 0, "a sweep's end never refuses"
+    assert (tmp_path / "in" / "leaderboard.md").read_text().count("## Leaderboard on ") == 2
+
+
+def test_fewer_test_images_are_other_test_data(tmp_path: Path) -> None:
+    write_run(tmp_path / "a")
+    directory = write_run(tmp_path / "b", settings={"trainer": {"limit_test_batches": 1}})
+    numbers = directory.read_metrics()
+    numbers["data"]["samples"]["test"] = 64
+    directory.write_metrics(numbers)
+    titles = {table.title for table in comparison_of([tmp_path]).tables}
+    assert titles == {f"Leaderboard on Data, {n} test images" for n in (64, 100)}
+
+
+def test_a_sweep_that_still_runs(tmp_path: Path, monkeypatch, capsys) -> None:
+    write_bytes(tmp_path / "multirun.yaml", b"")
+    write_run(tmp_path / "job2")
+    write_run(tmp_path / "job10", status="running")
+    write_run(tmp_path / "job9", status="failed", error="no data")
+    (tmp_path / "job11" / ".hydra").mkdir(parents=True)
+    (write_run(tmp_path / "job12").path / "metrics.json").unlink()
+    write_bytes(tmp_path / "job13" / "run.json", b'{"status": ')
+    (tmp_path / "notes").mkdir()
+    assert command(monkeypatch, tmp_path) == 0
+    left_out = [(r["folder"], r["status"], r["error"]) for r in rows(tmp_path, "runs")[1:]]
+    assert left_out == [
+        ("job9", "failed", "no data"),
+        ("job10", "running", ""),
+        ("job11", "failed", "it left no run.json"),
+        ("job12", "finished", "it left no metrics.json"),
+        ("job13", "failed", "its run.json cannot be read"),
+    ]
+    assert "Did not finish or cannot be compared" in capsys.readouterr().out
+    assert compare.compare(tmp_path) == 4
+    assert not (tmp_path / "figures").exists(), "no run kept a history"
+
+
+def test_older_runs_are_listed_not_compared(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a")
+    record = run.read_run()
+    del record["config"], record["data"]["test_fingerprint"]
+    run.write_run(record)
+    comparison = comparison_of([tmp_path])
+    assert comparison.tables == ()
+    (left_out,) = comparison.left_out
+    assert left_out.reason == (
+        "another version of dermaexp wrote it: no config in run.json, no test_fingerprint in data "
+        "in run.json"
+    )
+
+
+def test_any_mix_of_folders_each_run_once(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "outputs" / "2026" / "a", seed=0)
+    write_run(tmp_path / "multirun" / "b", seed=1)
+    directory = RunDirectory(tmp_path / "multirun" / "b")
+    history = {"epoch": 1, "val_accuracy": 0.5, "val_loss": 1.0, "val_macro_auroc": 0.5}
+    directory.write_history([history])
+    assert command(monkeypatch, "outputs/2026/a", "multirun/b", "outputs") == 0
+    (output,) = tmp_path.glob("comparisons/*/*")
+    (row, _) = rows(output)
+    assert row["seeds"] == "0 1"
+    assert {run["folder"] for run in rows(output, "runs")} == {
+        "../../../outputs/2026/a",
+        "../../../multirun/b",
+    }
+    assert min(Image.open(output / "figures" / "learning_curves.png").size) > 600
+    assert f"comparison: {output}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_bad_input_is_told_in_one_line(missing: bool, tmp_path: Path, monkeypatch, capsys) -> None:
+    folder = tmp_path / "nowhere" if missing else tmp_path
+    assert command(monkeypatch, folder) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {folder} {'is not a folder' if missing else 'holds no runs'}")
+    assert error.count("\n") == 1
+    with pytest.raises(UserError):
+        compare.compare(folder)
+
+
+def test_synthetic_data_are_named_in_every_title(tmp_path: Path, capsys) -> None:
+    data = OTHER_DATA | {"name": "Drawn lesions (SYNTHETIC DATA)", "synthetic": True}
+    write_run(tmp_path / "a", data=data)
+    compare.compare(tmp_path)
+    assert (
+        "## Leaderboard on Drawn lesions (SYNTHETIC DATA)"
+        in (tmp_path / "leaderboard.md").read_text()
+    )
+    assert "Leaderboard on Drawn lesions (SYNTHETIC DATA)" in capsys.readouterr().out
+
+
+def test_p_values_are_no_finer_than_the_draws() -> None:
+    assert p_text(0.62) == "p = 0.62"
+    assert p_text(0.00136) == "p = 0.0014"
+    assert p_text(0.0004) == "p < 0.001"
+    assert p_text(2e-3, least=2e-3) == "p < 0.002"
+    assert p_text(10 * 2 / 10_001, least=10 * 2 / 10_001) == "p < 0.002"
+
+
+def test_a_difference_in_words(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_run(tmp_path / f"a{seed}", "cnn", seed, 0.9)
+    write_run(tmp_path / "b", "ffn", 0, 0.8)
+    cnn, ffn = comparison_of([tmp_path]).tables[0].groups
+    words = sentence(cnn, ffn, "accuracy", Difference(0.0313, 0.014, 0.0482, 0.1), 0.012)
+    assert words == (
+        "model=cnn beats model=ffn in accuracy: +3.1 points, 95 % CI 1.4 to 4.8, p = 0.012 "
+        "(one seed of the second)"
+    )
+    words = sentence(cnn, cnn, "macro_auroc", Difference(-0.0214, -0.03, -0.0001, 0.1), 0.04)
+    assert words == (
+        "model=cnn beats model=cnn in macro AUROC: +0.021, 95 % CI 0.000 to 0.030, p = 0.04"
+    )
+
+
+def test_no_torch_is_loaded() -> None:
+    code = "import sys, dermaexp.compare; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
