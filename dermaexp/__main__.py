@@ -10,7 +10,7 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from omegaconf import OmegaConf
 
-from dermaexp import __version__, folders, resume
+from dermaexp import __version__, folders, resume, sweep
 from dermaexp.console import print_error
 from dermaexp.errors import RunError, UserError, explain, nearest
 from dermaexp.job import task
@@ -48,7 +48,7 @@ def main() -> None:
         print_error(explain(error))
         sys.exit(1)
     finally:
-        folders.let_go()
+        sweep.until_the_end.close()
         if not full_error:
             del os.environ["HYDRA_FULL_ERROR"]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -34,6 +35,17 @@ HEADLINES = {
     "macro_auroc": "macro AUROC",
     "macro_f1": "macro F1",
 }
+
+
+@contextlib.contextmanager
+def quiet(silent: bool) -> Iterator[None]:
+    """Print nothing but errors meanwhile, if `silent`: of jobs side by side all would be mixed."""
+    before = console.quiet
+    console.quiet = before or silent
+    try:
+        yield
+    finally:
+        console.quiet = before
 
 
 def print_error(line: str) -> None:

@@ -19,7 +19,6 @@ from dermaexp.errors import UserError
 from dermaexp.results import config_digest
 
 _created: list[str] = []  # by this process
-_held = contextlib.ExitStack()  # folders of this process's sweeps
 LONGEST_NAME = 100  # characters; file systems allow 255 bytes a name
 DIGEST = 8  # hexadecimal digits
 LOCK = ".lock"
@@ -83,15 +82,6 @@ def locked(folder: Path, *, wait: bool) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def hold(folder: Path) -> None:
-    """Lock `folder` until this process ends or lets go; UserError where another one holds it."""
-    _held.enter_context(locked(folder, wait=False))
-
-
-def let_go() -> None:
-    _held.close()
 
 
 def portable(name: str) -> str:

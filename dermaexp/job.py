@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -12,7 +13,7 @@ from omegaconf import DictConfig
 
 from dermaexp import resume, settings
 from dermaexp.clock import Clock
-from dermaexp.console import console, print_error
+from dermaexp.console import console, print_error, quiet
 from dermaexp.data.sources import load_splits
 from dermaexp.errors import RunError, UserError, explain
 from dermaexp.folders import locked
@@ -20,6 +21,8 @@ from dermaexp.report import write_report
 from dermaexp.results import RunDirectory, config_digest, recording
 
 log = logging.getLogger(__name__)
+# conf/hydra/launcher/ adds to the plugins' own schemas, for which both must have the same name.
+warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/\w+' is validated against")
 
 
 def task(config: DictConfig) -> float:
@@ -39,15 +42,16 @@ def run_job(config: DictConfig) -> float:
     hydra_config = HydraConfig.get()
     directory = RunDirectory(hydra_config.runtime.output_dir)
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
+    beside_others = in_sweep and not hydra_config.launcher._target_.endswith(".BasicLauncher")
     # Frameworks warn of much that a user cannot change: it goes to the log, not to the terminal.
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # a log that cannot be written must not hide the reason why
     if in_sweep:
         job = f"job {hydra_config.job.num}: {' '.join(hydra_config.overrides.task)}"
-        console.print(f"\n{job}", soft_wrap=True, markup=False)
+        console.print(job if beside_others else f"\n{job}", soft_wrap=True, markup=False)
     try:
-        with locked(directory.path, wait=in_sweep):
-            score = _run_once(config, directory, hydra_config)
+        with locked(directory.path, wait=in_sweep), quiet(beside_others):
+            score = _run_once(config, directory, hydra_config, beside_others=beside_others)
     except Exception as error:
         log.exception("the run failed")
         if not in_sweep:
@@ -59,11 +63,16 @@ def run_job(config: DictConfig) -> float:
             ) from None
         print_error(line)
         return math.nan
-    console.print(f"run directory: {directory.path}", soft_wrap=True, markup=False)
+    if beside_others:
+        console.print(f"job {hydra_config.job.num} finished: val macro AUROC {score:.4f}")
+    else:
+        console.print(f"run directory: {directory.path}", soft_wrap=True, markup=False)
     return score
 
 
-def _run_once(config: DictConfig, directory: RunDirectory, hydra_config: DictConfig) -> float:
+def _run_once(
+    config: DictConfig, directory: RunDirectory, hydra_config: DictConfig, *, beside_others: bool
+) -> float:
     """Run it, unless it finished before; returns the score in either case."""
     earlier = directory.read_run() if directory.has_run() else None
     if earlier:
@@ -96,8 +105,12 @@ def _run_once(config: DictConfig, directory: RunDirectory, hydra_config: DictCon
         elif earlier:
             directory.clear()
         directory.write_run(record)
-        from dermaexp import experiment  # torch starts here
+        from dermaexp import devices, experiment  # torch starts here
 
+        if beside_others:
+            trainer = config.trainer
+            device = devices.own_device(trainer.accelerator, trainer.devices, hydra_config.job.num)
+            trainer.devices = device
         score = experiment.run(config, splits, directory, record, clock, goes_on=goes_on)
     if config.report:
         write_report(directory)

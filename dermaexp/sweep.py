@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,12 @@ from omegaconf import DictConfig
 
 from dermaexp.console import console, print_error
 from dermaexp.errors import UserError, explain
-from dermaexp.folders import hold, sweep_folder
+from dermaexp.folders import locked, sweep_folder
 from dermaexp.resume import quoted
+from dermaexp.watch import told
+
+# Of the sweep's folder. Not in the callback itself, which launchers send to other processes.
+until_the_end = contextlib.ExitStack()
 
 
 class Sweep(Callback):
@@ -21,31 +27,35 @@ class Sweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Settle the sweep's folder, which the jobs' own configs must not compute again."""
-        overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
-        swept = {override.key_or_group for override in overrides if override.is_sweep_override()}
-        shared = {override.key_or_group for override in overrides} - swept
-        if "name" in swept:
-            print_error("name takes several values: expected one, it names the whole sweep")
-            sys.exit(1)
-        given = any(o.startswith("hydra.sweep.dir=") for o in config.hydra.overrides.hydra)
-        if "name" in shared and not given:
-            config.hydra.sweep.dir = sweep_folder(config.name)
-        folder = Path(config.hydra.sweep.dir).absolute()
-        folder.mkdir(parents=True, exist_ok=True)
         try:
-            hold(folder)
+            _check_launcher(config.hydra)
+            overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+            keys = {o.key_or_group: o.is_sweep_override() for o in overrides}
+            if keys.get("name"):
+                raise UserError(
+                    "name takes several values: expected one, for it names the whole sweep"
+                )
+            if "name" in keys and not _is_given("hydra.sweep.dir", config):
+                config.hydra.sweep.dir = sweep_folder(config.name)
+            folder = Path(config.hydra.sweep.dir).absolute()
+            folder.mkdir(parents=True, exist_ok=True)
+            until_the_end.enter_context(locked(folder, wait=False))
         except UserError as error:  # Hydra would only warn
             print_error(str(error))
             sys.exit(1)
+        if "submitit" in config.hydra.launcher._target_:  # its jobs write to files
+            until_the_end.enter_context(told(folder))
+        shared = sorted(key for key, is_swept in keys.items() if not is_swept)
         # Hydra composes every job's config anew, from these overrides.
         config.hydra.sweep.dir = str(folder)
         config.hydra.overrides.hydra += [
             f"hydra.sweep.dir={quoted(folder)}",
-            f"hydra.job.config.override_dirname.exclude_keys=[{','.join(sorted(shared))}]",
+            f"hydra.job.config.override_dirname.exclude_keys=[{','.join(shared)}]",
         ]
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
+        until_the_end.close()
         try:
             from dermaexp.compare import compare
 
@@ -57,3 +67,23 @@ class Sweep(Callback):
         if failed:
             print_error(f"{failed} of the sweep's jobs did not finish: see the table above")
             sys.exit(1)
+
+
+def _is_given(key: str, config: DictConfig) -> bool:
+    return any(override.startswith(f"{key}=") for override in config.hydra.overrides.hydra)
+
+
+def _check_launcher(hydra: DictConfig) -> None:
+    """Raise UserError where the plugin of the launcher is not installed."""
+    package = ".".join(hydra.launcher._target_.split(".")[:2])
+    try:
+        missing = find_spec(package) is None
+    except ModuleNotFoundError:  # no plugin at all is
+        missing = True
+    if missing:
+        choice = hydra.runtime.choices["hydra/launcher"]
+        extra = "ray" if choice == "ray" else "launchers"
+        raise UserError(
+            f"hydra/launcher={choice} needs a plugin that is not installed: pip install "
+            f"'dermaexp[{extra}]'"
+        )
