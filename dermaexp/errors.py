@@ -22,7 +22,7 @@ class UserError(Exception):
 
 
 class RunError(BaseException):
-    """Carries a run's error past Hydra, which would print lines of its own beside ours."""
+    """Carries a run's error, told in one line, past Hydra, which would print lines of its own."""
 
 
 def nearest(given: str, valid: Iterable[str]) -> str:
@@ -34,6 +34,8 @@ def nearest(given: str, valid: Iterable[str]) -> str:
 
 def explain(error: BaseException) -> str:
     """One line for any error, the framework's and the operating system's included."""
+    if isinstance(error, RunError):
+        return str(error)
     # The first cause that has a line of its own tells more than what it was wrapped in.
     for cause in _causes(error):
         if isinstance(cause, UserError):

@@ -19,6 +19,7 @@ from dermaexp.errors import RunError, UserError, explain
 from dermaexp.folders import locked
 from dermaexp.report import write_report
 from dermaexp.results import RunDirectory, config_digest, recording
+from dermaexp.watch import end_with_parent
 
 log = logging.getLogger(__name__)
 # conf/hydra/launcher/ adds to the plugins' own schemas, for which both must have the same name.
@@ -42,7 +43,10 @@ def run_job(config: DictConfig) -> float:
     hydra_config = HydraConfig.get()
     directory = RunDirectory(hydra_config.runtime.output_dir)
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
-    beside_others = in_sweep and not hydra_config.launcher._target_.endswith(".BasicLauncher")
+    launcher = hydra_config.launcher._target_.rpartition(".")[2]
+    beside_others = in_sweep and launcher != "BasicLauncher"
+    if launcher == "JoblibLauncher" and in_sweep:
+        end_with_parent()  # else a worker trains on when the sweep was killed
     # Frameworks warn of much that a user cannot change: it goes to the log, not to the terminal.
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # a log that cannot be written must not hide the reason why

@@ -1,10 +1,13 @@
-"""What becomes of jobs whose output goes elsewhere, as to Slurm's files: told when it happens."""
+"""Processes that look after each other: a sweep after its jobs, a worker after its sweep."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +19,10 @@ INTERVAL = 1.0  # seconds
 
 @contextlib.contextmanager
 def told(sweep: Path) -> Iterator[None]:
-    """Print a line for each run below `sweep` that ends meanwhile."""
+    """Print a line for each run below `sweep` that ends meanwhile.
+
+    For jobs whose own output goes elsewhere, as to Slurm's files.
+    """
     known = _ended(sweep)
     stop = threading.Event()
 
@@ -41,6 +47,19 @@ def told(sweep: Path) -> Iterator[None]:
         stop.set()
         thread.join()
         look()
+
+
+@functools.cache  # once a process
+def end_with_parent() -> None:
+    """End this process soon after the one that started it, also where that one was killed."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(INTERVAL)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _ended(sweep: Path) -> dict[str, dict]:
