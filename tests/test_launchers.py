@@ -68,6 +68,54 @@ def test_jobs_side_by_side_give_the_numbers_of_jobs_in_a_row(
                 np.testing.assert_allclose(predictions[key], array, atol=1e-5)
 
 
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Slurm's commands for this machine: sbatch starts the tasks of its script at once."""
+    programs = {
+        "sbatch": """
+            script="${@: -1}"
+            cp "$script" "$here/submitted.sh"
+            tasks=$(grep -oP '(?<=--array=)\\d+-\\d+' "$script" | tr - ' ')
+            for task in $(seq $tasks); do
+              SLURM_JOB_ID=7_$task SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task SLURM_NTASKS=1 \\
+              SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0 SLURM_JOB_NUM_NODES=1 \\
+              SLURM_JOB_NODELIST=localhost bash "$script" >"$here/$task.log" 2>&1 &
+            done
+            echo "Submitted batch job 7" """,
+        "srun": """
+            while [[ "$1" == -* ]]; do [[ "$1" == --output ]] && shift; shift; done
+            exec "$@" """,
+        "sacct": """
+            printf 'JobID|State|NodeList\\n'
+            printf '7_%s|RUNNING|localhost\\n' 0 1 2""",
+    }
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    for name, body in programs.items():
+        (folder / name).write_text(f'#!/bin/bash\nhere=$(dirname "$0")\n{body}\n')
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+def test_slurm_gets_what_the_config_asks_for(
+    cli: Cli, data_file: Path, tmp_path: Path, slurm: Path, capsys
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    options = ["batch_size=32,0", "model=ffn", "epochs=2", "trainer=cpu", *NO_FIGURES]
+    options += ["dataset=npz", f"dataset.path={data_file}", "name=s"]
+    launcher = ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu"]
+    assert cli("-m", *launcher, *options) == 1
+    script = (slurm / "submitted.sh").read_text()
+    for line in ("partition=gpu", "gpus-per-node=1", "cpus-per-task=4", "time=240"):
+        assert f"#SBATCH --{line}\n" in script
+    states = {row["folder"][:12]: row["status"] for row in runs(tmp_path / "multirun" / "s")}
+    assert states == {"batch_size=3": "finished", "batch_size=0": "failed"}
+    output = capsys.readouterr()
+    assert "failed: batch_size=0: expected a whole number from 1" in output.err, "told meanwhile"
+    assert ": finished\n" in output.out
+
+
 def test_a_plugin_that_is_not_installed(cli: Cli, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(sweep, "find_spec", lambda name: None)
     assert cli("-m", "hydra/launcher=submitit_slurm", "seed=0,1") == 1
