@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dermaexp import leaderboard
 from dermaexp.comparison import Comparison, comparison_of
+from dermaexp.comparison_page import write_page
 from dermaexp.console import console, print_error
 from dermaexp.errors import UserError, explain
 from dermaexp.folders import new_folder
@@ -18,12 +19,12 @@ from dermaexp.folders import new_folder
 def compare(sweep: Path) -> int:
     """Compare the runs of a sweep that ended; returns how many of them did not finish.
 
-    Prints the tables and writes leaderboard.csv, runs.csv, leaderboard.md and
-    figures/learning_curves.png into `sweep`. Runs on other test data stand in tables of their own.
+    Prints the tables and writes leaderboard.csv, runs.csv, leaderboard.md, comparison.html and its
+    figures/ into `sweep`. Runs on other test data stand in tables of their own.
     Raises UserError where there are no runs.
     """
     comparison = comparison_of([sweep])
-    leaderboard.write(comparison, sweep)
+    _write(comparison, sweep)
     leaderboard.show(comparison)
     return sum(not run.finished for run in comparison.left_out)
 
@@ -51,12 +52,17 @@ def main() -> None:
         if not arguments.force:
             _refuse_other_data(comparison)
         output = arguments.output or _output(arguments.folders)
-        leaderboard.write(comparison, output)
+        _write(comparison, output)
         leaderboard.show(comparison)
     except (UserError, OSError) as error:
         print_error(explain(error))
         sys.exit(1)
     console.print(f"comparison: {output.absolute()}", soft_wrap=True, markup=False)
+
+
+def _write(comparison: Comparison, folder: Path) -> None:
+    leaderboard.write(comparison, folder)
+    write_page(comparison, folder)
 
 
 def _refuse_other_data(comparison: Comparison) -> None:

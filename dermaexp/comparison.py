@@ -6,22 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from dermaexp import metrics
+from dermaexp.baseline import Baseline, baseline_of
 from dermaexp.evidence import Evidence, weigh
 from dermaexp.groups import Group, group_runs
 from dermaexp.peculiarities import with_peculiarities
 from dermaexp.runs import Run, read_runs
 from dermaexp.varied import varied_keys
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """Always answering the largest training class; `scores` are its test metrics."""
-
-    label: str
-    scores: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -31,6 +21,7 @@ class Table:
     title: str
     data: str  # the data's name, or names
     images: int  # tested on
+    synthetic: bool  # at least in part
     groups: tuple[Group, ...]
     baselines: tuple[Baseline, ...]
     evidence: Evidence
@@ -46,9 +37,11 @@ class Table:
 class Comparison:
     """All tables; `varied` maps the keys that the groups vary to short headings.
 
-    `left_out` are the runs that did not finish or cannot be compared, with their reasons.
+    `left_out` are the runs that did not finish or cannot be compared, with their reasons; all were
+    found in or below `folders`.
     """
 
+    folders: tuple[Path, ...]
     tables: tuple[Table, ...]
     varied: dict[str, str]
     left_out: tuple[Run, ...]
@@ -72,6 +65,7 @@ def comparison_of(folders: Sequence[Path]) -> Comparison:
     titles = _titles(list(by_test.values()))
     tables = [_table(title, groups) for title, groups in zip(titles, by_test.values(), strict=True)]
     return Comparison(
+        tuple(folders),
         tuple(tables),
         _headings(list(varied_keys(compared))),
         tuple(run for run in runs if not run.compared),
@@ -80,11 +74,13 @@ def comparison_of(folders: Sequence[Path]) -> Comparison:
 
 def _table(title: str, groups: Sequence[Group]) -> Table:
     noted = with_peculiarities(groups)
-    baselines = {baseline.label: baseline for baseline in map(_baseline, noted)}
+    found = [baseline_of(group.runs[0].metrics) for group in noted]
+    baselines = {baseline.answer: baseline for baseline in found}
     return Table(
         title,
         _data(groups),
         groups[0].runs[0].tested_on[1],
+        any(group.runs[0].data.get("synthetic") for group in groups),
         tuple(noted),
         tuple(baselines.values()),
         weigh(noted),
@@ -112,13 +108,3 @@ def _headings(keys: Sequence[str]) -> dict[str, str]:
         key: leaf if leaves.count(leaf) == 1 else key
         for key, leaf in zip(keys, leaves, strict=True)
     }
-
-
-def _baseline(group: Group) -> Baseline:
-    """Made again from the test split's class counts and the accuracy of the largest class."""
-    data, test = (group.runs[0].metrics[part] for part in ("data", "test"))
-    counts = np.sum(test["confusion_matrix"], axis=1)
-    largest = int(np.abs(counts / counts.sum() - test["majority_accuracy"]).argmin())
-    targets = np.repeat(np.arange(len(counts)), counts)
-    scores = metrics.majority_baseline(np.array([largest]), targets, len(counts))
-    return Baseline(f'always "{data["classes"][largest]}"', scores)

@@ -5,30 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from zipfile import BadZipFile
 
 import numpy as np
 
 from dermaexp import metrics, stats
 from dermaexp.console import HEADLINES
 from dermaexp.groups import Group
-from dermaexp.runs import Run
 from dermaexp.stats import Difference
 
 TESTED = ("accuracy", "balanced_accuracy", "macro_auroc")
 LEVEL = 0.05  # of all claims on a metric together
-SMALLEST_P = 0.001  # smaller ones are only said to be below it
+SMALLEST_P = 0.0001  # smaller ones are only said to be below it
 
 
 @dataclass(frozen=True)
 class Finding:
     """One metric of two groups: `p` is corrected for the number of pairs, the difference's is not.
 
-    `words` is the same as a sentence.
+    `p_text` tells p as finely as its test can, `words` is all of it as a sentence.
     """
 
     difference: Difference
     p: float
+    p_text: str
     words: str
 
 
@@ -91,7 +90,7 @@ def weigh(groups: Sequence[Group], draws: int = stats.DRAWS) -> Evidence:
                 by_draws = metric != "accuracy" or len(best.runs) + len(other.runs) > 2
                 least = 2 / (draws + 1) * len(corrected[metric]) if by_draws else 0.0
                 words = sentence(best, other, metric, difference, p, least)
-                findings[metric] = Finding(difference, p, words)
+                findings[metric] = Finding(difference, p, p_text(p, least), words)
         pairs.append(Pair(best, other, findings))
     return Evidence(tuple(pairs), _method(len(targets), draws, len(pairs)), tuple(notes))
 
@@ -123,9 +122,10 @@ def sentence(
 
 
 def p_text(p: float, least: float = 0.0) -> str:
-    """ "p = 0.031", or "p < 0.001" below that or below what draws can resolve."""
+    """ "p = 0.031", or "p < 0.0001" below that or below what draws can resolve."""
     if p > least and p >= SMALLEST_P:
-        return f"p = {p:.2g}"
+        # Never as the level itself, which would not tell on which side of it p lies.
+        return f"p = {p:.2g}" if float(f"{p:.2g}") != LEVEL else f"p = {p:.3g}"
     bound = max(least, SMALLEST_P)
     digit = 10.0 ** math.floor(math.log10(bound))
     return f"p < {math.ceil(round(bound / digit, 2)) * digit:.1g}"
@@ -138,7 +138,7 @@ def _read(
     found: dict[str, list[np.ndarray]] = {}
     targets, notes = np.array([]), []
     for group in groups:
-        arrays = [_test_arrays(run) for run in group.runs]
+        arrays = [run.test_predictions() for run in group.runs]
         if None in arrays:
             reason = "not every run left a predictions.npz that can be read"
         else:
@@ -156,15 +156,6 @@ def _read(
                 [f"nothing was tested: {group.label} is the best by val, but {reason}"],
             )
     return found, targets, notes
-
-
-def _test_arrays(run: Run) -> tuple[np.ndarray, np.ndarray] | None:
-    """Test probabilities (N, K) and targets (N,); None where they cannot be read."""
-    try:
-        arrays = run.directory.read_predictions()
-        return arrays["test_probabilities"], arrays["test_targets"]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-        return None
 
 
 def _answers(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
+
+from dermaexp import metrics, stats
 from dermaexp.runs import Run
-from dermaexp.varied import value_text, varied_keys, varied_settings
+from dermaexp.varied import settings_text, varied_keys, varied_settings
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1")
 SPLITS = ("val", "test")
@@ -58,6 +62,24 @@ class Group:
         scores = self._scores(split, metric)
         return stdev(scores) if len(scores) > 1 else None
 
+    @property
+    def confusion(self) -> np.ndarray:
+        """Test counts (K, K) of all runs together: row = true class."""
+        return np.sum([run.metrics["test"]["confusion_matrix"] for run in self.runs], axis=0)
+
+    def accuracy_interval(self) -> tuple[float, float]:
+        """95 % interval of the mean test accuracy; NaN where its predictions cannot be read.
+
+        Wilson's of one run, which needs none; that of `stats.mean_accuracy_interval` of several.
+        """
+        if len(self.runs) == 1:
+            return metrics.wilson_interval(np.trace(self.confusion), self.confusion.sum())
+        stored = [run.test_predictions() for run in self.runs]
+        if None in stored:
+            return math.nan, math.nan
+        correct = [probabilities.argmax(axis=1) == targets for probabilities, targets in stored]
+        return stats.mean_accuracy_interval(np.stack(correct))
+
     def _scores(self, split: str, metric: str) -> list[float]:
         scores = [run.score(split, metric) for run in self.runs]
         return [] if None in scores else scores
@@ -96,8 +118,7 @@ def _labelled(groups: Sequence[Group]) -> list[Group]:
     """The groups with a label each that no other has."""
 
     def settings(group: Group) -> str:
-        text = " ".join(f"{key}={value_text(value)}" for key, value in group.settings.items())
-        return text or group.runs[0].name
+        return settings_text(group.settings) or group.runs[0].name
 
     def data(group: Group) -> str:
         return f"{settings(group)} on {group.data}"

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dermaexp import plots
 from dermaexp.comparison import Comparison, Table
 from dermaexp.console import cell_text, console, print_table
 from dermaexp.evidence import TESTED
 from dermaexp.groups import METRICS, SPLITS, Group
-from dermaexp.results import write_bytes, write_csv, write_figure
+from dermaexp.results import write_bytes, write_csv
 from dermaexp.runs import Run
 from dermaexp.varied import setting_values, value_text
 
@@ -40,7 +39,6 @@ def write(comparison: Comparison, folder: Path) -> None:
     rows = _run_rows(comparison, folder)
     write_csv(folder / "runs.csv", [*columns, "status", "error", "data", "folder"], rows)
     write_bytes(folder / "leaderboard.md", _markdown(comparison).encode())
-    _write_curves(comparison, folder)
 
 
 def show(comparison: Comparison) -> None:
@@ -51,8 +49,8 @@ def show(comparison: Comparison) -> None:
             {
                 "rank": rank,
                 "n": len(group.runs),
-                **_setting_cells(group),
-                **_shown_scores(group, "{:.3f}", "±"),
+                **setting_cells(group),
+                **shown_scores(group, "{:.3f}", "±"),
             }
             for rank, group in enumerate(table.groups, 1)
         ]
@@ -74,7 +72,7 @@ def _group_rows(table: Table) -> list[dict[str, Any]]:
     found = {pair.other.label: pair.findings for pair in table.evidence.pairs}
     rows = []
     for rank, group in enumerate(table.groups, 1):
-        row = {"rank": rank, "name": group.runs[0].name, **_setting_cells(group)}
+        row = {"rank": rank, "name": group.runs[0].name, **setting_cells(group)}
         row |= {"n": len(group.runs), "seeds": " ".join(map(str, group.seeds))}
         for split in SPLITS:
             for metric in METRICS:
@@ -96,15 +94,15 @@ def _run_rows(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
     for table in comparison.tables:
         for rank, group in enumerate(table.groups, 1):
             for run in group.runs:
-                row = {"rank": rank, **_run_cells(run, comparison.varied, folder)}
+                row = {"rank": rank, **run_cells(run, comparison.varied, folder)}
                 row |= {f"{s}_{m}": run.score(s, m) for s in SPLITS for m in METRICS}
                 row |= {"best_epoch": run.metrics["best_epoch"], "seconds": run.seconds}
                 rows.append(row)
-    rows += [_run_cells(run, comparison.varied, folder) for run in comparison.left_out]
+    rows += [run_cells(run, comparison.varied, folder) for run in comparison.left_out]
     return rows
 
 
-def _run_cells(run: Run, varied: Iterable[str], folder: Path) -> dict[str, Any]:
+def run_cells(run: Run, varied: Iterable[str], folder: Path) -> dict[str, Any]:
     """What is known of any run, also of one that failed before its settings were recorded."""
     values = setting_values(run) if "config" in run.record else {}
     return {
@@ -122,13 +120,13 @@ def _left_out_row(run: Run) -> dict[str, Any]:
     return {"status": run.status, "error": run.reason, "folder": run.directory.path.name}
 
 
-def _setting_cells(group: Group) -> dict[str, str]:
+def setting_cells(group: Group) -> dict[str, str]:
     """What the group varies, or else its name."""
     cells = {key: value_text(value) for key, value in group.settings.items()}
     return cells or {"name": group.label}
 
 
-def _shown_scores(group: Group, number: str, sign: str) -> dict[str, str]:
+def shown_scores(group: Group, number: str, sign: str) -> dict[str, str]:
     """Such as "0.691 ± 0.005", without the deviation where there is one run."""
     cells = {}
     for key, score in SHOWN.items():
@@ -158,8 +156,8 @@ def _markdown(comparison: Comparison) -> str:
     for table in comparison.tables:
         rows = []
         for rank, group in enumerate(table.groups, 1):
-            cells = _setting_cells(group)
-            scores = _shown_scores(group, "{:.4f}", " ± ").values()
+            cells = setting_cells(group)
+            scores = shown_scores(group, "{:.4f}", " ± ").values()
             row = [rank, *(cells.get(name) for name in names), ", ".join(map(str, group.seeds))]
             epoch = "" if group.best_epoch is None else f"{group.best_epoch:.1f}"
             rows.append([*row, *scores, epoch, f"{group.seconds:.1f}"])
@@ -185,26 +183,3 @@ def _markdown_table(heading: Sequence[str], rows: Sequence[Sequence[object]]) ->
     lines = [heading, ["---"] * len(heading), *rows]
     cells = [[cell_text(value).replace("|", "\\|") for value in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
-
-
-def _write_curves(comparison: Comparison, folder: Path) -> None:
-    histories = {}
-    for table in comparison.tables:
-        for group in table.groups:
-            kept = [history for run in group.runs if (history := _history(run))]
-            if kept:
-                named = len(comparison.tables) == 1 or table.data in group.label
-                histories[group.label if named else f"{group.label} on {table.data}"] = kept
-    if histories:
-        data = " and ".join(dict.fromkeys(table.data for table in comparison.tables))
-        several = any(len(kept) > 1 for kept in histories.values())
-        title = f"Validation on {data}" + (", mean and range over seeds" if several else "")
-        write_figure(folder, "learning_curves", plots.group_curves(histories, title=title))
-
-
-def _history(run: Run) -> list[dict[str, float]]:
-    """Rows of history.csv; none where the run kept none."""
-    try:
-        return run.directory.read_history()
-    except (OSError, ValueError):
-        return []

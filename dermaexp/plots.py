@@ -1,9 +1,10 @@
-"""Figures: arrays in, a matplotlib Figure out, on white and readable at half its size."""
+"""Figures of a run: arrays in, a matplotlib Figure out, on white and readable at half its size."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import seaborn as sns
@@ -18,33 +19,49 @@ rcParams["text.parse_math"] = False  # a "$" in a name is a dollar sign
 BLUE, ORANGE, RED = (sns.color_palette("colorblind")[i] for i in (0, 1, 3))
 GRAY = "0.35"
 TEXT, SMALL, TITLE = 13, 11, 16  # points
-NAMED_GROUPS = 20  # that ten colours and two line styles tell apart
-LEGEND_LETTERS = 150  # that fit below a figure 17 inches wide
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches that keeps its parts apart."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    return figure
+
+
+def label_epochs(axes: Axes, quantity: str) -> None:
+    """Label the axes of a curve over epochs."""
+    axes.set_xlabel("epoch", fontsize=TEXT)
+    axes.set_ylabel(quantity, fontsize=TEXT)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.tick_params(labelsize=SMALL)
+
+
+def wrap(name: str, width: int) -> str:
+    """The name in lines of at most `width` letters."""
+    return textwrap.fill(name, width)
 
 
 def montage(
     images: np.ndarray, labels: np.ndarray, classes: Sequence[str], *, columns: int, title: str
 ) -> Figure:
     """The first `columns` images of each class, a row a class, from images (N, H, W, C) uint8."""
-    figure = _figure(3.2 + 0.95 * columns, 1.1 + len(classes))
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)
-    grid = figure.subplots(len(classes), columns, squeeze=False)
-    for row, (label, name) in enumerate(zip(range(len(classes)), classes, strict=True)):
-        chosen = np.flatnonzero(labels == label)
-        for column, axes in enumerate(grid[row]):
-            axes.axis("off")
-            if column < len(chosen):
-                _show(axes, images[chosen[column]])
-        text = f"{_wrap(name, 22)}\nn = {len(chosen):,}"
-        grid[row, 0].text(
-            -0.1,
-            0.5,
-            text,
-            transform=grid[row, 0].transAxes,
-            ha="right",
-            va="center",
-            fontsize=SMALL,
-        )
+    height, width, channels = images.shape[1:]
+    gap = max(1, height // 14)
+    # One picture of all: an axes for each image would take ten times as long to draw.
+    tiles = np.full((len(classes), height + gap, columns, width + gap, channels), 255, np.uint8)
+    counts = np.bincount(labels, minlength=len(classes))
+    for row in range(len(classes)):
+        chosen = np.flatnonzero(labels == row)[:columns]
+        tiles[row, :height, : len(chosen), :width] = images[chosen].swapaxes(0, 1)
+    picture = tiles.reshape(len(classes) * (height + gap), columns * (width + gap), channels)
+    figure = new_figure(3.4 + 0.95 * columns, 1.1 + len(classes))
+    axes = figure.subplots()
+    _show(axes, picture)
+    names = [f"{wrap(name, 22)}\nn = {n:,}" for name, n in zip(classes, counts, strict=True)]
+    axes.set_yticks(np.arange(len(classes)) * (height + gap) + height / 2, names, fontsize=SMALL)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
     figure.suptitle(title, fontsize=TITLE)
     return figure
 
@@ -56,7 +73,7 @@ def learning_curves(history: Sequence[Mapping[str, float]], *, title: str) -> Fi
     scores = np.array([row["val_macro_auroc"] for row in history], dtype=np.float32)
     best = epochs[int(np.nanargmax(scores))] if np.isfinite(scores).any() else None
     with sns.axes_style("whitegrid"):
-        figure = _figure(12, 5)
+        figure = new_figure(12, 5)
         panels = figure.subplots(1, 2)
     for axes, quantity in zip(panels, ("accuracy", "loss"), strict=True):
         for split, color in (("train", BLUE), ("val", ORANGE)):
@@ -65,58 +82,18 @@ def learning_curves(history: Sequence[Mapping[str, float]], *, title: str) -> Fi
         if best is not None:
             label = "best val macro AUROC"
             axes.axvline(best, color=GRAY, linestyle=":", linewidth=1.5, label=label, zorder=0)
-        _label_epochs(axes, quantity)
+        label_epochs(axes, quantity)
         axes.legend(fontsize=TEXT)
     figure.suptitle(title, fontsize=TITLE)
     return figure
 
 
-def group_curves(
-    histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], *, title: str
-) -> Figure:
-    """Val accuracy, val loss and val macro AUROC of several groups of runs, the best group first.
-
-    A line is the mean over the group's histories, as far as all of them go; its band reaches from
-    the lowest to the highest. The legend names as many as can be told apart; the others are gray.
-    """
-    colors = sns.color_palette("colorblind")
-    styles = [("o-", color) for color in colors] + [("s--", color) for color in colors]
-    styles += [("-", "0.8")] * len(histories)
-    named = list(histories)[:NAMED_GROUPS]
-    columns = max(1, min(3, LEGEND_LETTERS // max(map(len, named))))
-    with sns.axes_style("whitegrid"):
-        figure = _figure(17, 5.2 + 0.3 * len(named) / columns)
-        panels = figure.subplots(1, 3)
-    quantities = {
-        "val_accuracy": "val accuracy",
-        "val_loss": "val loss",
-        "val_macro_auroc": "val macro AUROC",
-    }
-    for axes, (column, quantity) in zip(panels, quantities.items(), strict=True):
-        for (group, runs), (style, color) in zip(histories.items(), styles, strict=False):
-            label = group if group in named else "_other"  # "_": not in the legend
-            order = 2 if group in named else 1
-            epochs = [row["epoch"] for row in min(runs, key=len)]
-            values = np.array([[row[column] for row in run[: len(epochs)]] for run in runs])
-            mean, low, high = values.mean(axis=0), values.min(axis=0), values.max(axis=0)
-            axes.plot(epochs, mean, style, color=color, label=label, markersize=4, zorder=order)
-            if len(runs) > 1 and group in named:
-                axes.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0)
-        _label_epochs(axes, quantity)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", fontsize=TEXT, ncols=columns)
-    others = len(histories) - len(named)
-    heading = title + (f" (the best {NAMED_GROUPS} by name)" if others else "")
-    figure.suptitle(heading, fontsize=TITLE)
-    return figure
-
-
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, title: str) -> Figure:
     """Counts (K, K) and the same as shares of each true class, side by side."""
-    names = [_wrap(name, 24) for name in classes]
+    names = [wrap(name, 24) for name in classes]
     side = 0.75 * len(classes)
     room = 0.1 * max(len(line) for name in names for line in name.splitlines())  # inches for names
-    figure = _figure(2 * side + room + 1.4, side + room + 1.8)
+    figure = new_figure(2 * side + room + 1.4, side + room + 1.8)
     counts, shares = figure.subplots(1, 2, sharey=True)
     samples = confusion.sum(axis=1, keepdims=True)
     normalised = np.divide(
@@ -141,6 +118,8 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, title: st
             xticklabels=names,
             yticklabels=names,
         )
+        for number in axes.texts:
+            number.set_in_layout(False)  # inside: only the names around need room
         axes.set_title(heading, fontsize=TEXT)
         axes.set_xlabel("predicted", fontsize=TEXT)
         axes.tick_params(labelsize=SMALL, length=0)
@@ -159,7 +138,7 @@ def per_class_accuracy(confusion: np.ndarray, classes: Sequence[str], *, title: 
     bounds = np.array([metrics.wilson_interval(*pair) for pair in zip(hits, samples, strict=True)])
     overall = metrics.accuracy(confusion)
     with sns.axes_style("whitegrid"):
-        figure = _figure(11, 1.8 + 0.75 * len(classes))
+        figure = new_figure(11, 1.8 + 0.75 * len(classes))
         axes = figure.subplots()
     rows = np.arange(len(classes))
     errors = np.abs(bounds.T - recalls).clip(min=0)
@@ -169,7 +148,7 @@ def per_class_accuracy(confusion: np.ndarray, classes: Sequence[str], *, title: 
         if np.isfinite(recall):
             axes.text(high + 0.012, row, f"{recall:.1%}", va="center", fontsize=TEXT)
     axes.axvline(overall, color=ORANGE, linewidth=2, label=f"overall accuracy {overall:.1%}")
-    names = [f"{_wrap(name, 26)}\nn = {n:,}" for name, n in zip(classes, samples, strict=True)]
+    names = [f"{wrap(name, 26)}\nn = {n:,}" for name, n in zip(classes, samples, strict=True)]
     axes.set_yticks(rows, names, fontsize=SMALL)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
@@ -196,54 +175,33 @@ def misclassified(
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != targets)
     surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:count]
-    columns = 5
+    columns, cell_width, cell_height, top, side = 5, 2.9, 3.5, 0.8, 2.4  # the last four in inches
     rows = max(1, -(-len(surest) // columns))
-    figure = _figure(2.9 * columns, 0.9 + 3.7 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, index in zip(grid.flat, surest, strict=False):
-        _show(axes, images[index])
-        guess, truth = predicted[index], targets[index]
-        axes.set_title(
-            _wrap(f"predicted: {classes[guess]} {probabilities[index, guess]:.0%}", 32),
-            fontsize=SMALL,
-            color=RED,
-        )
-        axes.text(
-            0.5,
-            -0.03,
-            _wrap(f"true: {classes[truth]} {probabilities[index, truth]:.0%}", 32),
-            transform=axes.transAxes,
-            ha="center",
-            va="top",
-            fontsize=SMALL,
-        )
+    width, height = cell_width * columns, top + cell_height * rows
+    figure = Figure(figsize=(width, height))
+    # One axes in inches: one for each image would take three times as long to draw.
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+    axes.axis("off")
+    scale = side / max(images.shape[1:3])
+    half_height, half_width = images.shape[1] * scale / 2, images.shape[2] * scale / 2
+    for place, index in enumerate(surest):
+        x = (place % columns + 0.5) * cell_width
+        y = top + place // columns * cell_height + 0.55 + side / 2
+        extent = (x - half_width, x + half_width, y + half_height, y - half_height)
+        _show(axes, images[index], extent=extent)
+        for answer, word, color, place_y, align in (
+            (predicted[index], "predicted", RED, y - half_height - 0.07, "bottom"),
+            (targets[index], "true", "black", y + half_height + 0.07, "top"),
+        ):
+            text = wrap(f"{word}: {classes[answer]} {probabilities[index, answer]:.0%}", 32)
+            axes.text(x, place_y, text, ha="center", va=align, fontsize=SMALL, color=color)
     heading = f"{title}: {len(wrong):,} of {len(targets):,} wrong, the surest first"
-    figure.suptitle(heading, fontsize=TITLE)
+    figure.text(0.5, 1 - 0.3 / height, heading, ha="center", va="center", fontsize=TITLE)
     return figure
 
 
-def _figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches that keeps its parts apart."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
-    return figure
-
-
-def _show(axes: Axes, image: np.ndarray) -> None:
+def _show(axes: Axes, image: np.ndarray, **options: Any) -> None:
     if image.shape[-1] == 1:
-        axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)
+        axes.imshow(image[..., 0], "gray", vmin=0, vmax=255, interpolation="nearest", **options)
     else:
-        axes.imshow(image)
-
-
-def _label_epochs(axes: Axes, quantity: str) -> None:
-    axes.set_xlabel("epoch", fontsize=TEXT)
-    axes.set_ylabel(quantity, fontsize=TEXT)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.tick_params(labelsize=SMALL)
-
-
-def _wrap(name: str, width: int) -> str:
-    return textwrap.fill(name, width)
+        axes.imshow(image, interpolation="nearest", **options)

@@ -15,6 +15,7 @@ import numpy as np
 import yaml
 
 from dermaexp import __version__, metrics, pages
+from dermaexp.baseline import Baseline, baseline_of
 from dermaexp.console import HEADLINES, console, print_error
 from dermaexp.errors import UserError, explain
 from dermaexp.results import RunDirectory, write_bytes
@@ -89,43 +90,25 @@ def _results(directory: RunDirectory) -> dict[str, Any] | None:
     numbers = directory.read_metrics()
     confusion = np.array(numbers["test"]["confusion_matrix"])
     classes = numbers["data"]["classes"]
-    majority = _majority_class(confusion, numbers["test"]["majority_accuracy"])
-    targets = np.repeat(np.arange(len(classes)), confusion.sum(axis=1))
-    baseline = metrics.majority_baseline(np.array([majority]), targets, len(classes))
+    baseline = baseline_of(numbers)
     return numbers | {
         "headlines": {
-            label: [numbers["val"][key], numbers["test"][key], baseline.get(key)]
+            label: [numbers["val"][key], numbers["test"][key], baseline.scores.get(key)]
             for key, label in {**HEADLINES, "loss": "loss"}.items()
         },
-        "verdict": _verdict(confusion, classes[majority], baseline["accuracy"]),
+        "verdict": _verdict(confusion, baseline),
         "per_class": _per_class(directory, classes, confusion),
     }
 
 
-def _majority_class(confusion: np.ndarray, majority_accuracy: float) -> int:
-    """The class whose share of the targets is `majority_accuracy`.
-
-    Of several such classes it is the first: the baseline's numbers are the same for all of them.
-    """
-    samples = confusion.sum(axis=1)
-    return int(np.abs(samples / samples.sum() - majority_accuracy).argmin())
-
-
-def _verdict(confusion: np.ndarray, majority: str, majority_accuracy: float) -> str:
+def _verdict(confusion: np.ndarray, baseline: Baseline) -> str:
     """The test accuracy beside the majority baseline, in words."""
     hits, samples = int(np.trace(confusion)), int(confusion.sum())
     low, high = metrics.wilson_interval(hits, samples)
-    if majority_accuracy < low:
-        place = "below that interval"
-    elif majority_accuracy > high:
-        place = "above that interval: the run does worse"
-    else:
-        place = "inside that interval: the accuracy alone does not show that the run does better"
     return (
         f"On test, {hits:,} of {samples:,} images are classified correctly: an accuracy of "
         f"{pages.percent(hits / samples)}, with a 95\N{NO-BREAK SPACE}% Wilson interval from "
-        f"{pages.percent(low)} to {pages.percent(high)}. Always answering “{majority}” scores "
-        f"{pages.percent(majority_accuracy)}, {place}."
+        f"{pages.percent(low)} to {pages.percent(high)}. {baseline.beside(low, high, 'the run')}"
     )
 
 

@@ -51,7 +51,7 @@ PACKAGES = (  # whose versions can change a number
     "scipy",
     "pillow",
 )
-FIGURE_DPI = 150
+FIGURE_DPI = 120
 PACKAGE = Path(__file__).resolve().parent
 
 

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
 
 from dermaexp.errors import UserError
 from dermaexp.results import RunDirectory
@@ -65,6 +68,21 @@ class Run:
     def score(self, split: str, metric: str) -> float | None:
         """A number of metrics.json; None where it is undefined."""
         return self.metrics[split][metric]
+
+    def history(self) -> list[dict[str, float]]:
+        """Rows of history.csv; none where the run kept none that can be read."""
+        try:
+            return self.directory.read_history()
+        except (OSError, ValueError):
+            return []
+
+    def test_predictions(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Probabilities (N, K) and targets (N,) of test; None where they cannot be read."""
+        try:
+            arrays = self.directory.read_predictions()
+            return arrays["test_probabilities"], arrays["test_targets"]
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            return None
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:

@@ -132,7 +132,7 @@ def difference(
     estimate = float(first.mean() - second.mean())
     replicates = first_replicates.mean(axis=0) - second_replicates.mean(axis=0)
     # A seed's luck with single images is part of both terms: this errs on the side of caution.
-    replicates += _seed_noise(first, second, len(replicates), seed)
+    replicates += _seed_noise((first, second), len(replicates), seed)
     replicates = replicates[~np.isnan(replicates)].round(12)  # so that equal means are equal
     if math.isnan(estimate) or not len(replicates):
         return Difference(math.nan, math.nan, math.nan, math.nan)
@@ -140,6 +140,22 @@ def difference(
     tail = min(np.sum(replicates <= 0), np.sum(replicates >= 0))
     p = min(1.0, 2 * (int(tail) + 1) / (len(replicates) + 1))
     return Difference(estimate, float(low), float(high), p)
+
+
+def mean_accuracy_interval(
+    correct: np.ndarray, draws: int = DRAWS, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of the mean accuracy of several runs, from booleans (runs, N).
+
+    As that of a `difference`: bootstrap draws of the images, and to each the chance of the seeds.
+    """
+    shares, images = np.unique(correct.mean(axis=0), return_counts=True)
+    samples = correct.shape[1]
+    # How many images of each share a draw holds: the same as drawing them one by one.
+    drawn = np.random.default_rng(seed).multinomial(samples, images / samples, draws)
+    replicates = drawn @ shares / samples + _seed_noise([correct.mean(axis=1)], draws, seed)
+    low, high = np.percentile(replicates, (2.5, 97.5)).clip(0.0, 1.0)
+    return float(low), float(high)
 
 
 def holm(pvalues: Sequence[float]) -> np.ndarray:
@@ -151,9 +167,9 @@ def holm(pvalues: Sequence[float]) -> np.ndarray:
     return corrected.clip(max=1.0)
 
 
-def _seed_noise(first: np.ndarray, second: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """Draws (draws,) of what other seeds may add to the difference of two groups' means."""
-    several = [runs for runs in (first, second) if len(runs) > 1]
+def _seed_noise(groups: Sequence[np.ndarray], draws: int, seed: int) -> np.ndarray:
+    """Draws (draws,) of what other seeds may add to a group's mean or two groups' difference."""
+    several = [runs for runs in groups if len(runs) > 1]
     variances = [runs.var(ddof=1) / len(runs) for runs in several]
     variance = sum(variances)
     if not variance > 0:  # none varies, or not a number

@@ -72,6 +72,11 @@ def value_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def settings_text(settings: Mapping[str, Any]) -> str:
+    """Settings as the command line would take them: model=cnn optimizer.lr=0.001."""
+    return " ".join(f"{key}={value_text(value)}" for key, value in settings.items())
+
+
 def _option(run: Run, key: str) -> str | None:
     """The option of the group that `key` is inside of."""
     group, dot, _ = key.partition(".")

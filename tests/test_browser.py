@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,13 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.select import Select
+from test_comparison_page import make_sweep
 from test_report import make_run
 
+from dermaexp.compare import compare
 from dermaexp.report import write_report
+from dermaexp.results import FIGURE_DPI
 
 FLAGS = (
     "--headless=new",
@@ -48,15 +53,37 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
         chrome.quit()
 
 
-@pytest.fixture
-def report(browser: Chrome, tmp_path: Path) -> Iterator[Chrome]:
-    """The browser with a run's page open, which must not have complained in the end."""
+@contextmanager
+def opened(browser: Chrome, page: Path) -> Iterator[Chrome]:
+    """The browser with the page open, which must not have complained in the end."""
     browser.get_log("browser")
-    browser.get(write_report(make_run(tmp_path)).as_uri())
+    browser.get(page.as_uri())
     yield browser
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     assert browser.get_log("browser") == []
+
+
+@pytest.fixture
+def report(browser: Chrome, tmp_path: Path) -> Iterator[Chrome]:
+    """A run's page."""
+    with opened(browser, write_report(make_run(tmp_path))) as chrome:
+        yield chrome
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison's page of three groups and a run that failed."""
+    folder = make_sweep(tmp_path_factory.mktemp("sweep"))
+    compare(folder)
+    return folder / "comparison.html"
+
+
+@pytest.fixture
+def comparison(browser: Chrome, sweep: Path) -> Iterator[Chrome]:
+    """A comparison's page."""
+    with opened(browser, sweep) as chrome:
+        yield chrome
 
 
 def sortable_tables(browser: Chrome) -> list[WebElement]:
@@ -87,7 +114,7 @@ def test_the_page_is_drawn(report: Chrome) -> None:
     assert report.title == "my net on Small"
     assert report.find_element(By.TAG_NAME, "h1").text == "my net on Small"
     images = report.find_elements(By.TAG_NAME, "img")
-    assert [image.get_property("naturalWidth") for image in images] == [300] * 3
+    assert [image.get_property("naturalWidth") for image in images] == [2 * FIGURE_DPI] * 3
     assert all(image.get_attribute("alt") for image in images)
     for table in report.find_elements(By.TAG_NAME, "table"):
         assert table.find_element(By.TAG_NAME, "caption").text
@@ -165,6 +192,68 @@ def test_both_colour_schemes_can_be_read(report: Chrome, scheme: str) -> None:
     for selector in ("body", "caption", "footer", "a"):
         lighter, darker = sorted((luminance(report, selector, "color"), ground), reverse=True)
         assert (lighter + 0.05) / (darker + 0.05) >= 4.5, selector
+
+
+def test_the_comparison_is_drawn(comparison: Chrome) -> None:
+    assert comparison.title == "Comparison on Data"
+    images = comparison.find_elements(By.TAG_NAME, "img")
+    assert [image.get_property("naturalWidth") > 600 for image in images] == [True] * 4
+    assert all(image.get_attribute("alt") for image in images)
+    for table in comparison.find_elements(By.TAG_NAME, "table"):
+        assert table.find_element(By.TAG_NAME, "caption").text
+
+
+def test_the_ranked_table_sorts(comparison: Chrome) -> None:
+    ranked, _ = sortable_tables(comparison)
+    accuracies = ["0.750 ± 0.071", "0.550 ± 0.071", "0.400", "0.500"]
+    assert column(ranked, 4) == accuracies
+    click(ranked, 4)
+    assert column(ranked, 4) == sorted(accuracies)
+    click(ranked, 4)
+    assert column(ranked, 4) == sorted(accuracies, reverse=True)
+    click(ranked, 3)
+    assert column(ranked, 3)[:2] == ["0.700 ± 0.000", "0.850 ± 0.071"]
+    click(ranked, 3)
+    assert column(ranked, 1)[:2] == ["cnn", "ffn"], "undefined comes last both ways"
+
+
+def test_small_p_values_sort_as_numbers(comparison: Chrome) -> None:
+    ranked, _ = sortable_tables(comparison)
+    comparison.execute_script(
+        "['0.5', '< 0.001', '0.02'].forEach((text, row) => {"
+        "arguments[0].tBodies[0].rows[row].cells[8].textContent = text })",
+        ranked,
+    )
+    click(ranked, 8)
+    assert column(ranked, 8)[:3] == ["< 0.001", "0.02", "0.5"]
+
+
+def test_another_group_can_be_chosen(comparison: Chrome) -> None:
+    first, second = comparison.find_elements(By.CSS_SELECTOR, ".confusion")
+    assert confusion(first) == [["0", "40", "0"], ["0", "90", "10"], ["0", "0", "60"]]
+    before = confusion(second)
+    assert before == [["0", "40", "0"], ["0", "50", "50"], ["0", "0", "60"]]
+    choice = Select(first.find_element(By.TAG_NAME, "select"))
+    assert [option.text for option in choice.options] == ["model=cnn", "model=ffn", "model=mlp"]
+    choice.select_by_visible_text("model=mlp")
+    assert confusion(first) == [["0", "20", "0"], ["0", "10", "40"], ["0", "0", "30"]]
+    assert confusion(second) == before
+    caption, cell = (first.find_element(By.CSS_SELECTOR, css) for css in ("caption", "td b"))
+    assert caption.text == "model=mlp, counts of one seed"
+    assert cell.text == "0 %"
+
+
+def confusion(part: WebElement) -> list[list[str]]:
+    """The counts of a confusion matrix."""
+    rows = part.find_elements(By.CSS_SELECTOR, "tbody tr")
+    return [[cell.text for cell in row.find_elements(By.CSS_SELECTOR, "td span")] for row in rows]
+
+
+@pytest.mark.parametrize("pixels", [360, 1200])
+def test_only_wide_boxes_of_a_comparison_scroll(comparison: Chrome, pixels: int) -> None:
+    width(comparison, pixels)
+    wide = "return document.documentElement.scrollWidth"
+    assert comparison.execute_script(wide) <= pixels
 
 
 def luminance(browser: Chrome, selector: str, name: str) -> float:

@@ -98,12 +98,12 @@ def test_synthetic_jobs_are_stamped(cli, tmp_path: Path, capsys) -> None:
 
 
 def test_a_failing_comparison_is_an_error(sweep, monkeypatch, capsys) -> None:
-    from dermaexp import plots
+    from dermaexp import comparison_plots
 
     def broken(*_: object, **__: object) -> None:
         raise ValueError("no ink")
 
-    monkeypatch.setattr(plots, "group_curves", broken)
+    monkeypatch.setattr(comparison_plots, "group_curves", broken)
     folder = sweep("model=ffn", "seed=0,1", code=1)
     assert "failed: ValueError: no ink" in capsys.readouterr().err
     assert json.loads((folder / rows(folder, "runs")[0]["folder"] / "run.json").read_text())

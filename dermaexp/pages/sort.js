@@ -26,12 +26,13 @@ function sortRows(body, column, direction) {
   body.append(...rows.map(({ row }) => row));
 }
 
-// A cell's text as null where it is empty, as a number where it starts with one (1,234 or 0.69 ± 0.01).
+// A cell's text as null where it is empty or undefined, as a number where it starts with one
+// (1,234, 0.69 ± 0.01 or < 0.001).
 function sortKey(cell) {
   const text = cell.textContent.trim();
-  if (text === "") return null;
-  const number = text.match(/^[-+−]?(\d[\d,]*\.?\d*|\.\d+)(e[-+]?\d+)?(?=$|[\s%±])/i);
-  return number ? Number(number[0].replaceAll(",", "").replace("−", "-")) : text;
+  if (text === "" || text === "undefined") return null;
+  const number = text.match(/^(?:< )?[-+−]?(\d[\d,]*\.?\d*|\.\d+)(e[-+]?\d+)?(?=$|[\s%±])/i);
+  return number ? Number(number[0].replace("< ", "").replaceAll(",", "").replace("−", "-")) : text;
 }
 
 // Empty cells come last in both directions; numbers before texts.

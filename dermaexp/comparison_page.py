@@ -1,0 +1,260 @@
+"""A comparison as the page that people send each other: comparison.html, and its figures."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dermaexp import __version__, leaderboard, pages
+from dermaexp.comparison import Comparison, Table
+from dermaexp.comparison_figures import drawings
+from dermaexp.console import HEADLINES
+from dermaexp.evidence import LEVEL, TESTED
+from dermaexp.groups import Group
+from dermaexp.results import write_bytes, write_figure
+from dermaexp.runs import Run
+
+NAME = "comparison.html"
+RUN_SCORES = {"val accuracy": ("val", "accuracy"), **leaderboard.SHOWN}
+SHOWN_PAIRS = 3  # at once; the others unfold
+NOT_ON_PAGE = "confusion_matrices"  # the page lets its reader choose the two groups
+
+
+def write_page(comparison: Comparison, folder: Path) -> Path:
+    """Write comparison.html and figures/ into `folder`, beside `leaderboard.write`'s files.
+
+    Returns the page's path. It holds its figures, and links to the runs relative to `folder`.
+    """
+    tables = [
+        _table(table, comparison, folder, "" if number == 1 else f"_{number}")
+        for number, table in enumerate(comparison.tables, 1)
+    ]
+    page = folder / NAME
+    content = _content(comparison, folder) | {"tables": tables}
+    write_bytes(page, pages.render("comparison.html.j2", content).encode())
+    return page
+
+
+def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
+    """What comparison.html.j2 shows beside the tables."""
+    runs = [*comparison.runs, *comparison.left_out]
+    return {
+        "version": __version__,
+        "title": _title(comparison),
+        "synthetic": any(table.synthetic for table in comparison.tables),
+        "varied": list(comparison.varied.values()) or ["name"],
+        "runs": _runs(comparison, folder),
+        "run_scores": list(RUN_SCORES),
+        "total": len(runs),
+        "left_out": [
+            {"status": run.status, "reason": run.reason, **_link(run, folder)}
+            for run in comparison.left_out
+        ],
+        "left_out_title": leaderboard.LEFT_OUT,
+        "commands": _distinct(run.record.get("command") for run in runs),
+        "remake": _remake(comparison, folder),
+        "provenance": _provenance(comparison.runs),
+        "files": ["leaderboard.csv", "leaderboard.md", "runs.csv"],
+    }
+
+
+def _title(comparison: Comparison) -> str:
+    names = {run.name for run in comparison.runs}
+    data = " and ".join(dict.fromkeys(table.data for table in comparison.tables))
+    title = f"{names.pop()}: comparison" if len(names) == 1 else "Comparison"
+    return f"{title} on {data}" if data else title
+
+
+def _table(table: Table, comparison: Comparison, folder: Path, suffix: str) -> dict[str, Any]:
+    intervals = {group.label: group.accuracy_interval() for group in table.groups}
+    figures = {}
+    for drawing in drawings(table, intervals, comparison.varied):
+        name = drawing.name + suffix
+        write_figure(folder, name, drawing.figure)
+        path = f"figures/{name}.png"
+        figures[drawing.name] = {"path": path, "caption": drawing.caption}
+        if drawing.name != NOT_ON_PAGE:
+            source = pages.data_uri((folder / path).read_bytes())
+            figures[drawing.name] |= {"source": source}
+    pairs = [[one.words for one in pair.findings.values()] for pair in table.evidence.pairs]
+    return {
+        "title": table.title,
+        "whose": f"Of {len(table.groups)} groups," if table.groups[1:] else "The only group,",
+        "best": table.groups[0].label,
+        "summary": _summary(table, *intervals[table.groups[0].label]),
+        "findings": pairs[:SHOWN_PAIRS],
+        "more_findings": pairs[SHOWN_PAIRS:],
+        "method": table.evidence.method,
+        "scores": list(leaderboard.SHOWN),
+        "tested": [HEADLINES[metric] for metric in TESTED],
+        "rows": _rows(table, comparison.varied or {"name": "name"}),
+        "figures": figures,
+        "confusions": {
+            "classes": table.groups[0].runs[0].metrics["data"]["classes"],
+            "groups": [
+                {"label": group.label, "seeds": len(group.runs), "counts": group.confusion.tolist()}
+                for group in table.groups
+            ],
+        },
+        "notes": table.notes,
+    }
+
+
+def _summary(table: Table, low: float, high: float) -> list[str]:
+    """The best group in sentences; `low` and `high` bound its mean test accuracy."""
+    best = table.groups[0]
+    val = leaderboard.shown_scores(best, "{:.3f}", " ± ")["val AUROC"]
+    if best.mean("val", "macro_auroc") is None:
+        lines = [f"stands first ({_seeds(best)}): val macro AUROC is undefined for all."]
+    elif len(table.groups) == 1:
+        lines = [f"has a val macro AUROC of {val} ({_seeds(best)})."]
+    else:
+        lines = [f"has the highest val macro AUROC, {val} ({_seeds(best)}): it is the best by val."]
+    accuracy = best.mean("test", "accuracy")
+    told = f"On the {table.images:,} test images its accuracy is {pages.percent(accuracy)}"
+    if low == low:
+        told += f", with a 95\N{NO-BREAK SPACE}% interval from {pages.percent(low)} to "
+        told += f"{pages.percent(high)}."
+        beside = [one.beside(low, high, "it") for one in table.baselines]
+    else:
+        told += "; there is no interval, for not every run left its predictions."
+        beside = [
+            f"Always answering “{one.answer}” scores {pages.percent(one.scores['accuracy'])}."
+            for one in table.baselines
+        ]
+    lines += [" ".join([told, *beside])]
+    others = ("balanced_accuracy", "macro_auroc", "macro_f1")
+    baseline = table.baselines[0].scores
+    scores = [
+        f"{HEADLINES[key]} {pages.fixed(best.mean('test', key), 3) or 'undefined'} "
+        f"(baseline {baseline[key]:.3f})"
+        for key in others
+    ]
+    return [*lines, f"Also on test: {', '.join(scores)}.", *_verdicts(table)]
+
+
+def _verdicts(table: Table) -> list[str]:
+    """How many other groups the best one beats in each metric, and is beaten by."""
+    pairs = table.evidence.pairs
+    if not pairs:
+        return []
+    parts = []
+    for metric in TESTED:
+        found = [pair.findings[metric] for pair in pairs if metric in pair.findings]
+        shown = [one.difference.estimate > 0 for one in found if one.p < LEVEL]
+        text = f"{shown.count(True)} of {len(found)} in {HEADLINES[metric]}"
+        beaten = shown.count(False)
+        parts.append(text + (f" (and is beaten by {beaten})" if beaten else ""))
+    return [
+        f"Of the other groups it beats, with p < {LEVEL:g} after the correction for their number, "
+        f"{', '.join(parts[:-1])} and {parts[-1]}; for all others no difference is shown."
+    ]
+
+
+def _rows(table: Table, varied: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The ranked table's rows, the baselines last."""
+    found = {pair.other.label: pair.findings for pair in table.evidence.pairs}
+    rows = []
+    for rank, group in enumerate(table.groups, 1):
+        cells = leaderboard.setting_cells(group)
+        findings = found.get(group.label, {})
+        rows.append(
+            {
+                "rank": rank,
+                "settings": [cells.get(key, "") for key in varied],
+                "seeds": len(group.runs),
+                "scores": list(leaderboard.shown_scores(group, "{:.3f}", " ± ").values()),
+                "p": [_p_cell(findings[key].p_text) if key in findings else "" for key in TESTED],
+            }
+        )
+    for baseline in table.baselines:
+        scores = [
+            pages.fixed(baseline.scores[metric], 3) if split == "test" else ""
+            for split, metric in leaderboard.SHOWN.values()
+        ]
+        label = "majority baseline" + (f": {baseline.label}" if table.baselines[1:] else "")
+        settings = [label, *[""] * (len(varied) - 1)]
+        row = {"rank": "", "settings": settings, "seeds": "", "scores": scores}
+        rows.append(row | {"p": [""] * len(TESTED)})
+    return rows
+
+
+def _p_cell(text: str) -> str:
+    """ "p = 0.031" -> "0.031", "p < 0.001" -> "< 0.001"."""
+    return text.removeprefix("p ").removeprefix("= ")
+
+
+def _runs(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
+    """A row a run: group by group, then those in no table."""
+    varied = comparison.varied
+    rows = []
+    for table in comparison.tables:
+        for rank, group in enumerate(table.groups, 1):
+            for run in group.runs:
+                scores = [pages.fixed(run.score(*score)) for score in RUN_SCORES.values()]
+                row = _run_row(run, varied, folder) | {"rank": rank, "scores": scores}
+                rows.append(row | {"seconds": f"{run.seconds:,.1f}"})
+    return rows + [_run_row(run, varied, folder) for run in comparison.left_out]
+
+
+def _run_row(run: Run, varied: Mapping[str, str], folder: Path) -> dict[str, Any]:
+    cells = leaderboard.run_cells(run, varied, folder)
+    return {
+        "rank": "",
+        "seed": "" if cells["seed"] is None else cells["seed"],
+        "settings": [cells.get(key, "") for key in varied or ["name"]],
+        "data": cells["data"] or "",
+        "scores": [""] * len(RUN_SCORES),
+        "seconds": "",
+        "status": run.status,
+        **_link(run, folder),
+    }
+
+
+def _link(run: Run, folder: Path) -> dict[str, str]:
+    """The run's page, or its folder where it has none, relative to `folder`."""
+    path = Path(os.path.relpath(run.directory.path, folder)).as_posix()
+    report = run.directory.report
+    return {
+        "folder": path,
+        "address": f"{path}/{report.name}" if report.is_file() else f"{path}/",
+    }
+
+
+def _remake(comparison: Comparison, folder: Path) -> str:
+    folders = [str(path.absolute()) for path in comparison.folders]
+    force = ["--force"] if len(comparison.tables) > 1 else []
+    output = ["--output", str(folder.absolute())]
+    return shlex.join(["python", "-m", "dermaexp.compare", *folders, *force, *output])
+
+
+def _provenance(runs: Iterable[Run]) -> dict[str, str]:
+    """Label -> the values of all runs in the tables, each once."""
+    records = [run.record for run in runs]
+    versions = [
+        ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items())
+        for record in records
+    ]
+    values = {
+        "Data": (record["data"]["name"] for record in records),
+        "Data fingerprint": (record["data"]["fingerprint"] for record in records),
+        "Test fingerprint": (record["data"]["test_fingerprint"] for record in records),
+        "Git commit": (record.get("git_commit") for record in records),
+        "Code digest": (record["code_digest"] for record in records),
+        "Device": (record.get("device", {}).get("name") for record in records),
+        "Platform": (record.get("platform") for record in records),
+        "Versions": versions,
+    }
+    return {label: "; ".join(_distinct(found)) for label, found in values.items()}
+
+
+def _distinct(values: Iterable[str | None]) -> list[str]:
+    return list(dict.fromkeys(value for value in values if value))
+
+
+def _seeds(group: Group) -> str:
+    seeds = ", ".join(map(str, group.seeds))
+    return f"mean ± standard deviation over seeds {seeds}" if group.seeds[1:] else f"seed {seeds}"
