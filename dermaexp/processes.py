@@ -78,8 +78,8 @@ def others(trainer: Trainer, config: DictConfig, job: Mapping[str, Any]) -> Iter
     threads, share = torch.get_num_threads(), threads_each(trainer)
     with tempfile.TemporaryDirectory() as folder, _loopback():
         meeting = Path(folder) / "meeting"
-        common = {**job, "processes": processes, "meeting": str(meeting)}
-        common["config"] = OmegaConf.to_container(config, resolve=True)
+        config = OmegaConf.to_container(config, resolve=True)
+        common = {**job, "config": config, "meeting": str(meeting)}
         logs = [Path(folder) / f"{rank}.log" for rank in range(1, processes)]
         started = [_start({**common, "rank": r}, share, log) for r, log in enumerate(logs, 1)]
         try:
@@ -92,7 +92,9 @@ def others(trainer: Trainer, config: DictConfig, job: Mapping[str, Any]) -> Iter
             for process in started:
                 if process.wait():
                     raise RuntimeError(f"a process ended with {process.returncode}")
-        except Exception as error:
+        except UserError:
+            raise
+        except Exception as error:  # perhaps only that another process does not answer any more
             raise _reason(started, logs) or error from error
         finally:
             torch.set_num_threads(threads)

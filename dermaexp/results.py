@@ -51,7 +51,8 @@ PACKAGES = (  # whose versions can change a number
     "scipy",
     "pillow",
 )
-FIGURE_DPI = 120
+FIGURE_DPI = 100
+FASTER_PNG = {"compress_level": 3}  # in half the time, a tenth larger
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -197,7 +198,8 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, An
 def write_figure(folder: Path, name: str, figure: Figure) -> None:
     """Write `figure` to `folder`/figures/, on white."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=FIGURE_DPI, facecolor="white")
+    options = {"dpi": FIGURE_DPI, "facecolor": "white", "pil_kwargs": FASTER_PNG}
+    figure.savefig(buffer, format="png", **options)
     write_bytes(folder / "figures" / f"{name}.png", buffer.getvalue())
 
 

@@ -81,7 +81,7 @@ def test_figures_are_on_white(tmp_path: Path) -> None:
 
     RunDirectory(tmp_path).write_figure("empty", Figure(figsize=(2, 1), facecolor="red"))
     image = Image.open(tmp_path / "figures" / "empty.png").convert("RGB")
-    assert image.size == (300, 150)
+    assert image.size == (200, 100)
     assert image.getextrema() == ((255, 255),) * 3
 
 
