@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from dermaexp import metrics, pages
+from dermaexp.significance import LEVEL, p_text
+from dermaexp.stats import mcnemar_exact_of_counts
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Always answering the largest training class, `answer`; `scores` are its test metrics."""
+    """Always answering the largest training class; `scores` are its test metrics."""
 
+    label_index: int
     answer: str
     scores: dict[str, float]
 
@@ -22,16 +25,22 @@ class Baseline:
     def label(self) -> str:
         return f'always "{self.answer}"'
 
-    def beside(self, low: float, high: float, who: str) -> str:
-        """In words, where its accuracy stands to the 95 % interval of that of `who`."""
-        accuracy = self.scores["accuracy"]
-        if accuracy < low:
-            place = "below that interval"
-        elif accuracy > high:
-            place = f"above that interval: {who} does worse"
-        else:
-            place = f"inside that interval: the accuracy alone does not show that {who} does better"
-        return f"Always answering “{self.answer}” scores {pages.percent(accuracy)}, {place}."
+    def beside(self, accuracy: float, p: float, who: str) -> str:
+        """In words, what `accuracy` of `who` is worth; `p` is that of no difference, or NaN."""
+        own = self.scores["accuracy"]
+        told = f"Always answering “{self.answer}” scores {pages.percent(own)} on the same images"
+        if p != p:
+            return f"{told}."
+        if p >= LEVEL:
+            return f"{told}: no difference in accuracy is shown ({p_text(p)})."
+        return f"{told}: {who} does {'better' if accuracy > own else 'worse'} ({p_text(p)})."
+
+    def p_of_one_run(self, confusion: np.ndarray) -> float:
+        """McNemar's exact p that a run with these test counts (K, K) is right as often."""
+        right = np.diagonal(confusion).sum()
+        both = confusion[self.label_index, self.label_index]
+        of_answer = confusion[self.label_index].sum()
+        return mcnemar_exact_of_counts(int(right - both), int(of_answer - both))
 
 
 def baseline_of(numbers: Mapping[str, Any]) -> Baseline:
@@ -44,4 +53,4 @@ def baseline_of(numbers: Mapping[str, Any]) -> Baseline:
     largest = int(np.abs(counts / counts.sum() - majority).argmin())
     targets = np.repeat(np.arange(len(counts)), counts)
     scores = metrics.majority_baseline(np.array([largest]), targets, len(counts))
-    return Baseline(numbers["data"]["classes"][largest], scores)
+    return Baseline(largest, numbers["data"]["classes"][largest], scores)

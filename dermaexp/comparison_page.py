@@ -12,10 +12,11 @@ from dermaexp import __version__, leaderboard, pages
 from dermaexp.comparison import Comparison, Table
 from dermaexp.comparison_figures import drawings
 from dermaexp.console import HEADLINES
-from dermaexp.evidence import LEVEL, TESTED
+from dermaexp.evidence import TESTED
 from dermaexp.groups import Group
 from dermaexp.results import write_bytes, write_figure
 from dermaexp.runs import Run
+from dermaexp.significance import LEVEL
 
 NAME = "comparison.html"
 RUN_SCORES = {"val accuracy": ("val", "accuracy"), **leaderboard.SHOWN}
@@ -45,6 +46,7 @@ def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
         "version": __version__,
         "title": _title(comparison),
         "synthetic": any(table.synthetic for table in comparison.tables),
+        "all_synthetic": all(table.synthetic for table in comparison.tables),
         "varied": list(comparison.varied.values()) or ["name"],
         "runs": _runs(comparison, folder),
         "run_scores": list(RUN_SCORES),
@@ -118,13 +120,9 @@ def _summary(table: Table, low: float, high: float) -> list[str]:
     if low == low:
         told += f", with a 95\N{NO-BREAK SPACE}% interval from {pages.percent(low)} to "
         told += f"{pages.percent(high)}."
-        beside = [one.beside(low, high, "it") for one in table.baselines]
     else:
         told += "; there is no interval, for not every run left its predictions."
-        beside = [
-            f"Always answering “{one.answer}” scores {pages.percent(one.scores['accuracy'])}."
-            for one in table.baselines
-        ]
+    beside = [one.beside(accuracy, best.p_against(one), "it") for one in table.baselines]
     lines += [" ".join([told, *beside])]
     others = ("balanced_accuracy", "macro_auroc", "macro_f1")
     baseline = table.baselines[0].scores

@@ -11,11 +11,10 @@ import numpy as np
 from dermaexp import metrics, stats
 from dermaexp.console import HEADLINES
 from dermaexp.groups import Group
+from dermaexp.significance import LEVEL, p_text
 from dermaexp.stats import Difference
 
 TESTED = ("accuracy", "balanced_accuracy", "macro_auroc")
-LEVEL = 0.05  # of all claims on a metric together
-SMALLEST_P = 0.0001  # smaller ones are only said to be below it
 
 
 @dataclass(frozen=True)
@@ -118,17 +117,9 @@ def sentence(
         (False, True): " (one seed of the second)",
     }
     remark = seeds.get((len(first.runs) == 1, len(second.runs) == 1), "")
-    return f"{verdict} in {HEADLINES[metric]}: {size}, {p_text(p, least_p)}{remark}"
-
-
-def p_text(p: float, least: float = 0.0) -> str:
-    """ "p = 0.031", or "p < 0.0001" below that or below what draws can resolve."""
-    if p > least and p >= SMALLEST_P:
-        # Never as the level itself, which would not tell on which side of it p lies.
-        return f"p = {p:.2g}" if float(f"{p:.2g}") != LEVEL else f"p = {p:.3g}"
-    bound = max(least, SMALLEST_P)
-    digit = 10.0 ** math.floor(math.log10(bound))
-    return f"p < {math.ceil(round(bound / digit, 2)) * digit:.1g}"
+    # Else an interval without 0 would seem to say the opposite.
+    corrected = " after the correction" if p >= LEVEL and low * high > 0 else ""
+    return f"{verdict} in {HEADLINES[metric]}: {size}, {p_text(p, least_p)}{corrected}{remark}"
 
 
 def _read(

@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import Checkpoint, Timer
 from torch import nn
 
 from dermaexp import metrics, processes
-from dermaexp.callbacks import AtomicCheckpointIO, BestCheckpoint, SeedEveryEpoch
+from dermaexp.callbacks import AtomicCheckpointIO, BestCheckpoint, SeedEveryEpoch, load_checkpoint
 from dermaexp.classifier import Classifier
 from dermaexp.clock import Clock
 from dermaexp.console import console, print_summary
@@ -64,6 +64,8 @@ def run(
     else:
         together = processes.joined(trainer, meeting)
     announce(record["name"], data, classifier, record["device"])
+    if goes_on:  # damage is told now, not when the training is over
+        choose_weights(trainer, classifier, directory, config.checkpoint.test_with)
     with ctrl_c_as_keyboard_interrupt(), together:
         trainer.fit(classifier, data, ckpt_path=directory.last_checkpoint if goes_on else None)
         epochs = trainer.current_epoch
@@ -154,7 +156,7 @@ def choose_weights(
     """
     if not any(isinstance(callback, BestCheckpoint) for callback in trainer.callbacks):
         return None
-    checkpoint = torch.load(directory.best_checkpoint, map_location="cpu", weights_only=True)
+    checkpoint = load_checkpoint(directory.best_checkpoint)
     if test_with == "best":
         classifier.load_state_dict(checkpoint["state_dict"])
     return checkpoint["epoch"] + 1

@@ -43,8 +43,23 @@ def new_folder(path: str) -> str:
 
 
 def sweep_folder(name: str) -> str:
-    """`multirun/NAME`, the same for every start, so that the same command goes on with it."""
-    return str(Path("multirun") / portable(name))
+    """`multirun/NAME`, the same for every start, so that the same command goes on with it.
+
+    Raises UserError for a name that would be the folder of other sweeps.
+    """
+    folder = portable(name).lstrip(".")
+    if not folder.strip("-") or re.fullmatch(r"\d{4}-\d\d-\d\d", folder):
+        raise UserError(
+            f"name={name}: expected a word that can name a folder and is no date, such as lr_study"
+        )
+    return str(Path("multirun") / folder)
+
+
+def make(folder: Path) -> None:
+    """Create `folder`; one that is new goes again if nothing is run in it."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        _created.append(str(folder))
 
 
 def job_folder(overrides: str, *, _root_: DictConfig) -> str:
@@ -82,6 +97,19 @@ def locked(folder: Path, *, wait: bool) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process of this machine holds `folder`."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a folder that may only be read
+        return False
 
 
 def portable(name: str) -> str:

@@ -11,8 +11,10 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
+from scipy.stats import ttest_1samp
 
 from dermaexp import metrics, stats
+from dermaexp.baseline import Baseline
 from dermaexp.runs import Run
 from dermaexp.varied import settings_text, varied_keys, varied_settings
 
@@ -79,6 +81,25 @@ class Group:
             return math.nan, math.nan
         correct = [probabilities.argmax(axis=1) == targets for probabilities, targets in stored]
         return stats.mean_accuracy_interval(np.stack(correct))
+
+    def p_against(self, baseline: Baseline) -> float:
+        """p that the group is right as often as `baseline`; NaN where predictions are missing.
+
+        Of several runs it is the larger of two, for the difference must stand against the chance
+        of the images (sign flips) and that of the seeds (Student's t).
+        """
+        if len(self.runs) == 1:
+            return baseline.p_of_one_run(self.confusion)
+        stored = [run.test_predictions() for run in self.runs]
+        if None in stored:
+            return math.nan
+        correct = np.stack([found.argmax(axis=1) == targets for found, targets in stored])
+        constant = stored[0][1] == baseline.label_index
+        of_images = stats.sign_flip_exact(correct, constant[None])
+        accuracies = correct.mean(axis=1)
+        if accuracies.std() == 0:  # nothing to tell the seeds' chance from
+            return of_images
+        return max(of_images, float(ttest_1samp(accuracies, constant.mean()).pvalue))
 
     def _scores(self, split: str, metric: str) -> list[float]:
         scores = [run.score(split, metric) for run in self.runs]

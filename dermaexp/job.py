@@ -78,10 +78,11 @@ def _run_once(
     config: DictConfig, directory: RunDirectory, hydra_config: DictConfig, *, beside_others: bool
 ) -> float:
     """Run it, unless it finished before; returns the score in either case."""
-    earlier = directory.read_run() if directory.has_run() else None
+    earlier = directory.read_earlier()
     if earlier:
         _check_same_run(config, directory, earlier, in_sweep=hydra_config.mode == RunMode.MULTIRUN)
-        if earlier["status"] == "finished":
+        asked = bool(config.callbacks and config.callbacks.get("predictions"))
+        if earlier["status"] == "finished" and directory.has_results(predictions=asked):
             console.print("finished before: not run again")
             score = directory.read_metrics()["val"]["macro_auroc"]
             return math.nan if score is None else score
@@ -106,7 +107,8 @@ def _run_once(
         goes_on = earlier is not None and resume.can_go_on(directory, earlier, record)
         if goes_on:
             resume.go_on(record, earlier)
-        elif earlier:
+        elif earlier or directory.checkpoints.is_dir():
+            console.print("no checkpoint of this run to go on from: it starts anew")
             directory.clear()
         directory.write_run(record)
         from dermaexp import devices, experiment  # torch starts here

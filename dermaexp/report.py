@@ -105,10 +105,11 @@ def _verdict(confusion: np.ndarray, baseline: Baseline) -> str:
     """The test accuracy beside the majority baseline, in words."""
     hits, samples = int(np.trace(confusion)), int(confusion.sum())
     low, high = metrics.wilson_interval(hits, samples)
+    beside = baseline.beside(hits / samples, baseline.p_of_one_run(confusion), "the run")
     return (
         f"On test, {hits:,} of {samples:,} images are classified correctly: an accuracy of "
         f"{pages.percent(hits / samples)}, with a 95\N{NO-BREAK SPACE}% Wilson interval from "
-        f"{pages.percent(low)} to {pages.percent(high)}. {baseline.beside(low, high, 'the run')}"
+        f"{pages.percent(low)} to {pages.percent(high)}. {beside}"
     )
 
 

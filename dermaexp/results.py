@@ -16,6 +16,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import dermaexp
-from dermaexp.errors import explain
+from dermaexp.errors import UserError, explain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,6 +96,15 @@ class RunDirectory:
     def read_run(self) -> dict[str, Any]:
         return _read_json(self.path / "run.json")
 
+    def read_earlier(self) -> dict[str, Any] | None:
+        """run.json of an earlier attempt, if there was one; UserError where it is damaged."""
+        try:
+            return self.read_run() if self.has_run() else None
+        except ValueError as error:
+            raise UserError(
+                f"{self.path / 'run.json'} is damaged: delete it, and the run starts anew"
+            ) from error
+
     def has_run(self) -> bool:
         return (self.path / "run.json").exists()
 
@@ -110,6 +120,16 @@ class RunDirectory:
 
     def has_metrics(self) -> bool:
         return (self.path / "metrics.json").exists()
+
+    def has_results(self, *, predictions: bool) -> bool:
+        """Whether metrics.json, and predictions.npz where asked for, are there and whole."""
+        try:
+            self.read_metrics()
+            if predictions:
+                self.read_predictions()
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            return False
+        return True
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         write_csv(self.path / "history.csv", HISTORY_COLUMNS, rows)

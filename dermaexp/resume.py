@@ -35,7 +35,12 @@ def expanded(arguments: Sequence[str]) -> list[str]:
     if len(given) > 1 or others:
         extra = " ".join(others) or given[1]
         raise UserError(f"{given[0]} goes on with a run's own settings: expected no {extra}")
-    folder = Path(given[0].removeprefix(KEY)).expanduser().absolute()
+    value = given[0].removeprefix(KEY)
+    if value[:1] in ("'", '"') and value[-1:] == value[:1]:  # as Hydra wants other values
+        value = value[1:-1]
+    if not value:
+        raise UserError("resume= names no folder: expected a run directory or a sweep's")
+    folder = Path(value).expanduser().absolute()
     if (folder / "multirun.yaml").is_file():
         hydra = _read(folder / "multirun.yaml")
         return ["-m", *_again(hydra), f"hydra.sweep.dir={quoted(folder)}"]

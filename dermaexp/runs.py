@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from dermaexp.errors import UserError
+from dermaexp.folders import is_locked
 from dermaexp.results import RunDirectory
 
 NEEDED = {  # to compare a run
@@ -127,7 +128,10 @@ def _read(directory: RunDirectory) -> Run:
     except (OSError, ValueError):
         return Run(directory, {}, {}, "its run.json cannot be read")
     if record.get("status") != "finished":
-        return Run(directory, record, {}, record.get("error"))
+        reason = record.get("error")
+        if record.get("status") == "running" and not is_locked(directory.path):
+            reason = "no process of this machine is at work in it"
+        return Run(directory, record, {}, reason)
     try:
         metrics = directory.read_metrics()
     except FileNotFoundError:

@@ -37,6 +37,11 @@ def mcnemar_exact(first_correct: np.ndarray, second_correct: np.ndarray) -> floa
     """
     only_first = int(np.sum(first_correct & ~second_correct))
     only_second = int(np.sum(second_correct & ~first_correct))
+    return mcnemar_exact_of_counts(only_first, only_second)
+
+
+def mcnemar_exact_of_counts(only_first: int, only_second: int) -> float:
+    """The same, from how many images only the first and only the second got right."""
     if only_first + only_second == 0:
         return 1.0
     return float(binomtest(only_first, only_first + only_second).pvalue)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from dermaexp.console import console, print_error
 from dermaexp.errors import UserError, explain
-from dermaexp.folders import locked, sweep_folder
+from dermaexp.folders import locked, make, sweep_folder
 from dermaexp.resume import quoted
 from dermaexp.watch import told
 
@@ -38,7 +38,7 @@ class Sweep(Callback):
             if "name" in keys and not _is_given("hydra.sweep.dir", config):
                 config.hydra.sweep.dir = sweep_folder(config.name)
             folder = Path(config.hydra.sweep.dir).absolute()
-            folder.mkdir(parents=True, exist_ok=True)
+            make(folder)
             until_the_end.enter_context(locked(folder, wait=False))
         except UserError as error:  # Hydra would only warn
             print_error(str(error))

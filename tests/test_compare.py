@@ -14,8 +14,10 @@ from PIL import Image
 from dermaexp import compare, metrics, stats
 from dermaexp.comparison import Comparison, comparison_of
 from dermaexp.errors import UserError
-from dermaexp.evidence import p_text, sentence
+from dermaexp.evidence import sentence
+from dermaexp.folders import locked
 from dermaexp.results import RunDirectory, write_bytes
+from dermaexp.significance import p_text
 from dermaexp.stats import Difference
 
 CLASSES = ("a", "b", "c")
@@ -305,9 +307,12 @@ def test_a_sweep_that_still_runs(tmp_path: Path, monkeypatch, capsys) -> None:
     (write_run(tmp_path / "job12").path / "metrics.json").unlink()
     write_bytes(tmp_path / "job13" / "run.json", b'{"status": ')
     (tmp_path / "notes").mkdir()
-    assert command(monkeypatch, tmp_path) == 0
+    write_run(tmp_path / "job3", status="running")
+    with locked(tmp_path / "job10", wait=False):
+        assert command(monkeypatch, tmp_path) == 0
     left_out = [(r["folder"], r["status"], r["error"]) for r in rows(tmp_path, "runs")[1:]]
     assert left_out == [
+        ("job3", "running", "no process of this machine is at work in it"),
         ("job9", "failed", "no data"),
         ("job10", "running", ""),
         ("job11", "failed", "it left no run.json"),
@@ -315,7 +320,7 @@ def test_a_sweep_that_still_runs(tmp_path: Path, monkeypatch, capsys) -> None:
         ("job13", "failed", "its run.json cannot be read"),
     ]
     assert "Did not finish or cannot be compared" in capsys.readouterr().out
-    assert compare.compare(tmp_path) == 4
+    assert compare.compare(tmp_path) == 5
     curves = tmp_path / "figures" / "learning_curves.png"
     assert not curves.exists(), "no run kept a history"
 

@@ -89,7 +89,7 @@ def test_the_summary_says_what_was_found(tmp_path: Path) -> None:
         "Of 3 groups, model=cnn has the highest val macro AUROC, 0.850 ± 0.071 (mean ± standard "
         "deviation over seeds 0, 1): it is the best by val.",
         f"is 75.0 %, with a 95 % interval from {100 * low:.1f} % to {100 * high:.1f} %.",
-        "Always answering “b” scores 50.0 %, ",
+        "Always answering “b” scores 50.0 % on the same images: ",
         "1 of 6 runs did not finish or cannot be compared",
         table.evidence.method,
         *(one.words for pair in table.evidence.pairs for one in pair.findings.values()),

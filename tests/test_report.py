@@ -163,11 +163,15 @@ def test_the_numbers_are_those_of_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hits", "place"),
-    [(90, "below that interval."), (62, "inside that interval:"), (3, "above that interval:")],
+    ("hits", "verdict"),
+    [
+        (90, "the run does better (p < 0.0001)."),  # right on 30 that it is not, wrong on none
+        (62, "no difference in accuracy is shown (p = 0.5)."),  # 2 to 0: 2 / 2**2
+        (3, "the run does worse (p < 0.0001)."),
+    ],
 )
 def test_accuracy_stands_beside_the_majority_baseline(
-    hits: int, place: str, tmp_path: Path
+    hits: int, verdict: str, tmp_path: Path
 ) -> None:
     directory = make_run(tmp_path)
     numbers = directory.read_metrics()
@@ -180,7 +184,7 @@ def test_accuracy_stands_beside_the_majority_baseline(
     text = page_of(directory).text.replace(" %", "%")
     assert f"{hits} of 90 images are classified correctly: an accuracy of {hits / 90:.1%}" in text
     assert f"95% Wilson interval from {low:.1%} to {high:.1%}. " in text
-    assert f"Always answering “nevus” scores 66.7%, {place}" in text
+    assert f"Always answering “nevus” scores 66.7% on the same images: {verdict}" in text
 
 
 def test_nothing_that_a_run_holds_becomes_markup(tmp_path: Path) -> None:

@@ -223,6 +223,7 @@ def full_after(saves: int) -> Callable[..., None]:
             "goes on with a run's own settings: expected no seed=1",
         ),
         (["resume=run", "resume=run"], "goes on with a run's own settings: expected no resume=run"),
+        (["resume="], "resume= names no folder: expected a run directory or a sweep's"),
         (["resume=damaged"], "multirun.yaml is damaged: give the first command again"),
     ],
 )
@@ -237,19 +238,54 @@ def test_what_cannot_be_gone_on_with(
     assert errors.count("\n") == 1
 
 
+@pytest.mark.parametrize("lost", ["metrics.json", "predictions.npz"])
+@pytest.mark.parametrize("half", [True, False], ids=["half", "none"])
+def test_lost_results_are_made_again_without_training(
+    cli: Cli, options: list[str], tmp_path: Path, capsys, lost: str, half: bool
+) -> None:
+    assert cli(*options, "hydra.run.dir=run") == 0
+    expected = numbers(tmp_path / "run")
+    file = tmp_path / "run" / lost
+    content = file.read_bytes()
+    file.unlink()
+    if half:
+        file.write_bytes(content[: len(content) // 2])
+    capsys.readouterr()
+    assert cli("resume='run'") == 0
+    assert "epoch" not in capsys.readouterr().out
+    assert numbers(tmp_path / "run") == expected
+
+
+def test_a_damaged_record_is_told(cli: Cli, options: list[str], tmp_path: Path, capsys) -> None:
+    assert cli(*options, "hydra.run.dir=run") == 0
+    record = tmp_path / "run" / "run.json"
+    record.write_bytes(record.read_bytes()[:500])
+    capsys.readouterr()
+    assert cli("resume=run") == 1
+    line = f"error: {record} is damaged: delete it, and the run starts anew\n"
+    assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
 def test_a_damaged_checkpoint_is_told(
-    cli: Cli, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    cli: Cli, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, name: str
 ) -> None:
     with monkeypatch.context() as patch:
         kill_at_write(9, patch)
         with pytest.raises(Killed):
             cli(*options, "hydra.run.dir=run")
-    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    last.write_bytes(last.read_bytes()[:1000])
+    checkpoints = tmp_path / "run" / "checkpoints"
+    damaged = checkpoints / name
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    capsys.readouterr()
     assert cli("resume=run") == 1
-    assert "last.ckpt is damaged: delete it, and the run starts anew" in capsys.readouterr().err
-    last.unlink()
+    output = capsys.readouterr()
+    advice = f"delete {checkpoints}, and the run starts anew"
+    assert output.err == f"error: {damaged} is damaged: {advice}\n"
+    assert "epoch" not in output.out, "told before the training goes on"
+    shutil.rmtree(checkpoints)
     assert cli("resume=run") == 0
+    assert "it starts anew" in capsys.readouterr().out
     assert cli(*options, "hydra.run.dir=whole") == 0
     assert numbers(tmp_path / "run") == numbers(tmp_path / "whole")
 

@@ -170,6 +170,20 @@ def test_a_sweep_has_one_name(cli, tmp_path: Path, capsys, option: str) -> None:
     assert not (tmp_path / "multirun").exists()
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "2026-11-23", "//"])
+def test_a_sweeps_name_is_a_folder_of_its_own(cli, tmp_path: Path, capsys, name: str) -> None:
+    assert cli("-m", f"name='{name}'", "seed=0,1") == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"error: name={name}: expected a word that can name a folder")
+    assert not (tmp_path / "multirun").exists()
+
+
+def test_a_named_sweep_with_a_typo_leaves_nothing(cli, tmp_path: Path, capsys) -> None:
+    assert cli("-m", "name=s", "optimizer.rl=1e-3,1e-2") == 1
+    assert "did you mean 'optimizer.lr'?" in capsys.readouterr().err
+    assert not (tmp_path / "multirun" / "s").exists()
+
+
 def test_two_sweeps_never_work_in_one_folder(cli, tmp_path: Path, capsys) -> None:
     folder = tmp_path / "multirun" / "s"
     folder.mkdir(parents=True)

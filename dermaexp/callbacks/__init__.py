@@ -1,6 +1,11 @@
 """Lightning callbacks: when something is drawn or written; one YAML each in `conf/callbacks/`."""
 
-from dermaexp.callbacks.checkpoints import AtomicCheckpointIO, BestCheckpoint, LastCheckpoint
+from dermaexp.callbacks.checkpoints import (
+    AtomicCheckpointIO,
+    BestCheckpoint,
+    LastCheckpoint,
+    load_checkpoint,
+)
 from dermaexp.callbacks.figures import (
     ConfusionMatrix,
     LearningCurves,
@@ -26,4 +31,5 @@ __all__ = [
     "Predictions",
     "Progress",
     "SeedEveryEpoch",
+    "load_checkpoint",
 ]

@@ -70,7 +70,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_bytes(Path(path), buffer.getvalue())
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-            raise UserError(f"{path} is damaged: delete it, and the run starts anew") from error
+        return load_checkpoint(Path(path))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The checkpoint on the processor; UserError for a file that is none or not whole."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, FileNotFoundError) as error:
+        state = "missing" if isinstance(error, FileNotFoundError) else "damaged"
+        raise UserError(
+            f"{path} is {state}: delete {path.parent}, and the run starts anew"
+        ) from error
