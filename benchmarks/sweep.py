@@ -20,11 +20,11 @@ LAUNCHERS = {
 }
 
 
-def sweep_seconds(model: str, jobs: int, launcher: list[str], folder: Path) -> tuple[float, float]:
+def sweep_seconds(model: str, jobs: int, extra: list[str], folder: Path) -> tuple[float, float]:
     """Seconds of the whole command, and of all its fits together."""
-    sweep = folder / f"{model}-{jobs}-{len(launcher)}"
+    sweep = Path(tempfile.mkdtemp(dir=folder))
     seeds = f"seed={','.join(map(str, range(jobs)))}"
-    command = [sys.executable, "-m", "dermaexp", "-m", f"model={model}", seeds, *OPTIONS, *launcher]
+    command = [sys.executable, "-m", "dermaexp", "-m", f"model={model}", seeds, *OPTIONS, *extra]
     started = time.perf_counter()
     answer = subprocess.run([*command, f"hydra.sweep.dir={sweep}"], stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - started
@@ -44,13 +44,15 @@ def main() -> None:
                 seconds, _ = sweep_seconds(model, 8, overrides, folder)
                 baseline = baseline or seconds
                 print(f"{model:4} {launcher:20} {seconds:6.1f} {seconds / baseline:10.2f}")
-        print("\nnet  s of a job  of its fit  beyond its fit")
+        print(f"\n{'net':4} {'callbacks':11} {'s of a job':>10} {'its fit':>8} {'beyond it':>10}")
         for model in ("ffn", "cnn"):
-            (one, fit_of_one), (nine, fit_of_nine) = (
-                sweep_seconds(model, jobs, [], folder) for jobs in (1, 9)
-            )
-            job, fit = (nine - one) / 8, (fit_of_nine - fit_of_one) / 8
-            print(f"{model:4} {job:10.2f} {fit:11.2f} {job - fit:15.2f}")
+            for callbacks in ("default", "no_figures"):
+                (one, fit_of_one), (nine, fit_of_nine) = (
+                    sweep_seconds(model, jobs, [f"callbacks={callbacks}"], folder)
+                    for jobs in (1, 9)
+                )
+                job, fit = (nine - one) / 8, (fit_of_nine - fit_of_one) / 8
+                print(f"{model:4} {callbacks:11} {job:10.2f} {fit:8.2f} {job - fit:10.2f}")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import binomtest, ttest_1samp
 
 from dermaexp import compare, metrics, stats
+from dermaexp.baseline import Baseline
 from dermaexp.comparison import Comparison, comparison_of
 from dermaexp.errors import UserError
 from dermaexp.evidence import sentence
 from dermaexp.folders import locked
+from dermaexp.groups import Group
 from dermaexp.results import RunDirectory, write_bytes
 from dermaexp.significance import p_text
 from dermaexp.stats import Difference
@@ -409,3 +412,25 @@ def test_a_difference_in_words(tmp_path: Path) -> None:
 def test_no_torch_is_loaded() -> None:
     code = "import sys, dermaexp.compare; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_group_against_the_majority_baseline(tmp_path: Path) -> None:
+    """One run: McNemar's test; several: the seeds must stand against it as well."""
+    write_run(tmp_path / "a", "cnn", 0, 0.9, wrong=20)
+    group, baseline = only_group(tmp_path)
+    right, constant = np.arange(100) >= 20, baseline.label_index == TARGETS
+    b, c = int((right & ~constant).sum()), int((~right & constant).sum())
+    assert group.p_against(baseline) == pytest.approx(binomtest(b, b + c).pvalue)
+    write_run(tmp_path / "b", "cnn", 1, 0.9, wrong=45)
+    group, baseline = only_group(tmp_path)
+    seeds = ttest_1samp([0.8, 0.55], baseline.scores["accuracy"]).pvalue
+    assert group.p_against(baseline) == pytest.approx(seeds)
+    (tmp_path / "a" / "predictions.npz").unlink()
+    group, baseline = only_group(tmp_path)
+    assert np.isnan(group.p_against(baseline))
+
+
+def only_group(folder: Path) -> tuple[Group, Baseline]:
+    (table,) = comparison_of([folder]).tables
+    (group,), (baseline,) = table.groups, table.baselines
+    return group, baseline
