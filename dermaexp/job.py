@@ -17,7 +17,6 @@ from dermaexp.console import console, print_error, quiet
 from dermaexp.data.sources import load_splits
 from dermaexp.errors import RunError, UserError, explain
 from dermaexp.folders import locked
-from dermaexp.report import write_report
 from dermaexp.results import RunDirectory, config_digest, recording
 from dermaexp.watch import end_with_parent
 
@@ -119,6 +118,8 @@ def _run_once(
             trainer.devices = device
         score = experiment.run(config, splits, directory, record, clock, goes_on=goes_on)
     if config.report:
+        from dermaexp.report import write_report  # with SciPy, which no mistyped key waits for
+
         write_report(directory)
     return score
 

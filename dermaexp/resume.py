@@ -89,12 +89,12 @@ def can_go_on(directory: RunDirectory, earlier: dict[str, Any], record: dict[str
     return (
         directory.last_checkpoint.exists()
         and earlier.get("data", {}).get("fingerprint") == record["data"]["fingerprint"]
-        and (earlier["status"] != "failed" or earlier["code_digest"] == record["code_digest"])
+        and (earlier["status"] != "failed" or earlier.get("code_digest") == record["code_digest"])
     )
 
 
 def go_on(record: dict[str, Any], earlier: dict[str, Any]) -> None:
     """Make of `record` the `earlier` one's continuation: its start, and one more resumption."""
     resumption = {key: record[key] for key in RESUMPTION}
-    record |= {key: earlier[key] for key in FROM_START}
+    record |= {key: earlier.get(key) for key in FROM_START}  # an older version wrote less
     record["resumed"] = [*earlier.get("resumed", []), resumption]

@@ -158,14 +158,15 @@ def run_module(
     ],
 )
 def test_answers_without_torch(arguments: list[str], code: int, shown: str, tmp_path: Path) -> None:
-    """Run for real; torch, made unimportable, must not be missed."""
-    (tmp_path / "torch.py").write_text("raise ImportError('torch was imported')")
+    """Run for real; torch and SciPy, made unimportable, must not be missed."""
+    for package in ("torch", "scipy"):
+        (tmp_path / f"{package}.py").write_text(f"raise ImportError('{package} was imported')")
     answer = run_module(
         "-m", "dermaexp", *arguments, folder=tmp_path, PYTHONPATH=f"{tmp_path}:{PROJECT}"
     )
     assert answer.returncode == code, answer.stderr
     assert shown in answer.stdout + answer.stderr
-    assert "torch was imported" not in answer.stderr
+    assert "was imported" not in answer.stderr
     assert "Traceback" not in answer.stderr
 
 
