@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shlex
 import warnings
 from typing import Any
 
@@ -55,6 +56,12 @@ def run_job(config: DictConfig) -> float:
     try:
         with locked(directory.path, wait=in_sweep), quiet(beside_others):
             score = _run_once(config, directory, hydra_config, beside_others=beside_others)
+    except KeyboardInterrupt:
+        if not beside_others:
+            folder = hydra_config.sweep.dir if in_sweep else directory.path
+            command = shlex.join(["python", "-m", "dermaexp", f"resume={folder}"])
+            console.print(f"to go on: {command}", soft_wrap=True, markup=False)
+        raise
     except Exception as error:
         log.exception("the run failed")
         if not in_sweep:

@@ -55,6 +55,8 @@ def test_ctrl_c_keeps_the_last_whole_epoch(sweep: bool, data_file: Path, tmp_pat
     assert process.returncode == 130, errors
     assert errors == "error: interrupted\n"
     assert "Traceback" not in output
+    resumed = shlex.quote(f"resume={tmp_path / 's' if sweep else run}")
+    assert output.endswith(f"to go on: python -m dermaexp {resumed}\n")
     record = json.loads((run / "run.json").read_text())
     assert (record["status"], record["error"]) == ("interrupted", None)
     rows = (run / "history.csv").read_text().splitlines()
