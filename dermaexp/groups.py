@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
@@ -76,11 +77,10 @@ class Group:
         """
         if len(self.runs) == 1:
             return metrics.wilson_interval(np.trace(self.confusion), self.confusion.sum())
-        stored = [run.test_predictions() for run in self.runs]
-        if None in stored:
+        if self._answers is None:
             return math.nan, math.nan
-        correct = [probabilities.argmax(axis=1) == targets for probabilities, targets in stored]
-        return stats.mean_accuracy_interval(np.stack(correct))
+        correct, _ = self._answers
+        return stats.mean_accuracy_interval(correct)
 
     def p_against(self, baseline: Baseline) -> float:
         """p that the group is right as often as `baseline`; NaN where predictions are missing.
@@ -90,16 +90,24 @@ class Group:
         """
         if len(self.runs) == 1:
             return baseline.p_of_one_run(self.confusion)
-        stored = [run.test_predictions() for run in self.runs]
-        if None in stored:
+        if self._answers is None:
             return math.nan
-        correct = np.stack([found.argmax(axis=1) == targets for found, targets in stored])
-        constant = stored[0][1] == baseline.label_index
+        correct, targets = self._answers
+        constant = targets == baseline.label_index
         of_images = stats.sign_flip_exact(correct, constant[None])
         accuracies = correct.mean(axis=1)
         if accuracies.std() == 0:  # nothing to tell the seeds' chance from
             return of_images
         return max(of_images, float(ttest_1samp(accuracies, constant.mean()).pvalue))
+
+    @cached_property
+    def _answers(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Which test answers are right (runs, N), and the targets (N,); None without them all."""
+        stored = [run.test_predictions() for run in self.runs]
+        if None in stored:
+            return None
+        correct = [probabilities.argmax(axis=1) == targets for probabilities, targets in stored]
+        return np.stack(correct), stored[0][1]
 
     def _scores(self, split: str, metric: str) -> list[float]:
         scores = [run.score(split, metric) for run in self.runs]

@@ -188,8 +188,9 @@ def _reason(processes: Sequence[subprocess.Popen], logs: Sequence[Path]) -> User
     """The last line of the first of the processes that failed by itself, if one did."""
     for process, log in zip(processes, logs, strict=True):
         with contextlib.suppress(subprocess.TimeoutExpired):
-            if process.wait(timeout=5) and (lines := log.read_text(errors="replace").split("\n")):
-                return UserError(next((line for line in reversed(lines) if line), "a process died"))
+            if process.wait(timeout=5):
+                lines = log.read_text(errors="replace").rstrip().splitlines()
+                return UserError(lines[-1] if lines else "a process died")
     return None
 
 
