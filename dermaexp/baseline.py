@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -43,14 +44,24 @@ class Baseline:
         return mcnemar_exact_of_counts(int(right - both), int(of_answer - both))
 
 
-def baseline_of(numbers: Mapping[str, Any]) -> Baseline:
+def baseline_of(*folds: Mapping[str, Any]) -> Baseline:
     """Made again from metrics.json: the test split's class counts and the majority's accuracy.
 
     Where several classes have that share of the images it is the first: the scores are the same.
+    Of several folds' metrics.json it is the class that has it in all, its scores are the means.
     """
-    counts = np.sum(numbers["test"]["confusion_matrix"], axis=1)
-    majority = numbers["test"]["majority_accuracy"]
-    largest = int(np.abs(counts / counts.sum() - majority).argmin())
-    targets = np.repeat(np.arange(len(counts)), counts)
-    scores = metrics.majority_baseline(np.array([largest]), targets, len(counts))
-    return Baseline(largest, numbers["data"]["classes"][largest], scores)
+    tests = [numbers["test"] for numbers in folds]
+    counts = [np.sum(test["confusion_matrix"], axis=1) for test in tests]
+    misses = [
+        np.abs(own / own.sum() - test["majority_accuracy"])
+        for own, test in zip(counts, tests, strict=True)
+    ]
+    largest = int(np.sum(misses, axis=0).argmin())
+    scores = [
+        metrics.majority_baseline(
+            np.array([largest]), np.repeat(np.arange(len(own)), own), len(own)
+        )
+        for own in counts
+    ]
+    means = {name: fmean(fold[name] for fold in scores) for name in scores[0]}
+    return Baseline(largest, folds[0]["data"]["classes"][largest], means)

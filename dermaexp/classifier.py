@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from dermaexp import metrics, processes
+from dermaexp.augment import Augment, dihedral_views
 from dermaexp.data.datamodule import Batch
 from dermaexp.errors import UserError
 
@@ -30,7 +31,7 @@ class Predictions(NamedTuple):
 
 
 class Classifier(LightningModule):
-    """Trains `net` on uint8 images with cross-entropy.
+    """Trains `net` on uint8 images.
 
     `predictions` holds the last pass over each of "val" and "test". `epoch_metrics` holds the last
     epoch's train_loss and train_accuracy, as trained, and val_loss, val_accuracy and
@@ -43,17 +44,26 @@ class Classifier(LightningModule):
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[..., LRScheduler] | None = None,
         *,
+        loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
+        augment: Augment | None = None,
+        test_time_augment: bool = False,
         mean: Tensor | float = 0.0,
         std: Tensor | float = 1.0,
     ) -> None:
         """`optimizer` takes parameters; `scheduler` an optimizer and the number of its steps.
 
+        `loss` takes logits and targets, see `dermaexp.losses`. `augment` changes the training
+        images. `test_time_augment` averages the final val and test probabilities over the flips
+        and quarter turns of each image; while the net is trained, val sees them as they are.
         `mean` and `std`, scalars or (C,), standardise the pixels after they are scaled to [0, 1].
         """
         super().__init__()
         self.net = net
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
+        self.loss = loss
+        self.augment = augment
+        self.test_time_augment = test_time_augment
         self.register_buffer("mean", torch.as_tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", torch.as_tensor(std).view(-1, 1, 1))
         # "disable" spares a GPU a wait at every step; the loss is checked below, once.
@@ -66,12 +76,15 @@ class Classifier(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K) of uint8 images (N, C, H, W)."""
-        return self.net((images.float() / 255 - self.mean) / self.std)
+        return self._logits(images.float() / 255)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, targets, _ = batch
-        logits = self(images)
-        loss = functional.cross_entropy(logits, targets)
+        images, goals = images.float() / 255, targets
+        if self.augment is not None:
+            images, goals = self.augment(images, targets)
+        logits = self._logits(images)
+        loss = self.loss(logits, goals)
         if not torch.isfinite(loss):
             raise self._diverged(f"step {batch_idx + 1}")
         # One value an image: with "disable", torchmetrics 1.9 ignores the weights it is given.
@@ -129,9 +142,17 @@ class Classifier(LightningModule):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
+    def _logits(self, pixels: Tensor) -> Tensor:
+        """Logits in float32 of images (N, C, H, W) in [0, 1]."""
+        return self.net((pixels - self.mean) / self.std).float()
+
     def _predict(self, batch: Batch) -> None:
         images, targets, indices = batch
-        self._batches.append((self(images).float().softmax(dim=1), targets, indices))
+        views = [images]
+        if self.test_time_augment and self.trainer.state.fn != TrainerFn.FITTING:
+            views = dihedral_views(images)
+        probabilities = sum(self(view).softmax(dim=1) for view in views) / len(views)
+        self._batches.append((probabilities, targets, indices))
 
     def _collect(self, split: str) -> Predictions:
         """Put the batches of all processes together in the split's order."""

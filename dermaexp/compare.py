@@ -66,7 +66,8 @@ def _write(comparison: Comparison, folder: Path) -> None:
 
 
 def _refuse_other_data(comparison: Comparison) -> None:
-    if len(comparison.tables) > 1:
+    # Folds that are not trained yet are no reason: a sweep is compared while it runs.
+    if len({table.source for table in comparison.tables}) > 1:
         tested = " | ".join(table.title.partition(" on ")[2] for table in comparison.tables)
         raise UserError(
             f"the runs were tested on different images ({tested}), which have no common order: "

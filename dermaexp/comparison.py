@@ -13,6 +13,15 @@ from dermaexp.peculiarities import with_peculiarities
 from dermaexp.runs import Run, read_runs
 from dermaexp.varied import varied_keys
 
+SEEDS = (
+    "Best first, by the mean val macro AUROC over a group's seeds; ± is the standard deviation "
+    "over the seeds."
+)
+FOLDS = (
+    "Cross-validated: a score is the mean over the folds, of each fold the mean over its seeds; ± "
+    "is the standard deviation over the folds. Best first, by val macro AUROC."
+)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -25,6 +34,38 @@ class Table:
     groups: tuple[Group, ...]
     baselines: tuple[Baseline, ...]
     evidence: Evidence
+
+    @property
+    def cross_validated(self) -> bool:
+        return bool(self.groups[0].folds)
+
+    @property
+    def subject(self) -> str:
+        """The data, and which folds of them."""
+        return _subject(self.groups)
+
+    @property
+    def unit(self) -> str:
+        """Over which the scores of a group are spread: "seed" or "fold"."""
+        return "fold" if self.cross_validated else "seed"
+
+    @property
+    def replicates(self) -> str:
+        """Of what a group has several runs."""
+        return "folds and seeds" if self.cross_validated else "seeds"
+
+    @property
+    def reading(self) -> str:
+        """How to read its scores."""
+        return FOLDS if self.cross_validated else SEEDS
+
+    @property
+    def source(self) -> tuple:
+        """What its test images are of: the same for tables of other folds of the same data."""
+        run = self.groups[0].runs[0]
+        if self.cross_validated:
+            return run.source_fingerprint, run.grouping_fingerprint, run.split["folds"]
+        return run.tested_on
 
     @property
     def notes(self) -> list[str]:
@@ -51,6 +92,21 @@ class Comparison:
         """All that are in a table."""
         return [run for table in self.tables for group in table.groups for run in group.runs]
 
+    @property
+    def has_folds(self) -> bool:
+        """Whether any run, compared or not, was tested on a fold."""
+        return any(run.fold is not None for run in (*self.runs, *self.left_out))
+
+    @property
+    def warning(self) -> str:
+        """That folds, or folds and the official split, were tested on other images; or nothing."""
+        if len(self.tables) < 2 or not any(table.cross_validated for table in self.tables):
+            return ""
+        return (
+            f"The {len(self.tables)} tables are of other test images: numbers of one table say "
+            "nothing beside those of another."
+        )
+
 
 def comparison_of(folders: Sequence[Path]) -> Comparison:
     """Read and compare every run in or below the `folders`; UserError where there is none.
@@ -59,9 +115,9 @@ def comparison_of(folders: Sequence[Path]) -> Comparison:
     """
     runs = read_runs(folders)
     compared = [run for run in runs if run.compared]
-    by_test: dict[tuple[str, int], list[Group]] = {}
+    by_test: dict[tuple, list[Group]] = {}
     for group in group_runs(compared):
-        by_test.setdefault(group.runs[0].tested_on, []).append(group)
+        by_test.setdefault(group.tested_on, []).append(group)
     titles = _titles(list(by_test.values()))
     tables = [_table(title, groups) for title, groups in zip(titles, by_test.values(), strict=True)]
     return Comparison(
@@ -74,12 +130,12 @@ def comparison_of(folders: Sequence[Path]) -> Comparison:
 
 def _table(title: str, groups: Sequence[Group]) -> Table:
     noted = with_peculiarities(groups)
-    found = [baseline_of(group.runs[0].metrics) for group in noted]
+    found = [baseline_of(*(fold[0].metrics for fold in group.by_fold)) for group in noted]
     baselines = {baseline.answer: baseline for baseline in found}
     return Table(
         title,
         _data(groups),
-        groups[0].runs[0].tested_on[1],
+        _images(groups[0]),
         any(group.runs[0].data.get("synthetic") for group in groups),
         tuple(noted),
         tuple(baselines.values()),
@@ -90,11 +146,18 @@ def _table(title: str, groups: Sequence[Group]) -> Table:
 def _titles(tables: Sequence[Sequence[Group]]) -> list[str]:
     titles = []
     for groups in tables:
-        fingerprint, images = groups[0].runs[0].tested_on
-        titles.append(f"Leaderboard on {_data(groups)}, {images:,} test images")
+        titles.append(f"Leaderboard on {_subject(groups)}, {_images(groups[0]):,} test images")
         if titles[-1] in titles[:-1]:  # other content under the same name
-            titles[-1] += f" {fingerprint[:8]}"
+            titles[-1] += f" {groups[0].tested_on[0][1][:8]}"
     return titles
+
+
+def _images(group: Group) -> int:
+    return sum(images for _, _, images in group.tested_on)
+
+
+def _subject(groups: Sequence[Group]) -> str:
+    return ", ".join(filter(None, (_data(groups), groups[0].cross_validation)))
 
 
 def _data(groups: Sequence[Group]) -> str:

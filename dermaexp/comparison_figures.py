@@ -56,17 +56,26 @@ def drawings(
 
 
 def _accuracies(table: Table, intervals: Mapping[str, tuple[float, float]]) -> Drawing:
-    accuracies = {
-        group.label: [run.score("test", "accuracy") for run in group.runs] for group in table.groups
-    }
     figure = plots.group_accuracies(
-        accuracies,
+        {group.label: group.scores("test", "accuracy") for group in table.groups},
         intervals,
         {baseline.label: baseline.scores["accuracy"] for baseline in table.baselines},
-        title=f"Test accuracy on {table.data}",
+        title=f"Test accuracy on {table.subject}",
+        unit=table.unit,
     )
-    several = [group for group in table.groups if len(group.runs) > 1]
     caption = f"Accuracy on the {table.images:,} test images, the best group by val first."
+    caption += _of_folds(table) if table.cross_validated else _of_seeds(table)
+    if any(math.isnan(low) for low, _ in intervals.values()):
+        caption += f" Without predictions.npz of every {table.unit} there is no interval."
+    caption += " Intervals of single groups may overlap although their difference is shown: the "
+    caption += "groups answer the same images."
+    return Drawing("test_accuracy", figure, caption)
+
+
+def _of_seeds(table: Table) -> str:
+    """What the dots and lines of the accuracies are."""
+    several = [group for group in table.groups if group.replicates > 1]
+    caption = ""
     if several:
         caption += (
             " A large dot is the mean over a group's seeds, a small one a single seed. The line is "
@@ -80,20 +89,32 @@ def _accuracies(table: Table, intervals: Mapping[str, tuple[float, float]]) -> D
             f" {whose} is the 95 % Wilson interval, for other images and the same net: one seed "
             "tells nothing of others."
         )
-    if any(math.isnan(low) for low, _ in intervals.values()):
-        caption += " Without predictions.npz of every seed there is no interval."
-    caption += " Intervals of single groups may overlap although their difference is shown: the "
-    caption += "groups answer the same images."
-    return Drawing("test_accuracy", figure, caption)
+    return caption
+
+
+def _of_folds(table: Table) -> str:
+    """The same in cross-validation."""
+    caption = (
+        " A large dot is the mean over the folds, a small one a single fold, the mean over its "
+        "seeds. The line is the 95 % interval of the mean for other test images, not for other "
+        f"training images: the middle 95 % of {stats.DRAWS:,} bootstrap draws of the images within "
+        "each fold."
+    )
+    if any(group.replicates > 1 for group in table.groups):
+        caption += (
+            " Where a group has several seeds, the chance of the seeds was added to each draw "
+            "(standard error over the seeds times Student's t)."
+        )
+    return caption
 
 
 def _curves(table: Table, histories: Mapping[str, Sequence[Sequence[dict]]]) -> Drawing:
     caption = "Accuracy, loss and macro AUROC on the validation images after every epoch."
-    title = f"Validation on {table.data}"
+    title = f"Validation on {table.subject}"
     if any(len(kept) > 1 for kept in histories.values()):
-        title += ", mean and range over seeds"
-        caption += " A line is the mean over a group's seeds, its band from the lowest to the "
-        caption += "highest seed."
+        title += f", mean and range over {table.replicates}"
+        caption += f" A line is the mean over a group's {table.replicates}, its band from the "
+        caption += "lowest to the highest " + ("run." if table.cross_validated else "seed.")
     if len(histories) < len(table.groups):
         caption += " Groups that kept no history.csv are missing."
     return Drawing("learning_curves", plots.group_curves(histories, title=title), caption)
@@ -104,11 +125,12 @@ def _class_accuracies(table: Table) -> Drawing:
         {group.label: metrics.recalls(group.confusion) for group in table.groups},
         _samples(table.groups[0]),
         _classes(table),
-        title=f"Accuracy within each class on {table.data}, test, %",
+        title=f"Accuracy within each class on {table.subject}, test, %",
     )
+    pooled = "of all folds together, " if table.cross_validated else ""
     caption = (
-        "Percentage of each true class that was recognised on test (recall), the mean over a "
-        "group's seeds; n is the number of test images of the class."
+        f"Percentage of each true class that was recognised on test (recall), {pooled}the mean "
+        "over a group's seeds; n is the number of test images of the class."
     )
     return Drawing("per_class_accuracy", figure, caption)
 
@@ -118,20 +140,20 @@ def _confusion_matrices(table: Table) -> Drawing:
     figure = plots.confusion_matrices(
         {group.label: group.confusion for group in best},
         _classes(table),
-        title=f"Confusion on {table.data}, test" + (", the best two by val" if best[1:] else ""),
+        title=f"Confusion on {table.subject}, test" + (", the best two by val" if best[1:] else ""),
     )
-    caption = "Percentage of each true class, and counts over all seeds of a group."
+    caption = f"Percentage of each true class, and counts over all {table.replicates} of a group."
     return Drawing("confusion_matrices", figure, caption)
 
 
 def _effects(table: Table, lines: Mapping[str, Sequence[Line]]) -> Drawing:
     caption = (
-        "Every group against each setting that varies: the mean over its seeds, single seeds as "
-        "small dots. A line joins groups that differ in that setting alone. Settings are chosen on "
-        "val; what test says of them is no reason to choose."
+        f"Every group against each setting that varies: the mean over its {table.unit}s, single "
+        f"{table.unit}s as small dots. A line joins groups that differ in that setting alone. "
+        "Settings are chosen on val; what test says of them is no reason to choose."
     )
     return Drawing(
-        "effects", plots.effects(lines, title=f"Effect of each setting on {table.data}"), caption
+        "effects", plots.effects(lines, title=f"Effect of each setting on {table.subject}"), caption
     )
 
 
@@ -141,13 +163,13 @@ def _lines(groups: Sequence[Group], key: str) -> list[Line]:
     for group in groups:
         if key in group.settings:
             others = json.dumps(_without(group, key), sort_keys=True)
-            together.setdefault((others, group.runs[0].data["fingerprint"]), []).append(group)
+            together.setdefault((others, group.runs[0].source_fingerprint), []).append(group)
     return [
         Line(
             settings_text(_without(alike[0], key)),
             [group.settings[key] for group in alike],
             {
-                quantity: [[_number(run.score(*score)) for run in group.runs] for group in alike]
+                quantity: [[_number(one) for one in group.scores(*score)] for group in alike]
                 for quantity, score in QUANTITIES.items()
             },
         )
@@ -173,4 +195,4 @@ def _classes(table: Table) -> list[str]:
 
 def _samples(group: Group) -> np.ndarray:
     """Test images of each class (K,)."""
-    return group.confusion.sum(axis=1) // len(group.runs)
+    return group.confusion.sum(axis=1) // group.replicates

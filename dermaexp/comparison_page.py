@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from dermaexp.comparison_figures import drawings
 from dermaexp.console import HEADLINES
 from dermaexp.evidence import TESTED
 from dermaexp.groups import Group
+from dermaexp.replicates import counted
 from dermaexp.results import write_bytes, write_figure
 from dermaexp.runs import Run
 from dermaexp.significance import LEVEL
@@ -47,7 +48,9 @@ def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
         "title": _title(comparison),
         "synthetic": any(table.synthetic for table in comparison.tables),
         "all_synthetic": all(table.synthetic for table in comparison.tables),
+        "warning": comparison.warning,
         "varied": list(comparison.varied.values()) or ["name"],
+        "has_folds": comparison.has_folds,
         "runs": _runs(comparison, folder),
         "run_scores": list(RUN_SCORES),
         "total": len(runs),
@@ -65,7 +68,10 @@ def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
 
 def _title(comparison: Comparison) -> str:
     names = {run.name for run in comparison.runs}
-    data = " and ".join(dict.fromkeys(table.data for table in comparison.tables))
+    tables = comparison.tables
+    data = " and ".join(dict.fromkeys(table.data for table in tables))
+    if len(tables) == 1:
+        data = tables[0].subject
     title = f"{names.pop()}: comparison" if len(names) == 1 else "Comparison"
     return f"{title} on {data}" if data else title
 
@@ -90,6 +96,9 @@ def _table(table: Table, comparison: Comparison, folder: Path, suffix: str) -> d
         "findings": pairs[:SHOWN_PAIRS],
         "more_findings": pairs[SHOWN_PAIRS:],
         "method": table.evidence.method,
+        "caption": _caption(table),
+        "replicates": table.replicates,
+        "counts": list(leaderboard.count_cells(table.groups[0])),
         "scores": list(leaderboard.SHOWN),
         "tested": [HEADLINES[metric] for metric in TESTED],
         "rows": _rows(table, comparison.varied or {"name": "name"}),
@@ -97,7 +106,11 @@ def _table(table: Table, comparison: Comparison, folder: Path, suffix: str) -> d
         "confusions": {
             "classes": table.groups[0].runs[0].metrics["data"]["classes"],
             "groups": [
-                {"label": group.label, "seeds": len(group.runs), "counts": group.confusion.tolist()}
+                {
+                    "label": group.label,
+                    "seeds": group.replicates,
+                    "counts": group.confusion.tolist(),
+                }
                 for group in table.groups
             ],
         },
@@ -105,16 +118,27 @@ def _table(table: Table, comparison: Comparison, folder: Path, suffix: str) -> d
     }
 
 
+def _caption(table: Table) -> str:
+    each = ", of each fold the mean over its seeds" if table.cross_validated else ""
+    return (
+        f"A group is one configuration with all its {table.replicates}, the best by mean val macro "
+        f"AUROC first. Scores are means ± standard deviations over the {table.unit}s{each}; p is "
+        "that of no difference to the best group on test, two-sided and Holm-corrected."
+    )
+
+
 def _summary(table: Table, low: float, high: float) -> list[str]:
     """The best group in sentences; `low` and `high` bound its mean test accuracy."""
     best = table.groups[0]
     val = leaderboard.shown_scores(best, "{:.3f}", " ± ")["val AUROC"]
     if best.mean("val", "macro_auroc") is None:
-        lines = [f"stands first ({_seeds(best)}): val macro AUROC is undefined for all."]
+        lines = [f"stands first ({_mean_of(best)}): val macro AUROC is undefined for all."]
     elif len(table.groups) == 1:
-        lines = [f"has a val macro AUROC of {val} ({_seeds(best)})."]
+        lines = [f"has a val macro AUROC of {val} ({_mean_of(best)})."]
     else:
-        lines = [f"has the highest val macro AUROC, {val} ({_seeds(best)}): it is the best by val."]
+        lines = [
+            f"has the highest val macro AUROC, {val} ({_mean_of(best)}): it is the best by val."
+        ]
     accuracy = best.mean("test", "accuracy")
     told = f"On the {table.images:,} test images its accuracy is {pages.percent(accuracy)}"
     if low == low:
@@ -163,7 +187,7 @@ def _rows(table: Table, varied: Mapping[str, str]) -> list[dict[str, Any]]:
             {
                 "rank": rank,
                 "settings": [cells.get(key, "") for key in varied],
-                "seeds": len(group.runs),
+                "counts": list(leaderboard.count_cells(group).values()),
                 "scores": list(leaderboard.shown_scores(group, "{:.3f}", " ± ").values()),
                 "p": [_p_cell(findings[key].p_text) if key in findings else "" for key in TESTED],
             }
@@ -175,7 +199,8 @@ def _rows(table: Table, varied: Mapping[str, str]) -> list[dict[str, Any]]:
         ]
         label = "majority baseline" + (f": {baseline.label}" if table.baselines[1:] else "")
         settings = [label, *[""] * (len(varied) - 1)]
-        row = {"rank": "", "settings": settings, "seeds": "", "scores": scores}
+        counts = [""] * len(leaderboard.count_cells(table.groups[0]))
+        row = {"rank": "", "settings": settings, "counts": counts, "scores": scores}
         rows.append(row | {"p": [""] * len(TESTED)})
     return rows
 
@@ -203,6 +228,7 @@ def _run_row(run: Run, varied: Mapping[str, str], folder: Path) -> dict[str, Any
     return {
         "rank": "",
         "seed": "" if cells["seed"] is None else cells["seed"],
+        "fold": cells.get("fold", ""),
         "settings": [cells.get(key, "") for key in varied or ["name"]],
         "data": cells["data"] or "",
         "scores": [""] * len(RUN_SCORES),
@@ -229,7 +255,7 @@ def _remake(comparison: Comparison, folder: Path) -> str:
     return shlex.join(["python", "-m", "dermaexp.compare", *folders, *force, *output])
 
 
-def _provenance(runs: Iterable[Run]) -> dict[str, str]:
+def _provenance(runs: Sequence[Run]) -> dict[str, str]:
     """Label -> the values of all runs in the tables, each once."""
     records = [run.record for run in runs]
     versions = [
@@ -238,7 +264,7 @@ def _provenance(runs: Iterable[Run]) -> dict[str, str]:
     ]
     values = {
         "Data": (record["data"]["name"] for record in records),
-        "Data fingerprint": (record["data"]["fingerprint"] for record in records),
+        "Data fingerprint": (run.source_fingerprint for run in runs),
         "Test fingerprint": (record["data"]["test_fingerprint"] for record in records),
         "Git commit": (record.get("git_commit") for record in records),
         "Code digest": (record["code_digest"] for record in records),
@@ -253,6 +279,12 @@ def _distinct(values: Iterable[str | None]) -> list[str]:
     return list(dict.fromkeys(value for value in values if value))
 
 
-def _seeds(group: Group) -> str:
-    seeds = ", ".join(map(str, group.seeds))
-    return f"mean ± standard deviation over seeds {seeds}" if group.seeds[1:] else f"seed {seeds}"
+def _mean_of(group: Group) -> str:
+    """What its scores are the mean of."""
+    seeds = counted("seed", group.seeds)
+    folds = counted("fold", group.folds) if group.folds else ""
+    if folds and group.seeds[1:]:
+        seeds = f"of the means over {seeds}"
+    parts = [part for part in (folds, seeds) if part]
+    spread = len(group.scores("val", "macro_auroc")) > 1
+    return ("mean ± standard deviation over " if spread else "") + ", ".join(parts)

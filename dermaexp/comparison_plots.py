@@ -90,8 +90,9 @@ def group_accuracies(
     baselines: Mapping[str, float],
     *,
     title: str,
+    unit: str = "seed",
 ) -> Figure:
-    """A row a group: the mean of its runs' accuracies with its interval, and each run as a dot.
+    """A row a group: the mean of its accuracies with its interval, and each as a dot, one a `unit`.
 
     An interval of NaN is not drawn. Each of the `baselines` is a line across all rows.
     """
@@ -106,17 +107,17 @@ def group_accuracies(
         axes.axvline(accuracy, color=ORANGE, linewidth=2, label=label, zorder=1)
     drawn = np.isfinite(bounds).all(axis=1)
     axes.hlines(rows[drawn], *bounds[drawn].T, color=BLUE, linewidth=2.5, label="95 % interval")
-    seeds = [
+    single = [
         (accuracy, row)
         for row, runs in zip(rows, accuracies.values(), strict=True)
         for accuracy in runs
         if len(runs) > 1
     ]
-    label = "mean of the seeds" if seeds else "one seed"
+    label = f"mean of the {unit}s" if single else f"one {unit}"
     axes.plot(means, rows, "o", color=BLUE, markersize=10, label=label)
-    if seeds:
+    if single:
         style = {"markerfacecolor": "white", "markeredgecolor": "black", "markersize": 5}
-        axes.plot(*zip(*seeds, strict=True), "o", label="one seed", **style)
+        axes.plot(*zip(*single, strict=True), "o", label=f"one {unit}", **style)
     for row, (mean, (low, high)) in enumerate(zip(means, bounds, strict=True)):
         text = f"{mean:.1%}" + (f"  [{low:.1%}, {high:.1%}]" if drawn[row] else "")
         axes.annotate(

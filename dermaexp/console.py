@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -60,14 +61,24 @@ def print_box(title: str, text: str) -> None:
     )
 
 
-def print_summary(name: str, data: str, columns: Mapping[str, Mapping[str, float]]) -> None:
-    """The headline numbers of a run, one column for each of `columns`."""
-    table = Table(title=f"{escape(name)} on {escape(data)}", title_style="bold")
+def print_summary(
+    name: str,
+    data: str,
+    columns: Mapping[str, Mapping[str, Any]],
+    labels: Mapping[str, str] = HEADLINES,
+    note: str = "",
+) -> None:
+    """The numbers of a run: a row for each of `labels`, a column for each of `columns`.
+
+    A number may be a pair, an interval's ends; a column may lack some.
+    """
+    title, caption = f"{escape(name)} on {escape(data)}", escape(note) or None
+    table = Table(title=title, title_style="bold", caption=caption, caption_justify="left")
     table.add_column("")
     for column in columns:
         table.add_column(column, justify="right")
-    for key, label in HEADLINES.items():
-        table.add_row(label, *(_number(numbers[key]) for numbers in columns.values()))
+    for key, label in labels.items():
+        table.add_row(escape(label), *(_number(numbers.get(key)) for numbers in columns.values()))
     console.print(table)
 
 
@@ -91,5 +102,10 @@ def cell_text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _number(value: float) -> str:
+def _number(value: float | Sequence[float] | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Sequence):
+        low, high = value
+        return f"{low:.3f}\N{EN DASH}{high:.3f}" if low == low else "\N{EN DASH}"
     return "undefined" if value != value else f"{value:.4f}"

@@ -36,10 +36,11 @@ def explain(error: BaseException) -> str:
     """One line for any error, the framework's and the operating system's included."""
     if isinstance(error, RunError):
         return str(error)
-    # The first cause that has a line of its own tells more than what it was wrapped in.
     for cause in _causes(error):
         if isinstance(cause, UserError):
             return str(cause)
+    # The first cause that has a line of its own tells more than what it was wrapped in.
+    for cause in _causes(error):
         if isinstance(cause, OverrideParseException):
             return _explain_syntax(cause)
         if isinstance(cause, MissingConfigException):
@@ -55,6 +56,9 @@ def explain(error: BaseException) -> str:
             return f"{cause.strerror}{_named(cause)}"
         if isinstance(cause, InstantiationException):
             return _explain_instantiation(cause)
+        if type(cause).__module__.startswith("torch._"):  # of torch.compile; not imported for this
+            reason = _one_line(cause).partition(" Set TORCHDYNAMO")[0]
+            return f"compile=true failed: {reason}; give compile=false"
     if isinstance(error, HydraException):
         return _one_line(error)
     if "Config group override must be a string" in str(error):

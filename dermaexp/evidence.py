@@ -53,7 +53,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class _Answers:
-    """A group's metrics (runs,), the same on each draw (runs, draws), right answers (runs, N)."""
+    """Metrics (runs,), the same on each draw (runs, draws), which answers are right (runs, N)."""
 
     points: dict[str, np.ndarray]
     replicates: dict[str, np.ndarray]
@@ -61,7 +61,11 @@ class _Answers:
 
 
 def weigh(groups: Sequence[Group], draws: int = stats.DRAWS) -> Evidence:
-    """Test `groups[0]`, the best by val, against each other group, on the same test images."""
+    """Test `groups[0]`, the best by val, against each other group, on the same test images.
+
+    In cross-validation a metric is its mean over the folds, whose images are drawn apart: the nets
+    of different folds have no common scale of scores that would allow an AUROC of all together.
+    """
     if len(groups) < 2:
         return Evidence((), "", ())
     predictions, targets, notes = _read(groups)
@@ -86,12 +90,13 @@ def weigh(groups: Sequence[Group], draws: int = stats.DRAWS) -> Evidence:
         for metric, difference in differences[other.label].items():
             if other.label in corrected[metric]:
                 p = corrected[metric][other.label]
-                by_draws = metric != "accuracy" or len(best.runs) + len(other.runs) > 2
+                by_draws = metric != "accuracy" or best.replicates + other.replicates > 2
                 least = 2 / (draws + 1) * len(corrected[metric]) if by_draws else 0.0
                 words = sentence(best, other, metric, difference, p, least)
                 findings[metric] = Finding(difference, p, p_text(p, least), words)
         pairs.append(Pair(best, other, findings))
-    return Evidence(tuple(pairs), _method(len(targets), draws, len(pairs)), tuple(notes))
+    method = _method(sum(map(len, targets)), draws, len(pairs), bool(best.folds))
+    return Evidence(tuple(pairs), method, tuple(notes))
 
 
 def sentence(
@@ -116,7 +121,7 @@ def sentence(
         (True, False): " (one seed of the first)",
         (False, True): " (one seed of the second)",
     }
-    remark = seeds.get((len(first.runs) == 1, len(second.runs) == 1), "")
+    remark = seeds.get((first.replicates == 1, second.replicates == 1), "")
     # Else an interval without 0 would seem to say the opposite.
     corrected = " after the correction" if p >= LEVEL and low * high > 0 else ""
     return f"{verdict} in {HEADLINES[metric]}: {size}, {p_text(p, least_p)}{corrected}{remark}"
@@ -124,19 +129,23 @@ def sentence(
 
 def _read(
     groups: Sequence[Group],
-) -> tuple[dict[str, list[np.ndarray]], np.ndarray, list[str]]:
-    """Test probabilities of each group's runs, by label; the targets; notes on groups without."""
-    found: dict[str, list[np.ndarray]] = {}
-    targets, notes = np.array([]), []
+) -> tuple[dict[str, list[list[np.ndarray]]], list[np.ndarray], list[str]]:
+    """By label each fold's test probabilities, one a seed; each fold's targets; notes on others."""
+    found: dict[str, list[list[np.ndarray]]] = {}
+    targets: list[np.ndarray] = []
+    notes = []
     for group in groups:
-        arrays = [run.test_predictions() for run in group.runs]
-        if None in arrays:
+        stored = group.test_predictions()
+        if stored is None:
             reason = "not every run left a predictions.npz that can be read"
         else:
-            runs, answers = zip(*arrays, strict=True)
-            targets = targets if found else answers[0]
-            if all(np.array_equal(own, targets) for own in answers):
-                found[group.label] = list(runs)
+            targets = targets if found else [fold[0][1] for fold in stored]
+            if all(
+                np.array_equal(own, truth)
+                for fold, truth in zip(stored, targets, strict=True)
+                for _, own in fold
+            ):
+                found[group.label] = [[run for run, _ in fold] for fold in stored]
                 continue
             reason = "the predictions are of other test images"
         notes.append(f"{group.label} is in no test: {reason}")
@@ -150,10 +159,28 @@ def _read(
 
 
 def _answers(
-    predictions: Mapping[str, Sequence[np.ndarray]], targets: np.ndarray, draws: int
+    predictions: Mapping[str, Sequence[Sequence[np.ndarray]]],
+    targets: Sequence[np.ndarray],
+    draws: int,
 ) -> dict[str, _Answers]:
-    runs = [probabilities for group in predictions.values() for probabilities in group]
-    replicates = stats.bootstrap(runs, targets, draws)
+    by_fold = [
+        _of_fold([run for group in predictions.values() for run in group[fold]], own, draws, fold)
+        for fold, own in enumerate(targets)
+    ]
+    answers, start = {}, 0
+    for label, group in predictions.items():
+        own = slice(start, start + len(group[0]))
+        answers[label] = _Answers(
+            _means([{metric: fold.points[metric][own] for metric in TESTED} for fold in by_fold]),
+            _means([{m: fold.replicates[m][own] for m in TESTED} for fold in by_fold]),
+            np.concatenate([fold.correct[own] for fold in by_fold], axis=1),
+        )
+        start += len(group[0])
+    return answers
+
+
+def _of_fold(runs: Sequence[np.ndarray], targets: np.ndarray, draws: int, fold: int) -> _Answers:
+    """Of all groups' runs; the fold seeds its draws, so that they are independent."""
     confusions = [
         metrics.confusion_matrix(run.argmax(axis=1), targets, run.shape[1]) for run in runs
     ]
@@ -163,16 +190,11 @@ def _answers(
         "macro_auroc": np.array([metrics.macro_auroc(run, targets) for run in runs]),
     }
     correct = np.stack([run.argmax(axis=1) == targets for run in runs])
-    answers, start = {}, 0
-    for label, group in predictions.items():
-        own = slice(start, start + len(group))
-        answers[label] = _Answers(
-            {metric: values[own] for metric, values in points.items()},
-            {metric: values[own] for metric, values in replicates.items()},
-            correct[own],
-        )
-        start += len(group)
-    return answers
+    return _Answers(points, stats.bootstrap(runs, targets, draws, seed=fold), correct)
+
+
+def _means(folds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {metric: np.mean([fold[metric] for fold in folds], axis=0) for metric in folds[0]}
 
 
 def _difference(best: _Answers, other: _Answers, metric: str) -> Difference:
@@ -197,13 +219,23 @@ def _corrected(pvalues: Mapping[str, float]) -> dict[str, float]:
     return dict(zip(defined, stats.holm(list(defined.values())).tolist(), strict=True))
 
 
-def _method(images: int, draws: int, pairs: int) -> str:
+def _method(images: int, draws: int, pairs: int, cross_validated: bool) -> str:
     correction = f", Holm-corrected over {pairs} comparisons in each metric" if pairs > 1 else ""
+    within, pooled, caveat = "", "", ""
+    if cross_validated:
+        within = " within each fold, of the mean over the folds"
+        pooled = " on the answers of all folds together"
+        caveat = (
+            " Nothing is said of other training images: folds share most of theirs, so that the "
+            "spread over the folds does not measure that chance (Bengio & Grandvalet, JMLR 5:1089, "
+            "2004). Images are drawn one by one, also those that the split keeps together: as far "
+            "as those are alike, intervals are too narrow."
+        )
     return (
         f"Each group against the best by val, on the same {images:,} test images. Intervals: "
-        f"{draws:,} bootstrap draws of the images, with the spread of the seeds where a group has "
-        "several, each for its comparison alone. p: two-sided and from the same draws"
-        f"{correction}; of accuracy with one seed each from McNemar's exact test, with several the "
-        "larger of the draws' and the exact sign-flip test's. A group with one seed tells nothing "
-        "of its other seeds."
+        f"{draws:,} bootstrap draws of the images{within}, with the spread of the seeds where a "
+        "group has several, each for its comparison alone. p: two-sided and from the same draws"
+        f"{correction}; of accuracy with one seed each from McNemar's exact test{pooled}, with "
+        "several the larger of the draws' and the exact sign-flip test's. A group with one seed "
+        f"tells nothing of its other seeds.{caveat}"
     )

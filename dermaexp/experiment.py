@@ -12,18 +12,25 @@ from typing import Any
 import pytorch_lightning as lightning
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Checkpoint, Timer
-from torch import nn
+from omegaconf import DictConfig, ListConfig
+from pytorch_lightning.callbacks import Checkpoint, Timer, WeightAveraging
+from torch import Tensor, nn
 
-from dermaexp import metrics, processes
-from dermaexp.callbacks import AtomicCheckpointIO, BestCheckpoint, SeedEveryEpoch, load_checkpoint
+from dermaexp import evaluation, leak, metrics, processes
+from dermaexp.callbacks import (
+    AtomicCheckpointIO,
+    BestCheckpoint,
+    SeedEveryEpoch,
+    StayStopped,
+    load_checkpoint,
+)
 from dermaexp.classifier import Classifier
 from dermaexp.clock import Clock
-from dermaexp.console import console, print_summary
+from dermaexp.console import HEADLINES, console, print_summary
 from dermaexp.data.datamodule import ImageDataModule
 from dermaexp.data.splits import SPLITS, Splits
 from dermaexp.errors import UserError
+from dermaexp.operating_points import HIGHLIGHTED
 from dermaexp.results import RunDirectory
 
 
@@ -71,6 +78,8 @@ def run(
         epochs = trainer.current_epoch
         trained = {key: classifier.epoch_metrics[f"train_{key}"] for key in ("loss", "accuracy")}
         best_epoch = choose_weights(trainer, classifier, directory, config.checkpoint.test_with)
+        # Weight averaging would put the last average in the place of the chosen weights.
+        trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]
         trainer.validate(classifier, data, verbose=False)
         trainer.test(classifier, data, verbose=False)
     if rank > 0:
@@ -79,7 +88,8 @@ def run(
         "data": record["data"] | describe_images(data, classifier),
         "model": {"name": record["choices"]["model"], "parameters": count_parameters(classifier)},
         "train": trained,
-        **{split: evaluate(classifier, split, splits) for split in ("val", "test")},
+        **evaluate(classifier, splits, calibrate=config.calibrate),
+        **leak.evaluate(*classifier.predictions["test"], splits),
         "tested_with": config.checkpoint.test_with,
         "best_epoch": best_epoch,
         "epochs": epochs,
@@ -96,20 +106,38 @@ def build_data(config: DictConfig, splits: Splits) -> ImageDataModule:
         batch_size=config.batch_size,
         grayscale=config.dataset.grayscale,
         seed=config.seed,
+        balance=config.sampler.balance,
     )
 
 
 def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
-    """The net with the data's shape and classes, its optimizer and its schedule."""
+    """The net with the data's shape and classes, and all that it is trained with."""
     classes = len(data.splits.classes)
     net = instantiate(config.model, image_shape=data.image_shape, classes=classes)
     check_net(net, data.image_shape, classes)
-    standardise = {}
-    if config.dataset.normalize:
-        standardise = dict(zip(("mean", "std"), data.channel_statistics(), strict=True))
+    if config.compile:
+        net.compile()
+    mean, std = standardisation(config.dataset.normalize, data)
     return Classifier(
-        net, instantiate(config.optimizer), instantiate(config.scheduler) or None, **standardise
+        net,
+        instantiate(config.optimizer),
+        instantiate(config.scheduler) or None,
+        loss=instantiate(config.loss, counts=data.class_counts),
+        augment=instantiate(config.augment, classes=classes) if config.augment else None,
+        test_time_augment=config.test_time_augment == "dihedral",
+        mean=mean,
+        std=std,
     )
+
+
+def standardisation(
+    normalize: bool | ListConfig, data: ImageDataModule
+) -> tuple[Tensor | float, Tensor | float]:
+    """Mean and standard deviation of pixels in [0, 1]: none, the training set's, or given ones."""
+    if isinstance(normalize, bool):
+        return data.channel_statistics() if normalize else (0.0, 1.0)
+    mean, std = normalize
+    return float(mean), float(std)
 
 
 def check_net(net: nn.Module, image_shape: tuple[int, int, int], classes: int) -> None:
@@ -133,7 +161,7 @@ def build_trainer(config: DictConfig, directory: RunDirectory, rank: int = 0) ->
     trainer = instantiate(
         config.trainer,
         # First the timer: its time ends before figures begin.
-        callbacks=[Timer(verbose=False), SeedEveryEpoch(config.seed), *callbacks],
+        callbacks=[Timer(verbose=False), SeedEveryEpoch(config.seed), StayStopped(), *callbacks],
         plugins=[AtomicCheckpointIO(), processes.OurProcesses(rank)],
         default_root_dir=str(directory.path),
         logger=False,
@@ -176,10 +204,10 @@ def seconds(clock: Clock, trainer: lightning.Trainer) -> dict[str, float]:
     return {name: round(value, 3) for name, value in values.items()}
 
 
-def evaluate(classifier: Classifier, split: str, splits: Splits) -> dict[str, Any]:
-    """The numbers of one split as they stand in metrics.json."""
-    return metrics.evaluate(
-        *classifier.predictions[split], train_targets=splits.train.labels, classes=splits.classes
+def evaluate(classifier: Classifier, splits: Splits, *, calibrate: bool) -> dict[str, Any]:
+    """The final numbers as they stand in metrics.json."""
+    return evaluation.evaluate(
+        classifier.predictions, splits.train.labels, splits.classes, calibrate=calibrate
     )
 
 
@@ -228,11 +256,33 @@ def conclude(name: str, splits: Splits, classifier: Classifier, results: dict[st
     baseline = metrics.majority_baseline(
         splits.train.labels, classifier.predictions["test"].targets, len(splits.classes)
     )
+    val, test = (
+        splits.part(split, len(classifier.predictions[split].targets)) for split in ("val", "test")
+    )
     columns = {
-        splits.part(split, len(classifier.predictions[split].targets)): results[split]
-        for split in ("val", "test")
+        val: results["val"],
+        test: results["test"],
+        "95 % interval": results["test"]["intervals"],
+        "majority baseline, test": baseline,
     }
-    print_summary(name, splits.title, columns | {"majority baseline, test": baseline})
+    labels, notes = HEADLINES, []
+    points = results["operating_points"]
+    if point := points["classes"].get(HIGHLIGHTED):
+        labels = labels | {side: f"{HIGHLIGHTED} {side}" for side in point["val"]}
+        level = f"{points['specificity']:.0%}"
+        notes.append(f"{HIGHLIGHTED}: at the threshold with {level} specificity on val")
+        columns[val] = columns[val] | point["val"]
+        columns[test] = columns[test] | point["test"]
+        columns["95 % interval"] = columns["95 % interval"] | point["test"]["intervals"]
+    if calibration := results.get("calibration"):
+        raw, scaled = (
+            calibration["test"][kind]["expected_calibration_error"]
+            for kind in ("raw", "calibrated")
+        )
+        temperature = f"temperature {calibration['temperature']:.2f}, fitted on val"
+        notes.append(f"calibration error on test: {raw:.3f}; {scaled:.3f} at {temperature}")
+    print_summary(name, splits.title, columns, labels, "\n".join(notes))
+    leak.show(name, splits.title, results)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,9 @@
-"""Runs that differ by their seed alone are one group: its means, its name."""
+"""Runs that differ by their seed and fold alone are one group: its means, its name."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,8 +15,9 @@ from scipy.stats import ttest_1samp
 
 from dermaexp import metrics, stats
 from dermaexp.baseline import Baseline
+from dermaexp.replicates import counted, counting_runs
 from dermaexp.runs import Run
-from dermaexp.varied import settings_text, varied_keys, varied_settings
+from dermaexp.varied import settings_of, settings_text, varied_keys, varied_settings
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1")
 SPLITS = ("val", "test")
@@ -25,24 +25,58 @@ SPLITS = ("val", "test")
 
 @dataclass(frozen=True)
 class Group:
-    """The finished runs of one configuration on the same data, one a seed, ordered by seed.
+    """The finished runs of one configuration on the same data.
 
-    `settings` holds what the groups vary (key -> value, without keys that this group has not),
-    `notes` what a reader must know before believing its numbers.
+    `by_fold` holds those of each fold of a cross-validation, one a seed and ordered by it, or of
+    the official split as if of a single fold; `settings` what the groups vary (key -> value,
+    without keys that this group has not), `notes` what a reader must know before believing its
+    numbers.
     """
 
-    runs: tuple[Run, ...]
+    by_fold: tuple[tuple[Run, ...], ...]
     settings: dict[str, Any]
     label: str
     notes: tuple[str, ...]
 
     @property
+    def runs(self) -> list[Run]:
+        """All, fold by fold."""
+        return [run for fold in self.by_fold for run in fold]
+
+    @property
+    def replicates(self) -> int:
+        """How many nets answered each test image: one a seed."""
+        return len(self.by_fold[0])
+
+    @property
     def seeds(self) -> list[int]:
-        return [run.record["seed"] for run in self.runs]
+        return sorted({run.record["seed"] for run in self.runs})
+
+    @property
+    def folds(self) -> list[int]:
+        """Those of a cross-validation that were run; none of the official split."""
+        return [fold[0].fold for fold in self.by_fold if fold[0].fold is not None]
+
+    @property
+    def tested_on(self) -> tuple[tuple[int | None, str, int], ...]:
+        """Of each fold its number, and the fingerprint and number of its test images.
+
+        Groups that were tested on the same can be compared.
+        """
+        return tuple((fold[0].fold, *fold[0].tested_on) for fold in self.by_fold)
 
     @property
     def data(self) -> str:
         return self.runs[0].data["name"]
+
+    @property
+    def cross_validation(self) -> str:
+        """Such as "5-fold cross-validation", or "folds 0, 1 of" it; nothing of the official one."""
+        if not self.folds:
+            return ""
+        folds = self.runs[0].split["folds"]
+        part = "" if len(self.folds) == folds else f"{counted('fold', self.folds)} of "
+        return f"{part}{folds}-fold cross-validation"
 
     @property
     def best_epoch(self) -> float | None:
@@ -55,44 +89,54 @@ class Group:
         """Mean over the runs, of the whole run."""
         return fmean(run.seconds for run in self.runs)
 
+    def scores(self, split: str, metric: str) -> list[float | None]:
+        """Of each seed, or of each fold the mean over its seeds; None where one is undefined."""
+        by_fold = [[run.score(split, metric) for run in fold] for fold in self.by_fold]
+        return [_mean(scores) for scores in by_fold] if self.folds else by_fold[0]
+
     def mean(self, split: str, metric: str) -> float | None:
-        """Mean over the runs; None where the metric is undefined in one of them."""
-        scores = self._scores(split, metric)
-        return fmean(scores) if scores else None
+        """Mean of the `scores`; None where one is undefined."""
+        return _mean(self.scores(split, metric))
 
     def sd(self, split: str, metric: str) -> float | None:
-        """Standard deviation over the runs (n - 1); None of one run."""
-        scores = self._scores(split, metric)
-        return stdev(scores) if len(scores) > 1 else None
+        """Standard deviation of the `scores` (n - 1); None of a single one."""
+        scores = self.scores(split, metric)
+        return stdev(scores) if len(scores) > 1 and None not in scores else None
 
     @property
     def confusion(self) -> np.ndarray:
         """Test counts (K, K) of all runs together: row = true class."""
         return np.sum([run.metrics["test"]["confusion_matrix"] for run in self.runs], axis=0)
 
+    def test_predictions(self) -> list[list[tuple[np.ndarray, np.ndarray]]] | None:
+        """Of each fold's runs the probabilities (N, K) and targets (N,); None without them all."""
+        by_fold = [[run.test_predictions() for run in fold] for fold in self.by_fold]
+        return None if any(None in stored for stored in by_fold) else by_fold
+
     def accuracy_interval(self) -> tuple[float, float]:
         """95 % interval of the mean test accuracy; NaN where its predictions cannot be read.
 
-        Wilson's of one run, which needs none; that of `stats.mean_accuracy_interval` of several.
+        Wilson's of one run, which needs none; else that of `stats.mean_accuracy_interval`.
         """
-        if len(self.runs) == 1:
+        if self.replicates == 1 and not self.folds:
             return metrics.wilson_interval(np.trace(self.confusion), self.confusion.sum())
         if self._answers is None:
             return math.nan, math.nan
         correct, _ = self._answers
-        return stats.mean_accuracy_interval(correct)
+        return stats.mean_accuracy_interval(*correct)
 
     def p_against(self, baseline: Baseline) -> float:
         """p that the group is right as often as `baseline`; NaN where predictions are missing.
 
-        Of several runs it is the larger of two, for the difference must stand against the chance
-        of the images (sign flips) and that of the seeds (Student's t).
+        The images of all folds count together. Of several seeds it is the larger of two, for the
+        difference must stand against the chance of the images (sign flips) and that of the seeds
+        (Student's t).
         """
-        if len(self.runs) == 1:
+        if self.replicates == 1:
             return baseline.p_of_one_run(self.confusion)
         if self._answers is None:
             return math.nan
-        correct, targets = self._answers
+        correct, targets = (np.concatenate(folds, axis=-1) for folds in self._answers)
         constant = targets == baseline.label_index
         of_images = stats.sign_flip_exact(correct, constant[None])
         accuracies = correct.mean(axis=1)
@@ -101,17 +145,16 @@ class Group:
         return max(of_images, float(ttest_1samp(accuracies, constant.mean()).pvalue))
 
     @cached_property
-    def _answers(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Which test answers are right (runs, N), and the targets (N,); None without them all."""
-        stored = [run.test_predictions() for run in self.runs]
-        if None in stored:
+    def _answers(self) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+        """Of each fold, which test answers are right (seeds, N), and the targets (N,)."""
+        stored = self.test_predictions()
+        if stored is None:
             return None
-        correct = [probabilities.argmax(axis=1) == targets for probabilities, targets in stored]
-        return np.stack(correct), stored[0][1]
-
-    def _scores(self, split: str, metric: str) -> list[float]:
-        scores = [run.score(split, metric) for run in self.runs]
-        return [] if None in scores else scores
+        correct = [
+            np.stack([probabilities.argmax(axis=1) == targets for probabilities, targets in fold])
+            for fold in stored
+        ]
+        return correct, [fold[0][1] for fold in stored]
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
@@ -119,23 +162,22 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
 
     Equals stay in the order of their first runs; an undefined mean is below every other.
     """
-    by_config: dict[tuple[str, str], list[Run]] = {}
+    by_config: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        config = {key: value for key, value in run.record["config"].items() if key != "seed"}
-        key = (json.dumps(config, sort_keys=True), run.data["fingerprint"])
+        settings = json.dumps(settings_of(run), sort_keys=True)
+        key = (settings, run.source_fingerprint, run.grouping_fingerprint)
         by_config.setdefault(key, []).append(run)
     keys = varied_keys(runs)
     groups = []
     for same in by_config.values():
-        latest = {
-            run.record["seed"]: run
-            for run in sorted(same, key=lambda run: run.record.get("finished") or "")
-        }
-        chosen = tuple(latest[seed] for seed in sorted(latest))
-        settings = varied_settings(chosen[0], keys)
-        groups.append(Group(chosen, settings, "", _duplicates(same)))
+        by_fold, notes = counting_runs(same)
+        groups.append(Group(by_fold, varied_settings(by_fold[0][0], keys), "", notes))
     groups.sort(key=_val_score, reverse=True)
     return _labelled(groups)
+
+
+def _mean(scores: Sequence[float | None]) -> float | None:
+    return None if None in scores else fmean(scores)
 
 
 def _val_score(group: Group) -> float:
@@ -153,7 +195,7 @@ def _labelled(groups: Sequence[Group]) -> list[Group]:
         return f"{settings(group)} on {group.data}"
 
     def fingerprint(group: Group) -> str:
-        return f"{data(group)} {group.runs[0].data['fingerprint'][:8]}"
+        return f"{data(group)} {group.runs[0].source_fingerprint[:8]}"
 
     def folder(group: Group) -> str:
         return f"{fingerprint(group)} in {group.runs[0].directory.path}"
@@ -165,12 +207,3 @@ def _labelled(groups: Sequence[Group]) -> list[Group]:
             if texts.count(text) == 1:
                 labels.setdefault(index, text)
     return [replace(group, label=labels[index]) for index, group in enumerate(groups)]
-
-
-def _duplicates(runs: Sequence[Run]) -> tuple[str, ...]:
-    counts = Counter(run.record["seed"] for run in runs)
-    return tuple(
-        f"seed {seed} was run {count} times: the latest counts"
-        for seed, count in sorted(counts.items())
-        if count > 1
-    )

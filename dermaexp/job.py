@@ -88,7 +88,9 @@ def _run_once(
     if earlier:
         _check_same_run(config, directory, earlier, in_sweep=hydra_config.mode == RunMode.MULTIRUN)
         asked = bool(config.callbacks and config.callbacks.get("predictions"))
-        if earlier["status"] == "finished" and directory.has_results(predictions=asked):
+        if earlier["status"] == "finished" and directory.has_results(
+            predictions=asked, calibration=config.calibrate
+        ):
             console.print("finished before: not run again")
             score = directory.read_metrics()["val"]["macro_auroc"]
             return math.nan if score is None else score
@@ -97,19 +99,15 @@ def _run_once(
         record["name"] = str(config.name)
         record["overrides"] = list(hydra_config.overrides.task)
         choices = hydra_config.runtime.choices
-        record["choices"] = {group: choices.get(group) for group in settings.GROUPS}
+        named = (*settings.GROUPS, *(["experiment"] if choices.get("experiment") else []))
+        record["choices"] = {group: choices.get(group) for group in named}
         settings.check(config)
         record["seed"] = config.seed
         record["config"] = settings.effective(config)
         record["config_digest"] = config_digest(record["config"])
         with clock.part("data"):
             splits = load_splits(config.dataset)
-        record["data"] = {
-            "name": splits.title,
-            "fingerprint": splits.fingerprint,
-            "test_fingerprint": splits.test_fingerprint,
-            "synthetic": splits.synthetic,
-        }
+        record["data"] = splits.record
         goes_on = earlier is not None and resume.can_go_on(directory, earlier, record)
         if goes_on:
             resume.go_on(record, earlier)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dermaexp.comparison import Comparison, Table
+from dermaexp.comparison import SEEDS, Comparison, Table
 from dermaexp.console import cell_text, console, print_table
 from dermaexp.evidence import TESTED
 from dermaexp.groups import METRICS, SPLITS, Group
@@ -32,10 +32,12 @@ def write(comparison: Comparison, folder: Path) -> None:
     varied = list(comparison.varied)
     with_sd = [column for score in SCORES for column in (score, f"{score}_sd")]
     tested = [f"p_{metric}" for metric in TESTED]
-    columns = ["rank", "name", *varied, "n", "seeds", *with_sd, *tested, "best_epoch", "seconds"]
+    counts = ["n", "seeds", *(["folds"] if comparison.has_folds else [])]
+    columns = ["rank", "name", *varied, *counts, *with_sd, *tested, "best_epoch", "seconds"]
     rows = [row for table in comparison.tables for row in _group_rows(table)]
     write_csv(folder / "leaderboard.csv", [*columns, "data", "test_images", "notes"], rows)
-    columns = ["rank", "name", "seed", *varied, *SCORES, "best_epoch", "seconds"]
+    replicate = ["seed", *(["fold"] if comparison.has_folds else [])]
+    columns = ["rank", "name", *replicate, *varied, *SCORES, "best_epoch", "seconds"]
     rows = _run_rows(comparison, folder)
     write_csv(folder / "runs.csv", [*columns, "status", "error", "data", "folder"], rows)
     write_bytes(folder / "leaderboard.md", _markdown(comparison).encode())
@@ -48,7 +50,7 @@ def show(comparison: Comparison) -> None:
         rows = [
             {
                 "rank": rank,
-                "n": len(group.runs),
+                "n": group.replicates,
                 **setting_cells(group),
                 **shown_scores(group, "{:.3f}", "±"),
             }
@@ -62,6 +64,8 @@ def show(comparison: Comparison) -> None:
         print_table(table.title, columns, [dict.fromkeys(columns) | row for row in rows])
         for line in _spoken(table):
             console.print(line, markup=False)
+    if comparison.warning:
+        console.print(comparison.warning, markup=False)
     if comparison.left_out:
         columns = {"status": "status", "error": "reason", "folder": "folder"}
         print_table(LEFT_OUT, columns, [_left_out_row(run) for run in comparison.left_out])
@@ -70,10 +74,12 @@ def show(comparison: Comparison) -> None:
 def _group_rows(table: Table) -> list[dict[str, Any]]:
     """The table's rows of leaderboard.csv, the baselines last."""
     found = {pair.other.label: pair.findings for pair in table.evidence.pairs}
+    numbers = " ".join(map(str, table.groups[0].folds))
+    folds = {"folds": numbers} if numbers else {}
     rows = []
     for rank, group in enumerate(table.groups, 1):
         row = {"rank": rank, "name": group.runs[0].name, **setting_cells(group)}
-        row |= {"n": len(group.runs), "seeds": " ".join(map(str, group.seeds))}
+        row |= {"n": group.replicates, "seeds": " ".join(map(str, group.seeds)), **folds}
         for split in SPLITS:
             for metric in METRICS:
                 row[f"{split}_{metric}"] = group.mean(split, metric)
@@ -83,8 +89,8 @@ def _group_rows(table: Table) -> list[dict[str, Any]]:
         rows.append(row | {"test_images": table.images, "notes": "; ".join(group.notes)})
     for baseline in table.baselines:
         scores = {f"test_{metric}": score for metric, score in baseline.scores.items()}
-        row = {"name": f"majority baseline: {baseline.label}", **scores, "data": table.data}
-        rows.append(row | {"test_images": table.images})
+        row = {"name": f"majority baseline: {baseline.label}", **folds, **scores}
+        rows.append(row | {"data": table.data, "test_images": table.images})
     return rows
 
 
@@ -108,6 +114,7 @@ def run_cells(run: Run, varied: Iterable[str], folder: Path) -> dict[str, Any]:
     return {
         "name": run.name,
         "seed": run.record.get("seed"),
+        **({} if run.fold is None else {"fold": run.fold}),
         **{key: value_text(values[key]) for key in varied if key in values},
         "status": run.status,
         "error": run.reason,
@@ -126,6 +133,14 @@ def setting_cells(group: Group) -> dict[str, str]:
     return cells or {"name": group.label}
 
 
+def count_cells(group: Group) -> dict[str, int | str]:
+    """How many seeds; in cross-validation also the folds, such as "5 of 5"."""
+    cells: dict[str, int | str] = {"seeds": group.replicates}
+    if group.folds:
+        cells["folds"] = f"{len(group.folds)} of {group.runs[0].split['folds']}"
+    return cells
+
+
 def shown_scores(group: Group, number: str, sign: str) -> dict[str, str]:
     """Such as "0.691 ± 0.005", without the deviation where there is one run."""
     cells = {}
@@ -138,6 +153,7 @@ def shown_scores(group: Group, number: str, sign: str) -> dict[str, str]:
 def _spoken(table: Table) -> list[str]:
     """What the terminal says below a table."""
     lines = [f"majority: {baseline.label}" for baseline in table.baselines]
+    lines += [table.reading] if table.cross_validated else []
     pairs = table.evidence.pairs
     lines += [one.words for pair in pairs[:SHOWN_PAIRS] for one in pair.findings.values()]
     if len(pairs) > SHOWN_PAIRS:
@@ -147,25 +163,24 @@ def _spoken(table: Table) -> list[str]:
 
 
 def _markdown(comparison: Comparison) -> str:
-    sections = [
-        "# Leaderboard",
-        "Best first, by the mean val macro AUROC over a group's seeds; ± is the standard deviation "
-        "over the seeds.",
-    ]
+    readings = dict.fromkeys(table.reading for table in comparison.tables)
+    warning = [comparison.warning] if comparison.warning else []
+    sections = ["# Leaderboard", *(readings or [SEEDS]), *warning]
     names = list(comparison.varied) or ["name"]
     for table in comparison.tables:
         rows = []
         for rank, group in enumerate(table.groups, 1):
             cells = setting_cells(group)
             scores = shown_scores(group, "{:.4f}", " ± ").values()
-            row = [rank, *(cells.get(name) for name in names), ", ".join(map(str, group.seeds))]
+            counts = count_cells(group) | {"seeds": ", ".join(map(str, group.seeds))}
+            row = [rank, *(cells.get(name) for name in names), *counts.values()]
             epoch = "" if group.best_epoch is None else f"{group.best_epoch:.1f}"
             rows.append([*row, *scores, epoch, f"{group.seconds:.1f}"])
         for baseline in table.baselines:
             scores = [baseline.scores[metric] for _, metric in SHOWN.values()][1:]
             label = [f"majority baseline: {baseline.label}", *[None] * (len(names) - 1)]
-            rows.append([None, *label, None, None, *scores, None, None])
-        heading = ["rank", *names, "seeds", *SHOWN, "best epoch", "seconds"]
+            rows.append([None, *label, *[None] * len(counts), None, *scores, None, None])
+        heading = ["rank", *names, *counts, *SHOWN, "best epoch", "seconds"]
         sections += [f"## {table.title}", _markdown_table(heading, rows)]
         for pair in table.evidence.pairs:
             sections.append("\n".join(f"- {one.words}" for one in pair.findings.values()))

@@ -11,7 +11,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import binomtest, rankdata
+from scipy.stats import rankdata
+
+from dermaexp import curves
+from dermaexp.intervals import (
+    auroc_interval,
+    average_precision_interval,
+    bootstrap_intervals,
+    wilson_interval,
+)
+
+BINS = 15  # of the calibration error, as in the paper
 
 
 def confusion_matrix(predicted: np.ndarray, targets: np.ndarray, classes: int) -> np.ndarray:
@@ -26,6 +36,21 @@ def recalls(confusion: np.ndarray) -> np.ndarray:
     return _divide(np.diagonal(confusion), samples)
 
 
+def precisions(confusion: np.ndarray) -> np.ndarray:
+    """Share of each answer (K,) that was right; NaN, not 0, for a class that is never answered."""
+    return _divide(np.diagonal(confusion), confusion.sum(axis=0))
+
+
+def f1_scores(confusion: np.ndarray) -> np.ndarray:
+    """Harmonic mean of each class's precision and recall (K,).
+
+    0 for a class that occurs and is never answered, NaN for one that neither occurs nor is
+    answered.
+    """
+    hits = np.diagonal(confusion)
+    return _divide(2 * hits, confusion.sum(axis=0) + confusion.sum(axis=1))
+
+
 def accuracy(confusion: np.ndarray) -> float:
     """Share of all samples that was recognised (top-1)."""
     return float(_divide(np.trace(confusion), confusion.sum()))
@@ -38,8 +63,7 @@ def balanced_accuracy(confusion: np.ndarray) -> float:
 
 def macro_f1(confusion: np.ndarray) -> float:
     """Mean F1 of the classes that occur among targets or predictions, as scikit-learn's."""
-    hits = np.diagonal(confusion)
-    return _mean(_divide(2 * hits, confusion.sum(axis=0) + confusion.sum(axis=1)))
+    return _mean(f1_scores(confusion))
 
 
 def class_auroc(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -78,13 +102,42 @@ def cross_entropy(probabilities: np.ndarray, targets: np.ndarray) -> float:
     return float(-np.log(np.maximum(chosen, smallest)).mean())
 
 
+def reliability(
+    probabilities: np.ndarray, targets: np.ndarray, bins: int = BINS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Samples, mean confidence and accuracy of each bin (bins,); NaN in a bin without samples.
+
+    Confidence is the probability of the answer; the bins have equal widths, ((b - 1) / B, b / B].
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    hits = probabilities.argmax(axis=1) == targets
+    bin_of = np.searchsorted(np.arange(1, bins) / bins, confidence)
+    samples, confidences, right = (
+        np.bincount(bin_of, weights, bins) for weights in (None, confidence, hits)
+    )
+    return samples, _divide(confidences, samples), _divide(right, samples)
+
+
+def expected_calibration_error(
+    probabilities: np.ndarray, targets: np.ndarray, bins: int = BINS
+) -> float:
+    """Mean gap between confidence and accuracy over the bins of `reliability`, by their samples.
+
+    Guo et al., On Calibration of Modern Neural Networks, ICML 2017. Of few samples it is too
+    large, and larger still of a bootstrap's draws: it gets no interval.
+    """
+    samples, confidence, right = reliability(probabilities, targets, bins)
+    filled = samples > 0
+    return float(samples[filled] @ np.abs(confidence - right)[filled] / samples.sum())
+
+
 def evaluate(
     probabilities: np.ndarray,
     targets: np.ndarray,
     train_targets: np.ndarray,
     classes: Sequence[str],
 ) -> dict[str, Any]:
-    """The numbers of one split as they stand in metrics.json."""
+    """The numbers of one split as they stand in metrics.json; all intervals are 95 %."""
     confusion = confusion_matrix(probabilities.argmax(axis=1), targets, len(classes))
     return {
         "loss": cross_entropy(probabilities, targets),
@@ -92,9 +145,60 @@ def evaluate(
         "balanced_accuracy": balanced_accuracy(confusion),
         "macro_auroc": macro_auroc(probabilities, targets),
         "macro_f1": macro_f1(confusion),
+        "expected_calibration_error": expected_calibration_error(probabilities, targets),
+        "intervals": {
+            "accuracy": wilson_interval(np.trace(confusion), confusion.sum()),
+            **bootstrap_intervals(probabilities, targets),
+        },
         "per_class_accuracy": dict(zip(classes, recalls(confusion).tolist(), strict=True)),
+        "per_class": per_class(probabilities, targets, classes),
         "confusion_matrix": confusion.tolist(),
         "majority_accuracy": majority_baseline(train_targets, targets, len(classes))["accuracy"],
+    }
+
+
+def per_class(
+    probabilities: np.ndarray, targets: np.ndarray, classes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Class -> `class_answers` and the same of its ranking against the rest.
+
+    The sensitivity at 95 % specificity is read off the split's own ROC curve: no interval holds
+    for a threshold that was chosen on the same samples (see `operating_points`).
+    """
+    confusion = confusion_matrix(probabilities.argmax(axis=1), targets, len(classes))
+    found = class_answers(confusion, classes)
+    aurocs = class_auroc(probabilities, targets)
+    for label, name in enumerate(classes):
+        points = curves.thresholds(probabilities[:, label], targets == label)
+        auroc, average_precision = float(aurocs[label]), curves.average_precision(points)
+        found[name] |= {
+            "auroc": auroc,
+            "average_precision": average_precision,
+            "sensitivity_at_95_specificity": curves.sensitivity_at(points),
+        }
+        found[name]["intervals"] |= {
+            "auroc": auroc_interval(auroc, points.positives, points.negatives),
+            "average_precision": average_precision_interval(average_precision, points.positives),
+        }
+    return found
+
+
+def class_answers(confusion: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Class -> samples, recall, precision and F1, NaN where undefined, with 95 % intervals."""
+    hits, samples, answers = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    recall, precision, f1 = recalls(confusion), precisions(confusion), f1_scores(confusion)
+    return {
+        name: {
+            "samples": int(samples[label]),
+            "recall": float(recall[label]),
+            "precision": float(precision[label]),
+            "f1": float(f1[label]),
+            "intervals": {
+                "recall": wilson_interval(hits[label], samples[label]),
+                "precision": wilson_interval(hits[label], answers[label]),
+            },
+        }
+        for label, name in enumerate(classes)
     }
 
 
@@ -110,14 +214,6 @@ def majority_baseline(
         "macro_auroc": 0.5,  # a constant score ranks nothing
         "macro_f1": macro_f1(confusion),
     }
-
-
-def wilson_interval(hits: int, samples: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for a proportion (Wilson, JASA 22:209, 1927)."""
-    if not samples:
-        return float("nan"), float("nan")
-    interval = binomtest(int(hits), int(samples)).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from dermaexp.groups import Group
+from dermaexp.replicates import told
 from dermaexp.runs import Run
 
 
@@ -24,20 +25,15 @@ def with_peculiarities(groups: Sequence[Group]) -> list[Group]:
             for run in group.runs:
                 if of(run) != of(usual[name]):
                     others.setdefault(sentence(run, usual[name]), []).append(run)
-            notes += [f"{_seeds(some)} {text}" for text, some in others.items()]
+            notes += [f"{told(some)} {text}" for text, some in others.items()]
         notes += [
-            f"{_seeds([run])} was resumed by other code ({_code(attempt)})"
+            f"{told([run])} was resumed by other code ({_code(attempt)})"
             for run in group.runs
             for attempt in run.record.get("resumed", [])
             if attempt.get("code_digest") != run.record["code_digest"]
         ]
         noted.append(replace(group, notes=tuple(notes)))
     return noted
-
-
-def _seeds(runs: Sequence[Run]) -> str:
-    seeds = [str(run.record["seed"]) for run in runs]
-    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(seeds)}"
 
 
 def _commonest(runs: Sequence[Run], of: Callable[[Run], str]) -> Run:
@@ -78,11 +74,11 @@ PECULIARITIES: dict[str, tuple[Callable[[Run], str], Callable[[Run, Run], str]]]
     ),
     "device": (_device, lambda run, usual: f"ran on {_device(run)}, others on {_device(usual)}"),
     "data": (
-        lambda run: run.data["fingerprint"],
+        lambda run: run.source_fingerprint,
         lambda run, usual: (
             f"had other training or validation data ({run.data['name']} "
-            f"{run.data['fingerprint'][:8]}; others {usual.data['name']} "
-            f"{usual.data['fingerprint'][:8]})"
+            f"{run.source_fingerprint[:8]}; others {usual.data['name']} "
+            f"{usual.source_fingerprint[:8]})"
         ),
     ),
 }

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from dermaexp import metrics
+from dermaexp.intervals import wilson_interval
 
 rcParams["text.parse_math"] = False  # a "$" in a name is a dollar sign
 BLUE, ORANGE, RED = (sns.color_palette("colorblind")[i] for i in (0, 1, 3))
@@ -135,7 +136,7 @@ def per_class_accuracy(confusion: np.ndarray, classes: Sequence[str], *, title: 
     recalls = metrics.recalls(confusion)
     samples = confusion.sum(axis=1)
     hits = np.diagonal(confusion)
-    bounds = np.array([metrics.wilson_interval(*pair) for pair in zip(hits, samples, strict=True)])
+    bounds = np.array([wilson_interval(*pair) for pair in zip(hits, samples, strict=True)])
     overall = metrics.accuracy(confusion)
     with sns.axes_style("whitegrid"):
         figure = new_figure(11, 1.8 + 0.75 * len(classes))

@@ -6,18 +6,17 @@ import argparse
 import itertools
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-import numpy as np
 import yaml
 
-from dermaexp import __version__, metrics, pages
-from dermaexp.baseline import Baseline, baseline_of
-from dermaexp.console import HEADLINES, console, print_error
+from dermaexp import __version__, pages
+from dermaexp.console import console, print_error
 from dermaexp.errors import UserError, explain
+from dermaexp.report_results import results_of
 from dermaexp.results import RunDirectory, write_bytes
 
 FIGURES = {  # in this order; others follow by name
@@ -25,6 +24,12 @@ FIGURES = {  # in this order; others follow by name
     "confusion_matrix": "Confusion matrix of the test images: rows are true classes.",
     "per_class_accuracy": "Share of each true class that was recognised on test, with its 95 % "
     "interval.",
+    "roc_curves": "ROC curves on test, each class against the rest.",
+    "precision_recall_curves": "Precision over recall on test, each class against the rest; where "
+    "nothing is known, precision is the class's share of the images.",
+    "reliability": "How sure the net was of its answers on test, and how often it was right: in "
+    "bins of confidence, with 95 % Wilson intervals. ECE, the expected calibration error, is the "
+    "mean distance of the two.",
     "misclassified": "Test images that the net got wrong, the surest first.",
     "montage": "Training images as the net sees them, a row for each class.",
 }
@@ -73,7 +78,7 @@ def _content(directory: RunDirectory) -> dict[str, Any]:
         "run": run,
         "name": run.get("name", directory.path.absolute().name),
         "data": run.get("data"),
-        "results": _results(directory),
+        "results": results_of(directory),
         "figures": _figures(directory),
         "history": _history(directory),
         "commands": _commands(directory, run),
@@ -81,62 +86,6 @@ def _content(directory: RunDirectory) -> dict[str, Any]:
         "config": _yaml(run["config"]) if "config" in run else None,
         "files": _files(directory),
     }
-
-
-def _results(directory: RunDirectory) -> dict[str, Any] | None:
-    """The final numbers with the majority baseline's; None before metrics.json is written."""
-    if not directory.has_metrics():
-        return None
-    numbers = directory.read_metrics()
-    confusion = np.array(numbers["test"]["confusion_matrix"])
-    classes = numbers["data"]["classes"]
-    baseline = baseline_of(numbers)
-    return numbers | {
-        "headlines": {
-            label: [numbers["val"][key], numbers["test"][key], baseline.scores.get(key)]
-            for key, label in {**HEADLINES, "loss": "loss"}.items()
-        },
-        "verdict": _verdict(confusion, baseline),
-        "per_class": _per_class(directory, classes, confusion),
-    }
-
-
-def _verdict(confusion: np.ndarray, baseline: Baseline) -> str:
-    """The test accuracy beside the majority baseline, in words."""
-    hits, samples = int(np.trace(confusion)), int(confusion.sum())
-    low, high = metrics.wilson_interval(hits, samples)
-    beside = baseline.beside(hits / samples, baseline.p_of_one_run(confusion), "the run")
-    return (
-        f"On test, {hits:,} of {samples:,} images are classified correctly: an accuracy of "
-        f"{pages.percent(hits / samples)}, with a 95\N{NO-BREAK SPACE}% Wilson interval from "
-        f"{pages.percent(low)} to {pages.percent(high)}. {beside}"
-    )
-
-
-def _per_class(
-    directory: RunDirectory, classes: Sequence[str], confusion: np.ndarray
-) -> list[dict[str, Any]]:
-    """Of each class its test images, recall and interval; its AUROC where predictions are left."""
-    aurocs: Sequence[float | None] = [None] * len(classes)
-    if directory.has_predictions():
-        stored = directory.read_predictions()
-        aurocs = metrics.class_auroc(stored["test_probabilities"], stored["test_targets"])
-    rows = []
-    for index, name in enumerate(classes):
-        hits, samples = confusion[index, index], confusion[index].sum()
-        low, high = metrics.wilson_interval(hits, samples)
-        recall = hits / samples if samples else None
-        rows.append(
-            {
-                "name": name,
-                "samples": int(samples),
-                "recall": recall,
-                "low": low,
-                "high": high,
-                "auroc": aurocs[index],
-            }
-        )
-    return rows
 
 
 def _figures(directory: RunDirectory) -> list[dict[str, str]]:
@@ -204,6 +153,7 @@ def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
         "Device": ", ".join([device["name"], *details]) if device else None,
         "Seed": run.get("seed"),
         "Data": data.get("name"),
+        "Split": _split(data.get("split")),
         "Data fingerprint": data.get("fingerprint"),
         "Test fingerprint": data.get("test_fingerprint"),
         "Config digest": run.get("config_digest"),
@@ -212,6 +162,12 @@ def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
         "Versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
         "Platform": run.get("platform"),
     }
+
+
+def _split(split: Mapping[str, Any] | None) -> str | None:
+    if split is None or "fold" not in split:
+        return split and split["kind"]
+    return f"fold {split['fold']} of 0 to {split['folds'] - 1}"
 
 
 def _resumption(attempt: Mapping[str, Any]) -> str:

@@ -50,6 +50,7 @@ PACKAGES = (  # whose versions can change a number
     "medmnist",
     "numpy",
     "scipy",
+    "scikit-learn",
     "pillow",
 )
 FIGURE_DPI = 100
@@ -83,11 +84,15 @@ class RunDirectory:
     def figures(self) -> Path:
         return self.path / "figures"
 
+    @property
+    def medmnist(self) -> Path:
+        return self.path / "medmnist"
+
     def clear(self) -> None:
         """Remove what an attempt left that is not gone on with; its log stays."""
         for name in ("history.csv", "metrics.json", "predictions.npz", self.report.name):
             (self.path / name).unlink(missing_ok=True)
-        for folder in (self.checkpoints, self.figures):
+        for folder in (self.checkpoints, self.figures, self.medmnist):
             shutil.rmtree(folder, ignore_errors=True)
 
     def write_run(self, record: Mapping[str, Any]) -> None:
@@ -121,15 +126,18 @@ class RunDirectory:
     def has_metrics(self) -> bool:
         return (self.path / "metrics.json").exists()
 
-    def has_results(self, *, predictions: bool) -> bool:
-        """Whether metrics.json, and predictions.npz where asked for, are there and whole."""
+    def has_results(self, *, predictions: bool, calibration: bool = False) -> bool:
+        """Whether metrics.json, and of the others what is asked for, are there and whole.
+
+        `predictions` is predictions.npz, `calibration` a part of metrics.json.
+        """
         try:
-            self.read_metrics()
+            numbers = self.read_metrics()
             if predictions:
                 self.read_predictions()
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             return False
-        return True
+        return "calibration" in numbers or not calibration
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
         write_csv(self.path / "history.csv", HISTORY_COLUMNS, rows)
@@ -157,6 +165,21 @@ class RunDirectory:
     def read_predictions(self) -> dict[str, np.ndarray]:
         with np.load(self.path / "predictions.npz", allow_pickle=False) as file:
             return dict(file)
+
+    def write_medmnist_result(self, flag: str, split: str, rest: str, scores: np.ndarray) -> None:
+        """medmnist/FLAG_SPLIT_REST.csv in place of an earlier one of this split.
+
+        A row an image, without a heading: its index, and its scores (N, K) float32 in so many
+        digits that they are read back equal.
+        """
+        text = io.StringIO()
+        rows = np.column_stack([np.arange(len(scores)), scores.astype(np.float64)])
+        np.savetxt(text, rows, ["%d", *["%.9g"] * scores.shape[1]], delimiter=",")
+        path = self.medmnist / f"{flag}_{split}_{rest}.csv"
+        write_bytes(path, text.getvalue().encode())
+        for other in self.medmnist.glob(f"{flag}_{split}_*.csv"):
+            if other != path:
+                other.unlink()
 
     def write_figure(self, name: str, figure: Figure) -> None:
         write_figure(self.path, name, figure)

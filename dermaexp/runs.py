@@ -21,6 +21,7 @@ NEEDED = {  # to compare a run
     "data in run.json": ("name", "fingerprint", "test_fingerprint"),
     "metrics.json": ("data", "val", "test", "best_epoch", "seconds"),
 }
+NEEDED_OF_FOLDS = ("folds", "fold", "pool_fingerprint")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,26 @@ class Run:
     def tested_on(self) -> tuple[str, int]:
         """The test split's fingerprint and how many of its images were used."""
         return self.data["test_fingerprint"], self.metrics["data"]["samples"]["test"]
+
+    @property
+    def split(self) -> dict[str, Any]:
+        """Its kind: "official", or "grouped", with folds, fold and the pool_fingerprint of all."""
+        return self.data.get("split", {"kind": "official"})
+
+    @property
+    def fold(self) -> int | None:
+        """The fold of a cross-validation that it was tested on; None of the official split."""
+        return self.split.get("fold")
+
+    @property
+    def source_fingerprint(self) -> str:
+        """Of all its data, the same for every fold of them."""
+        return self.split.get("pool_fingerprint", self.data["fingerprint"])
+
+    @property
+    def grouping_fingerprint(self) -> str:
+        """Of what its folds keep together; nothing of the official split, which does not."""
+        return "" if self.fold is None else self.data.get("groups", {}).get("fingerprint", "")
 
     @property
     def seconds(self) -> float:
@@ -153,4 +174,7 @@ def _lack(record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str | None:
         for key in keys
         if key not in contents[name]
     ]
+    split = record.get("data", {}).get("split", {"kind": "official"})
+    if split.get("kind") != "official":
+        lacks += [f"no {key} in split" for key in NEEDED_OF_FOLDS if key not in split]
     return f"another version of dermaexp wrote it: {', '.join(lacks)}" if lacks else None

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from dermaexp.errors import UserError, nearest
 
 LARGEST_SEED = 2**32 - 1  # NumPy's
+FOLDS = 5  # of a dataset whose config does not say
 
 
 def _whole(low: int, high: float = float("inf")) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and low <= value <= high
+
+
+def _whole_or_null(low: int) -> Callable[[Any], bool]:
+    return lambda value: value is None or _whole(low)(value)
+
+
+def _is_text_or_null(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value != "")
 
 
 def _is_bool(value: Any) -> bool:
@@ -25,6 +34,17 @@ def _is_positive(value: Any) -> bool:
     return type(value) in (int, float) and 0 < value < math.inf
 
 
+def _is_share(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= 1
+
+
+def _is_normalize(value: Any) -> bool:
+    is_pair = isinstance(value, ListConfig) and len(value) == 2
+    return _is_bool(value) or (
+        is_pair and all(type(number) in (int, float) for number in value) and value[1] > 0
+    )
+
+
 # key -> (what it must fulfil, the same in words)
 RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (lambda value: type(value) in (str, int, float) and value != "", "some text"),
@@ -32,19 +52,51 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "epochs": (_whole(1), "a whole number from 1"),
     "batch_size": (_whole(1), "a whole number from 1"),
     "report": (_is_bool, "true or false"),
+    "calibrate": (_is_bool, "true or false"),
     "sweep.stop_on_failure": (_is_bool, "true or false"),
     "checkpoint.test_with": (lambda value: value in ("best", "last"), "best or last"),
     "dataset.grayscale": (_is_bool, "true or false"),
-    "dataset.normalize": (_is_bool, "true or false"),
+    "dataset.normalize": (_is_normalize, "true, false or [mean, std] of pixels in [0, 1]"),
+    "dataset.groups": (_is_text_or_null, "the path of a CSV file, or null"),
+    "dataset.group_column": (_is_text_or_null, "the name of a column"),
+    "dataset.split": (lambda value: value in ("official", "grouped", None), "official or grouped"),
+    "dataset.folds": (_whole_or_null(2), "a whole number from 2"),
+    "dataset.fold": (_whole_or_null(0), "a whole number from 0"),
+    "sampler.balance": (_is_share, "a number from 0 to 1"),
+    "test_time_augment": (lambda value: value in ("none", "dihedral"), "none or dihedral"),
+    "compile": (_is_bool, "true or false"),
 }
 REFUSED_BY_TRAINER = {  # key -> why, or what to give instead
     "fast_dev_run": "give trainer=debug",
     "check_val_every_n_epoch": "every epoch is validated once, to choose the best",
     "val_check_interval": "every epoch is validated once, to choose the best",
 }
-KEYS = ("name", "seed", "epochs", "batch_size", "checkpoint", "report", "resume", "sweep")
-GROUPS = ("dataset", "model", "optimizer", "scheduler", "trainer", "callbacks")
-WITHOUT_EFFECT = ("name", "report", "resume", "sweep")  # on any number
+KEYS = (
+    "name",
+    "seed",
+    "epochs",
+    "batch_size",
+    "checkpoint",
+    "test_time_augment",
+    "compile",
+    "calibrate",
+    "report",
+    "resume",
+    "sweep",
+)
+GROUPS = (
+    "dataset",
+    "model",
+    "optimizer",
+    "scheduler",
+    "loss",
+    "augment",
+    "sampler",
+    "trainer",
+    "callbacks",
+)
+# On any number; calibrate adds some, for which a finished run is tested again, not trained.
+WITHOUT_EFFECT = ("name", "calibrate", "report", "resume", "sweep")
 OBSERVERS = "dermaexp.callbacks."  # our callbacks watch; others, such as Lightning's, may act
 
 
@@ -73,11 +125,8 @@ def check(config: DictConfig) -> None:
     for key in values:
         if key not in (*KEYS, *GROUPS):  # from +KEY=VALUE: a typo there would change nothing
             raise UserError(f"the key {key} is used by nothing: {nearest(key, (*KEYS, *GROUPS))}")
-    for key, (is_valid, expected) in RULES.items():
-        value = OmegaConf.select(config, key)
-        if not is_valid(value):
-            given = f"{key} is missing" if value is None else f"{key}={value}"
-            raise UserError(f"{given}: expected {expected}")
+    _check_rules(config, RULES)
+    _check_folds(config.dataset)
     lr = OmegaConf.select(config, "optimizer.lr")
     if lr is not None and not _is_positive(lr):
         raise UserError(f"optimizer.lr={lr}: expected a number above 0")
@@ -94,4 +143,44 @@ def check(config: DictConfig) -> None:
         raise UserError(
             "callbacks.learning_curves draws history.csv, which callbacks.history writes and which "
             "is switched off: give callbacks.learning_curves=null too"
+        )
+
+
+def check_dataset(config: DictConfig) -> None:
+    """The same of the group dataset alone."""
+    if "dataset" not in config:
+        raise UserError("the group dataset is missing: expected dataset=OPTION, not ~dataset")
+    OmegaConf.to_container(config.dataset, resolve=True, throw_on_missing=True)
+    _check_rules(config, [key for key in RULES if key.startswith("dataset.")])
+    _check_folds(config.dataset)
+
+
+def _check_rules(config: DictConfig, keys: Iterable[str]) -> None:
+    for key in keys:
+        is_valid, expected = RULES[key]
+        value = OmegaConf.select(config, key)
+        if not is_valid(value):
+            given = f"{key} is missing" if value is None else f"{key}={value}"
+            raise UserError(f"{given}: expected {expected}")
+
+
+def _check_folds(dataset: DictConfig) -> None:
+    fold, folds = dataset.get("fold") or 0, dataset.get("folds") or FOLDS
+    if dataset.get("split") != "grouped":
+        if fold or folds != FOLDS:
+            given = f"fold={fold}" if fold else f"folds={folds}"
+            raise UserError(
+                f"dataset.{given}, but the official split has no folds: give dataset.split=grouped "
+                "too"
+            )
+        return
+    if dataset.get("groups") is None:
+        raise UserError(
+            "dataset.split=grouped needs to know which images belong together: give "
+            "dataset.groups=FILE"
+        )
+    if fold >= folds:
+        raise UserError(
+            f"dataset.fold={fold}: expected a whole number from 0 to {folds - 1}, for "
+            f"dataset.folds={folds}"
         )

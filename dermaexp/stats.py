@@ -91,14 +91,16 @@ def bootstrap_counts(samples: int, draws: int = DRAWS, seed: int = 0) -> Iterato
 def bootstrap(
     probabilities: Sequence[np.ndarray], targets: np.ndarray, draws: int = DRAWS, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Accuracy, balanced accuracy and macro AUROC (runs, draws) of each run on each draw.
+    """Accuracy, balanced accuracy, macro AUROC and macro F1 (runs, draws) of each run on each draw.
 
     `probabilities` holds an array (N, K) a run, `targets` (N,) are the same for all. The numbers
     are those of `dermaexp.metrics` on the drawn images: a class that no draw holds is left out.
     """
     classes = probabilities[0].shape[1]
-    is_class = (targets == np.arange(classes)[:, None]).astype(np.float32)
-    hits = np.stack([is_class * (run.argmax(axis=1) == targets) for run in probabilities])
+    labels = np.arange(classes)[:, None]
+    is_class = (targets == labels).astype(np.float32)
+    is_answer = np.stack([run.argmax(axis=1) == labels for run in probabilities]).astype(np.float32)
+    hits = is_class * is_answer
     rankings = [_rankings(run, targets) for run in probabilities]
     blocks = []
     for counts in bootstrap_counts(len(targets), draws, seed):
@@ -110,9 +112,10 @@ def bootstrap(
                 hit_counts.sum(axis=1, dtype=np.float64) / len(targets),
                 _class_mean(_divide(hit_counts, positives)),
                 aurocs[:, 1] if classes == 2 else _class_mean(aurocs),
+                _class_mean(_divide(2 * hit_counts, positives + is_answer @ counts)),
             )
         )
-    names = ("accuracy", "balanced_accuracy", "macro_auroc")
+    names = ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1")
     return {
         name: np.concatenate(parts, axis=1)
         for name, parts in zip(names, zip(*blocks, strict=True), strict=True)
@@ -148,17 +151,23 @@ def difference(
 
 
 def mean_accuracy_interval(
-    correct: np.ndarray, draws: int = DRAWS, seed: int = 0
+    *correct: np.ndarray, draws: int = DRAWS, seed: int = 0
 ) -> tuple[float, float]:
     """95 % interval of the mean accuracy of several runs, from booleans (runs, N).
 
     As that of a `difference`: bootstrap draws of the images, and to each the chance of the seeds.
+    Of several folds (runs, N of the fold) it is that of the mean over the folds, each drawn from.
     """
-    shares, images = np.unique(correct.mean(axis=0), return_counts=True)
-    samples = correct.shape[1]
-    # How many images of each share a draw holds: the same as drawing them one by one.
-    drawn = np.random.default_rng(seed).multinomial(samples, images / samples, draws)
-    replicates = drawn @ shares / samples + _seed_noise([correct.mean(axis=1)], draws, seed)
+    generator = np.random.default_rng(seed)
+    means = []
+    for fold in correct:
+        shares, images = np.unique(fold.mean(axis=0), return_counts=True)
+        samples = fold.shape[1]
+        # How many images of each share a draw holds: the same as drawing them one by one.
+        drawn = generator.multinomial(samples, images / samples, draws)
+        means.append(drawn @ shares / samples)
+    accuracies = np.mean([fold.mean(axis=1) for fold in correct], axis=0)  # of the runs
+    replicates = np.mean(means, axis=0) + _seed_noise([accuracies], draws, seed)
     low, high = np.percentile(replicates, (2.5, 97.5)).clip(0.0, 1.0)
     return float(low), float(high)
 

@@ -17,9 +17,21 @@ def varied_keys(runs: Sequence[Run]) -> dict[str, Options]:
 
     Gives to each key the options with which it varies: a key inside a group, such as model.hidden,
     is compared among the runs with the same option only. What a config derives from another key,
-    such as trainer.max_epochs from epochs, is left out unless a command gave it itself. The seed
-    never counts.
+    such as trainer.max_epochs from epochs, is left out unless a command gave it itself. Seed and
+    fold never count. Of several experiments the name says what they vary; keys are compared among
+    the runs of the same one only.
     """
+    by_experiment: dict[str | None, list[Run]] = {}
+    for run in runs:
+        by_experiment.setdefault(run.record["choices"].get("experiment"), []).append(run)
+    varied: dict[str, Options] = {"experiment": {None}} if len(by_experiment) > 1 else {}
+    for same in by_experiment.values():
+        for key, options in _varied_keys(same).items():
+            varied[key] = varied.get(key, set()) | options
+    return varied
+
+
+def _varied_keys(runs: Sequence[Run]) -> dict[str, Options]:
     settings = [setting_values(run) for run in runs]
     varied: dict[str, Options] = {}
     for key in dict.fromkeys(key for values in settings for key in values):
@@ -48,9 +60,20 @@ def varied_settings(run: Run, keys: Mapping[str, Options]) -> dict[str, Any]:
     }
 
 
+def settings_of(run: Run) -> dict[str, Any]:
+    """The config without what tells replicates apart: the seed, and a cross-validation's fold."""
+    config = {key: node for key, node in run.record["config"].items() if key != "seed"}
+    dataset = config.get("dataset")
+    if isinstance(dataset, Mapping) and "split" in dataset:  # else a source's own idea of a fold
+        config["dataset"] = {key: value for key, value in dataset.items() if key != "fold"}
+    return config
+
+
 def setting_values(run: Run) -> dict[str, Any]:
-    """Option of each group and value of each key of the config, lists whole; not the seed."""
+    """Option of each group and value of each key of the config, lists whole; no seed, no fold."""
     flat = {}
+    if experiment := run.record["choices"].get("experiment"):
+        flat["experiment"] = experiment
 
     def flatten(prefix: str, node: Any) -> None:
         if isinstance(node, Mapping):
@@ -59,11 +82,10 @@ def setting_values(run: Run) -> dict[str, Any]:
         else:
             flat[prefix] = node
 
-    for key, node in run.record["config"].items():
+    for key, node in settings_of(run).items():
         if key in run.record["choices"]:
             flat[key] = run.record["choices"][key]
-        if key != "seed":
-            flatten(key, node)
+        flatten(key, node)
     return flat
 
 

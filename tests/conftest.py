@@ -20,6 +20,9 @@ FIGURES = (
     "learning_curves",
     "confusion_matrix",
     "per_class_accuracy",
+    "roc_curves",
+    "precision_recall_curves",
+    "reliability",
     "misclassified",
 )
 # Figures take most of a small run's time: tests that do not look at them leave them out.

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import dermaexp
+from dermaexp.errors import UserError, explain
 
 Cli = Callable[..., int]
 PROJECT = Path(__file__).resolve().parents[1]
@@ -48,6 +49,7 @@ PROJECT = Path(__file__).resolve().parents[1]
         (["optimizer.lr=0"], "optimizer.lr=0: expected a number above 0"),
         (["optimizer.lr=fast"], "optimizer.lr=fast: expected a number above 0"),
         (["checkpoint.test_with=first"], "checkpoint.test_with=first: expected best or last"),
+        (["calibrate=maybe"], "calibrate=maybe: expected true or false"),
         (["dataset.grayscale=maybe"], "dataset.grayscale=maybe: expected true or false"),
         (["dataset=npz"], "dataset.path is missing: give it on the command line"),
         (["dataset=npz", "dataset.path=/no.npz"], "/no.npz is not a file: expected an npz"),
@@ -64,6 +66,12 @@ PROJECT = Path(__file__).resolve().parents[1]
         (["+trainer.fast_dev_run=true"], "trainer.fast_dev_run is not supported: give trainer="),
         (["dataset=medmnist", "dataset.flag=bloodmist"], "did you mean 'bloodmnist'?"),
         (["callbacks=none"], "needs callbacks.best_checkpoint, which is switched off"),
+        (["test_time_augment=flip"], "test_time_augment=flip: expected none or dihedral"),
+        (["sampler=balanced", "sampler.balance=2"], "sampler.balance=2: expected a number from 0"),
+        (["compile=yes"], "compile=yes: expected true or false"),
+        (["loss=fokal"], "loss=fokal is unknown: did you mean 'focal'?"),
+        (["experiment=quik"], "experiment=quik is unknown: did you mean 'quick'?"),
+        (["dataset.normalize=[0.5,0]"], "expected true, false or [mean, std] of pixels"),
         (["callbacks.history=null"], "give callbacks.learning_curves=null too"),
     ],
 )
@@ -100,6 +108,8 @@ def test_bad_input_is_told_in_one_line(
         (["model.channels=[8,8,8,8]"], "4 blocks leave nothing of 12x12 images"),
         (["+trainer.max_epoch=3"], "unexpected keyword argument 'max_epoch'"),
         (["model._target_=dermaexp.models.resnet.ResNet"], "model cannot be built: "),
+        (["loss=weighted", "dataset.classes=[a,b,c,d]"], "weighs 'd', of which there is no train"),
+        (["augment=light", "augment.rotation=999"], "augment.rotation=999: expected a number"),
         (["dataset.classes=[a,b]"], "label 2 is out of range, expected 0 to 1 (2 classes)"),
     ],
 )
@@ -201,3 +211,9 @@ def test_every_option_composes(cli: Cli, capsys: pytest.CaptureFixture) -> None:
     for file in sorted((PROJECT / "conf").glob("*/*.yaml")):
         assert cli("--cfg", "job", f"{file.parent.name}={file.stem}") == 0, file
     assert capsys.readouterr().err == ""
+
+
+def test_a_line_of_ours_is_told_before_the_systems() -> None:
+    error = UserError("the address does not answer: give weights=null")
+    error.__cause__ = ConnectionResetError(104, "Connection reset by peer")
+    assert explain(error) == "the address does not answer: give weights=null"

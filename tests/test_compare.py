@@ -194,6 +194,25 @@ def test_varied_keys_are_of_runs_with_the_same_option(tmp_path: Path) -> None:
     assert labels == {"model=ffn", "model=cnn model.width=16", "model=cnn model.width=32"}
 
 
+def test_experiments_go_by_their_names(tmp_path: Path) -> None:
+    """They differ in nearly every key: only what varies within one of them is told beside it."""
+    for folder, experiment, model, epochs, gray in (
+        ("a", "quick", "cnn", 24, False),
+        ("b", "notebook", "ffn", 10, True),
+        ("c", "notebook", "ffn", 10, False),
+    ):
+        settings = {"epochs": epochs, "dataset": {"grayscale": gray}}
+        choices = {"model": model, "dataset": "npz", "experiment": experiment}
+        write_run(tmp_path / folder, model, settings=settings, choices=choices)
+    comparison = comparison_of([tmp_path])
+    assert list(comparison.varied) == ["experiment", "dataset.grayscale"]
+    assert {group.label for group in comparison.tables[0].groups} == {
+        "experiment=quick dataset.grayscale=false",
+        "experiment=notebook dataset.grayscale=true",
+        "experiment=notebook dataset.grayscale=false",
+    }
+
+
 def test_derived_keys_are_no_columns(tmp_path: Path) -> None:
     """trainer.max_epochs is ${epochs}; the callbacks' option changes no number."""
     write_run(tmp_path / "a", settings={"epochs": 3})

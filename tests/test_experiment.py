@@ -15,7 +15,7 @@ import torch
 from conftest import FIGURES, NO_FIGURES
 from PIL import Image
 
-from dermaexp import metrics, results
+from dermaexp import evaluation, results
 from dermaexp.classifier import Classifier
 from dermaexp.data import npz
 from dermaexp.data.datamodule import Batches, ImageDataModule
@@ -80,6 +80,7 @@ def test_a_run_leaves_all_of_it(train, model: str, data_file: Path) -> None:
         "fingerprint": splits.fingerprint,
         "test_fingerprint": splits.test_fingerprint,
         "synthetic": False,
+        "split": {"kind": "official"},
     }
     assert record["data"] == data
     numbers = read(run, "metrics.json")
@@ -100,18 +101,24 @@ def test_a_run_leaves_all_of_it(train, model: str, data_file: Path) -> None:
         assert min(Image.open(run / "figures" / f"{name}.png").size) > 300
 
 
-def test_every_number_can_be_made_again_from_the_run(train, arrays: dict) -> None:
-    run = train("model=cnn")
+def test_every_number_can_be_made_again_from_the_run(train, arrays: dict, tmp_path: Path) -> None:
+    run = train("model=cnn", "calibrate=true")
     stored = RunDirectory(run).read_predictions()
     numbers = read(run, "metrics.json")
     train_targets = arrays["train_labels"][:, 0]
+    predictions = {}
     for split in ("val", "test"):
         probabilities, targets = stored[f"{split}_probabilities"], stored[f"{split}_targets"]
+        predictions[split] = probabilities, targets
         assert probabilities.dtype == np.float32
         assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
         np.testing.assert_array_equal(targets, arrays[f"{split}_labels"][:, 0])
-        again = metrics.evaluate(probabilities, targets, train_targets, numbers["data"]["classes"])
-        assert json.loads(json.dumps(again)) == numbers[split]
+    classes = numbers["data"]["classes"]
+    again = RunDirectory(tmp_path / "again")
+    again.write_metrics(evaluation.evaluate(predictions, train_targets, classes, calibrate=True))
+    for key, values in again.read_metrics().items():
+        assert numbers[key] == values, key
+    assert {"val", "test", "operating_points", "calibration"} < set(again.read_metrics())
 
     history = RunDirectory(run).read_history()
     assert [row["epoch"] for row in history] == [1, 2, 3]
@@ -308,13 +315,52 @@ def test_the_table_shows_the_majority_baseline(train, capsys, arrays: dict) -> N
     numbers = read(run, "metrics.json")
     lines = capsys.readouterr().out.splitlines()
     (row,) = [line.split() for line in lines if "balanced accuracy" in line]
-    values = [float(cell) for cell in row if cell[0].isdigit()]
+    values = [float(cell) for cell in row if cell[0].isdigit() and "\N{EN DASH}" not in cell]
     shares = [numbers[split]["balanced_accuracy"] for split in ("val", "test")]
     assert values == pytest.approx([*shares, 1 / 3], abs=5e-5)
     (row,) = [line.split() for line in lines if line.startswith("│ accuracy")]
+    low, high = numbers["test"]["intervals"]["accuracy"]
+    assert f"{low:.3f}\N{EN DASH}{high:.3f}" in row
     majority = np.mean(arrays["test_labels"] == 1)
     assert float(row[-2]) == pytest.approx(majority, abs=5e-5)
     assert lines[-1] == f"run directory: {run}"
+
+
+def test_the_table_shows_the_operating_point_of_melanoma(train, capsys) -> None:
+    run = train("model=ffn", "dataset.classes=[nevus,melanoma,wart]", "calibrate=true")
+    numbers = read(run, "metrics.json")
+    output = capsys.readouterr().out
+    point = numbers["operating_points"]["classes"]["melanoma"]
+    (row,) = [line.split() for line in output.splitlines() if "melanoma sensitivity" in line]
+    low, high = point["test"]["intervals"]["sensitivity"]
+    shares = [f"{point[split]['sensitivity']:.4f}" for split in ("val", "test")]
+    assert [cell for cell in row if "0" <= cell[0] <= "9"] == [
+        *shares,
+        f"{low:.3f}\N{EN DASH}{high:.3f}",
+    ]
+    assert "melanoma: at the threshold with 95% specificity on val" in output
+    temperature = numbers["calibration"]["temperature"]
+    assert f"at temperature {temperature:.2f}, fitted on val" in output
+
+
+def test_a_finished_job_is_calibrated_without_training_again(
+    cli: Cli, data_file: Path, tmp_path: Path, capsys
+) -> None:
+    data = ("dataset=npz", f"dataset.path={data_file}", "trainer=cpu", "epochs=3", *NO_FIGURES)
+    command = ("-m", "name=study", "model=ffn", "seed=0", *data)
+    assert cli(*command) == 0
+    (run,) = (file.parent for file in tmp_path.glob("multirun/study/*/metrics.json"))
+    raw, history = without_seconds(run), (run / "history.csv").read_bytes()
+    assert "calibration" not in raw[0]
+    capsys.readouterr()
+    assert cli(*command, "calibrate=true") == 0
+    assert "epoch 1/3" not in capsys.readouterr().out
+    numbers, rows = without_seconds(run)
+    assert numbers.pop("calibration")["temperature"] > 0
+    assert ((numbers, rows), (run / "history.csv").read_bytes()) == (raw, history)
+    assert cli(*command, "calibrate=true") == 0
+    assert "finished before: not run again" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("multirun/study/*/metrics.json"))) == 1
 
 
 def test_the_run_returns_its_val_score(train, monkeypatch) -> None:

@@ -214,27 +214,29 @@ def test_larger_files_have_their_own_name_and_md5(
 def test_the_stand_in_is_stamped_on_all_that_a_run_leaves(
     derma: Server, cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    from dermaexp import plots
+    from dermaexp import curve_plots, plots
 
     medmnist.INFO["dermamnist"]["url"] = "http://127.0.0.1:9/derma.npz"
     titles = []
     for name in FIGURES:
-        draw = getattr(plots, name)
+        module = plots if hasattr(plots, name) else curve_plots
+        draw = getattr(module, name)
 
         def spy(*arguments, draw=draw, **options):
             titles.append(options["title"])
             return draw(*arguments, **options)
 
-        monkeypatch.setattr(plots, name, spy)
+        monkeypatch.setattr(module, name, spy)
     root = tmp_path / "root"
     assert cli("model=ffn", "trainer=debug", f"dataset.root={root}", "hydra.run.dir=run") == 0
-    assert len(titles) == 5
+    assert len(titles) == len(FIGURES) == 8
     assert all("SYNTHETIC DATA" in title for title in titles)
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     for data in (run["data"], metrics["data"]):
         assert data["synthetic"] is True
         assert "SYNTHETIC DATA" in data["name"]
+    assert not (tmp_path / "run" / "medmnist").exists(), "no result of DermaMNIST"
     table = capsys.readouterr().out
     assert "ffn on Drawn lesions (SYNTHETIC DATA)" in table
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from dermaexp import metrics, results
+from dermaexp import evaluation, metrics, results
 from dermaexp.errors import UserError
 from dermaexp.report import main, write_report
 from dermaexp.results import HISTORY_COLUMNS, RunDirectory
@@ -46,22 +46,24 @@ RECORD = {
 }
 
 
-def make_run(folder: Path, **record: Any) -> RunDirectory:
+def make_run(folder: Path, *, calibrate: bool = False, **record: Any) -> RunDirectory:
     """A finished run as `dermaexp` leaves it, with other values in run.json where given."""
     directory = RunDirectory(folder)
     record = RECORD | record
     directory.write_run(record)
     generator = np.random.default_rng(0)
     targets = np.repeat(np.arange(3), SAMPLES)
-    probabilities = generator.dirichlet((3, 1, 1), len(targets)).astype(np.float32)
-    numbers = metrics.evaluate(probabilities, targets, np.zeros(5, np.int64), CLASSES)
+    predictions = {
+        split: (generator.dirichlet((3, 1, 1), len(targets)).astype(np.float32), targets)
+        for split in ("test", "val")
+    }
+    numbers = evaluation.evaluate(predictions, np.zeros(5, np.int64), CLASSES, calibrate=calibrate)
     samples = {"train": 1200, "val": len(targets), "test": len(targets)}
     directory.write_metrics(
         {
             "data": {**record["data"], "classes": CLASSES, "samples": samples},
             "model": {"name": "cnn", "parameters": 12345},
-            "val": numbers | {"loss": 0.25},
-            "test": numbers,
+            **numbers,
             "tested_with": "best",
             "best_epoch": 2,
             "epochs": 11,
@@ -72,7 +74,10 @@ def make_run(folder: Path, **record: Any) -> RunDirectory:
     rows = [dict.fromkeys(HISTORY_COLUMNS, epoch / 100) | {"epoch": epoch} for epoch in epochs]
     rows[4]["val_macro_auroc"] = float("nan")
     directory.write_history(rows)
-    directory.write_predictions(test_probabilities=probabilities, test_targets=targets)
+    directory.write_predictions(
+        **{f"{split}_probabilities": pair[0] for split, pair in predictions.items()},
+        **{f"{split}_targets": targets for split in predictions},
+    )
     for name in ("montage", "a_new_figure", "learning_curves"):
         directory.write_figure(name, Figure(figsize=(2, 1)))
     return directory
@@ -121,32 +126,62 @@ def page_of(directory: RunDirectory) -> Page:
     return Page(write_report(directory))
 
 
+def number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def texts(numbers: dict[str, Any], key: str) -> list[str]:
+    """The number and its interval as they stand on the page."""
+    ends = numbers["intervals"].get(key) or ()
+    return [number(numbers[key]), "\N{EN DASH}".join(f"{e:.3f}" for e in ends if e is not None)]
+
+
 def test_the_numbers_are_those_of_the_run(tmp_path: Path) -> None:
     directory = make_run(tmp_path)
     page = page_of(directory)
     numbers = directory.read_metrics()
-    headlines, classes, history, provenance = page.tables
+    headlines, classes, points, history, provenance = page.tables
     baseline = metrics.majority_baseline(
         np.zeros(5, np.int64), directory.read_predictions()["test_targets"], 3
     )
-    assert headlines[0] == ["Metric", "Val", "Test", "Majority baseline, test"]
+    interval = "95\N{NO-BREAK SPACE}% interval"
+    heading = ["Metric", "Val", interval, "Test", interval, "Majority baseline, test"]
+    assert headlines[0] == heading
     keys = ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1", "loss")
-    for key, (label, *cells) in zip(keys, headlines[1:], strict=True):
-        assert label.lower() == key.replace("_", " ")
-        expected = [numbers["val"][key], numbers["test"][key], baseline.get(key)]
-        assert cells == ["" if value is None else f"{value:.4f}" for value in expected]
-
-    for name, samples, row, hits in zip(
-        CLASSES, SAMPLES, classes[1:], np.diagonal(numbers["test"]["confusion_matrix"]), strict=True
+    for key, (label, *cells) in zip(
+        (*keys, "expected_calibration_error"), headlines[1:], strict=True
     ):
+        assert label.lower() == key.replace("_", " ")
+        expected = [text for s in ("val", "test") for text in texts(numbers[s], key)]
+        assert cells == [*expected, number(baseline.get(key))]
+
+    hits = np.diagonal(numbers["test"]["confusion_matrix"])
+    keys = ("recall", "precision", "f1", "auroc", "average_precision")
+    for name, samples, right, row in zip(CLASSES, SAMPLES, hits, classes[1:], strict=True):
         assert row[:2] == [name, str(samples)]
+        own = numbers["test"]["per_class"][name]
+        assert row[2:] == ["".join(texts(own, key)) for key in keys]
         if samples:
-            shares = [hits / samples, *metrics.wilson_interval(hits, samples)]
-            assert row[2:5] == [f"{share:.4f}" for share in shares]
-            assert row[2] == f"{numbers['test']['per_class_accuracy'][name]:.4f}"
-            assert 0 < float(row[5]) < 1
+            low, high = metrics.wilson_interval(right, samples)
+            assert row[2] == f"{right / samples:.4f}{low:.3f}\N{EN DASH}{high:.3f}"
+            assert 0 < own["auroc"] < 1
         else:
-            assert row[2:] == [""] * 4
+            assert (row[2], row[5], row[6]) == ("", "", "")
+
+    assert points[0][1:3] == ["Threshold", "Val sensitivity"]
+    melanoma = numbers["operating_points"]["classes"]["melanoma"]
+    read_off = numbers["test"]["per_class"]["melanoma"]["sensitivity_at_95_specificity"]
+    assert points[2] == [
+        "melanoma",
+        number(melanoma["threshold"]),
+        *(number(melanoma["val"][side]) for side in ("sensitivity", "specificity")),
+        *("".join(texts(melanoma["test"], side)) for side in ("sensitivity", "specificity")),
+        number(read_off),
+    ]
+    found = melanoma["test"]["sensitivity"]
+    words = page.text.replace(" %", "%")
+    assert f"For melanoma, the threshold of val has on test a sensitivity of {found:.1%}" in words
+    assert "a specificity of at least 95%" in words
 
     assert history[0][:2] == ["epoch", "train loss"]
     assert [row[0] for row in history[1:]] == [str(epoch) for epoch in range(1, 12)]
@@ -284,11 +319,67 @@ def test_without_callbacks_the_numbers_stand(tmp_path: Path) -> None:
     for file in ("history.csv", "predictions.npz", *(tmp_path / "figures").iterdir()):
         (tmp_path / file).unlink()
     page = page_of(directory)
-    headlines, classes, _ = page.tables
-    assert headlines[1][2] == f"{numbers['test']['accuracy']:.4f}"
-    assert [row[5] for row in classes[1:]] == ["", "", ""], "no predictions, no AUROC"
+    headlines, classes, points, _ = page.tables
+    assert headlines[1][3] == f"{numbers['test']['accuracy']:.4f}"
+    melanoma = numbers["test"]["per_class"]["melanoma"]
+    assert classes[2][5] == "".join(texts(melanoma, "auroc")), "metrics.json has them"
+    assert len(points) == 4
     assert "tested with the weights of the last epoch" in page.text
     assert "img" not in page.tags
+
+
+def without_new_keys(directory: RunDirectory) -> None:
+    """Make metrics.json that of a version before intervals and operating points."""
+    numbers = directory.read_metrics()
+    del numbers["operating_points"]
+    for split in ("val", "test"):
+        for key in ("expected_calibration_error", "intervals", "per_class"):
+            del numbers[split][key]
+    directory.write_metrics(numbers)
+
+
+def test_an_older_run_gets_its_numbers_from_the_predictions(tmp_path: Path) -> None:
+    directory = make_run(tmp_path)
+    page = page_of(directory)
+    without_new_keys(directory)
+    assert page_of(directory).tables == page.tables
+
+
+def test_an_older_run_without_predictions_keeps_what_is_known(tmp_path: Path) -> None:
+    directory = make_run(tmp_path)
+    _, classes, *_ = page_of(directory).tables
+    without_new_keys(directory)
+    (tmp_path / "predictions.npz").unlink()
+    page = page_of(directory)
+    headlines, older, history, _ = page.tables
+    assert [row[:5] for row in older] == [row[:5] for row in classes], "from the confusion matrix"
+    assert [row[5:] for row in older[1:]] == [["", ""]] * 3
+    assert [headlines[1][4], headlines[2][4], headlines[6][3]] == ["", "", ""]
+    assert history[0][0] == "epoch"
+    assert "There are none: an older version wrote no operating points" in page.text
+
+
+def test_calibrated_stands_beside_raw(tmp_path: Path) -> None:
+    directory = make_run(tmp_path, calibrate=True)
+    calibration = directory.read_metrics()["calibration"]
+    page = page_of(directory)
+    table = page.tables[3]
+    assert table[0] == ["Split", "Loss, raw", "Loss, calibrated", "Error, raw", "Error, calibrated"]
+    for row, split in zip(table[1:], ("val", "test"), strict=True):
+        keys = ("loss", "expected_calibration_error")
+        kinds = ("raw", "calibrated")
+        assert row == [split, *(number(calibration[split][k][key]) for key in keys for k in kinds)]
+    assert f"divides the logits by {calibration['temperature']:.3f}" in page.text
+    assert "Loss, raw" not in page_of(make_run(tmp_path / "raw")).texts
+
+
+def test_data_without_melanoma_highlight_no_class(tmp_path: Path) -> None:
+    directory = make_run(tmp_path)
+    text = json.dumps(directory.read_metrics()).replace('"melanoma"', '"mole"')
+    directory.write_metrics(json.loads(text))
+    page = page_of(directory)
+    assert "melanoma" not in page.text
+    assert [row[0] for row in page.tables[2][1:]] == [CLASSES[0], "mole", CLASSES[2]]
 
 
 def test_a_job_of_a_sweep_can_be_made_alone(tmp_path: Path) -> None:
@@ -339,6 +430,8 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path, monkeypatch, capsys) 
 @pytest.mark.parametrize("name", ["run.json", "metrics.json", "history.csv", "predictions.npz"])
 def test_a_file_that_was_cut_is_told(name: str, tmp_path: Path) -> None:
     directory = make_run(tmp_path)
+    if name == "predictions.npz":  # which the page of a run of today does not need
+        without_new_keys(directory)
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-30] + b"?")
     with pytest.raises(UserError, match="holds a file that is damaged"):
         write_report(directory)

@@ -29,6 +29,17 @@ from dermaexp.results import RunDirectory
 
 Cli = Callable[..., int]
 EPOCHS = 3
+RECIPE = [
+    "callbacks=[default,ema,early_stopping]",
+    "callbacks.early_stopping.patience=1",
+    "+callbacks.early_stopping.min_delta=1",  # never good enough: it stops after two epochs
+    "epochs=3",
+    "augment=strong",
+    "augment.erase=0.5",
+    "augment.cutmix=0.5",
+    "sampler=balanced",
+    "test_time_augment=dihedral",
+]
 
 
 class DropoutNet(nn.Module):
@@ -92,10 +103,15 @@ def kill_at_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dermaexp.callbacks.checkpoints.write_bytes", write)
 
 
+@pytest.mark.parametrize("more", [["epochs=2"], RECIPE], ids=["plain", "recipe"])
 def test_killed_at_any_write_it_ends_with_the_same_numbers(
-    cli: Cli, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli,
+    options: list[str],
+    more: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    options.append("epochs=2")
+    options += more
     assert cli(*options, "hydra.run.dir=whole") == 0
     expected = numbers(tmp_path / "whole")
     writes = 0

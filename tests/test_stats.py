@@ -98,6 +98,7 @@ def test_replicates_are_the_metrics_of_the_drawn_images(classes: int, digits: in
             "accuracy": metrics.accuracy(confusion),
             "balanced_accuracy": metrics.balanced_accuracy(confusion),
             "macro_auroc": metrics.macro_auroc(drawn, truth),
+            "macro_f1": metrics.macro_f1(confusion),
         }
         found = {name: values[index, draw] for name, values in replicates.items()}
         assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)

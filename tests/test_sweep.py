@@ -21,6 +21,9 @@ QUICK = (
     "callbacks.montage=null",
     "callbacks.confusion_matrix=null",
     "callbacks.per_class_accuracy=null",
+    "callbacks.roc_curves=null",
+    "callbacks.precision_recall_curves=null",
+    "callbacks.reliability=null",
     "callbacks.misclassified=null",
 )
 

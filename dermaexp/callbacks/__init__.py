@@ -12,11 +12,16 @@ from dermaexp.callbacks.figures import (
     Misclassified,
     Montage,
     PerClassAccuracy,
+    PrecisionRecallCurves,
+    Reliability,
+    ROCCurves,
 )
 from dermaexp.callbacks.history import History
+from dermaexp.callbacks.medmnist_result import MedMNISTResult
 from dermaexp.callbacks.predictions import Predictions
 from dermaexp.callbacks.progress import Progress
 from dermaexp.callbacks.seeding import SeedEveryEpoch
+from dermaexp.callbacks.stopping import StayStopped
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -25,11 +30,16 @@ __all__ = [
     "History",
     "LastCheckpoint",
     "LearningCurves",
+    "MedMNISTResult",
     "Misclassified",
     "Montage",
     "PerClassAccuracy",
+    "PrecisionRecallCurves",
     "Predictions",
     "Progress",
+    "ROCCurves",
+    "Reliability",
     "SeedEveryEpoch",
+    "StayStopped",
     "load_checkpoint",
 ]

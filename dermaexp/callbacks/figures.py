@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from pytorch_lightning import Callback, Trainer
 
-from dermaexp import metrics, plots
+from dermaexp import calibration, curve_plots, metrics, plots
 from dermaexp.classifier import Classifier
 from dermaexp.data.splits import Splits
 from dermaexp.errors import UserError
+from dermaexp.operating_points import HIGHLIGHTED, operating_points
 from dermaexp.results import RunDirectory
 
 
@@ -70,6 +71,56 @@ class PerClassAccuracy(Callback):
                 title=_test_title(trainer, module),
             )
             RunDirectory(trainer.default_root_dir).write_figure("per_class_accuracy", figure)
+
+
+class ROCCurves(Callback):
+    """roc_curves.png: each class against the rest on test, and the operating point of melanoma."""
+
+    def on_test_end(self, trainer: Trainer, module: Classifier) -> None:
+        if trainer.is_global_zero:
+            predictions, classes = module.predictions, _splits(trainer).classes
+            points = operating_points(predictions["val"], predictions["test"], classes)["classes"]
+            marked = {
+                name: (point["test"]["sensitivity"], point["test"]["specificity"])
+                for name, point in points.items()
+                if name == HIGHLIGHTED
+            }
+            figure = curve_plots.roc_curves(
+                *predictions["test"], classes, marked=marked, title=_test_title(trainer, module)
+            )
+            RunDirectory(trainer.default_root_dir).write_figure("roc_curves", figure)
+
+
+class PrecisionRecallCurves(Callback):
+    """precision_recall_curves.png: each class against the rest on test."""
+
+    def on_test_end(self, trainer: Trainer, module: Classifier) -> None:
+        if trainer.is_global_zero:
+            figure = curve_plots.precision_recall_curves(
+                *module.predictions["test"],
+                _splits(trainer).classes,
+                title=_test_title(trainer, module),
+            )
+            RunDirectory(trainer.default_root_dir).write_figure("precision_recall_curves", figure)
+
+
+class Reliability(Callback):
+    """reliability.png: accuracy over confidence on test, raw and, if asked for, calibrated."""
+
+    def __init__(self, calibrate: bool) -> None:
+        self.calibrate = calibrate
+
+    def on_test_end(self, trainer: Trainer, module: Classifier) -> None:
+        if trainer.is_global_zero:
+            probabilities, targets = module.predictions["test"]
+            versions = {"raw": probabilities}
+            if self.calibrate:
+                temperature = calibration.fit_temperature(*module.predictions["val"])
+                name = f"calibrated on val, T = {temperature:.2f}"
+                versions[name] = calibration.calibrated(probabilities, temperature)
+            title = _test_title(trainer, module)
+            figure = curve_plots.reliability(versions, targets, title=title)
+            RunDirectory(trainer.default_root_dir).write_figure("reliability", figure)
 
 
 class Misclassified(Callback):

@@ -38,7 +38,8 @@ class Batches(Sampler):
     """Index batches of one process out of `processes`, together every sample exactly once an epoch.
 
     Each batch of `batch_size` samples is dealt out to the processes. The order depends on the seed
-    and the epoch alone, so that neither a restart nor the number of processes changes it.
+    and the epoch alone, so that neither a restart nor the number of processes changes it. With
+    `weights` it is as many samples, each drawn with a chance in proportion to its weight.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Batches(Sampler):
         batch_size: int,
         *,
         seed: int | None = None,
+        weights: Tensor | None = None,
         process: int = 0,
         processes: int = 1,
     ) -> None:
         """`seed` None keeps the samples in order."""
         self.samples = samples
         self.seed = seed
+        self.weights = weights
         self.process = process
         self.processes = processes
         self.epoch = 0
@@ -80,7 +83,10 @@ class Batches(Sampler):
         order = torch.arange(self.samples)
         if self.seed is not None:
             generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch))
-            order = torch.randperm(self.samples, generator=generator)
+            if self.weights is None:
+                order = torch.randperm(self.samples, generator=generator)
+            else:
+                order = self.weights.multinomial(self.samples, True, generator=generator)
         for start, end in self.bounds:
             yield order[start:end][self.process :: self.processes]
 
@@ -88,11 +94,24 @@ class Batches(Sampler):
 class ImageDataModule(LightningDataModule):
     """Splits as loaders of (images (B, C, H, W) uint8, labels (B,), indices (B,)) batches."""
 
-    def __init__(self, splits: Splits, *, batch_size: int, grayscale: bool, seed: int) -> None:
+    def __init__(
+        self,
+        splits: Splits,
+        *,
+        batch_size: int,
+        grayscale: bool,
+        seed: int,
+        balance: float = 0.0,
+    ) -> None:
+        """`balance`: the training images of a class are drawn as if it had images ** (1 - balance).
+
+        0 takes every image once an epoch, 1 draws all classes equally often.
+        """
         super().__init__()
         self.splits = splits
         self.batch_size = batch_size
         self.seed = seed
+        self.balance = balance
         self.images = {split: _to_tensors(splits[split], grayscale) for split in SPLITS}
 
     @property
@@ -112,8 +131,15 @@ class ImageDataModule(LightningDataModule):
         std = (shares @ levels.square() - mean.square()).clamp(min=1e-12).sqrt()
         return mean.float(), std.float()
 
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """The training images of each class."""
+        classes = self.splits.classes
+        counts = np.bincount(self.splits.train.labels, minlength=len(classes))
+        return dict(zip(classes, counts.tolist(), strict=True))
+
     def train_dataloader(self) -> DataLoader:
-        return self._loader("train", seed=self.seed)
+        return self._loader("train", seed=self.seed, weights=self._chances())
 
     def val_dataloader(self) -> DataLoader:
         return self._loader("val")
@@ -121,13 +147,23 @@ class ImageDataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         return self._loader("test")
 
-    def _loader(self, split: str, seed: int | None = None) -> DataLoader:
+    def _chances(self) -> Tensor | None:
+        """Of each training image to be drawn, relative to the others'; None for equal ones."""
+        if not self.balance:
+            return None
+        counts = torch.tensor(list(self.class_counts.values()), dtype=torch.float64)
+        return (counts**-self.balance)[self.images["train"].labels]
+
+    def _loader(
+        self, split: str, seed: int | None = None, weights: Tensor | None = None
+    ) -> DataLoader:
         images = self.images[split]
         trainer = self.trainer
         batches = Batches(
             len(images),
             self.batch_size,
             seed=seed,
+            weights=weights,
             process=trainer.global_rank if trainer else 0,
             processes=trainer.world_size if trainer else 1,
         )

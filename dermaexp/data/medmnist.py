@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def load(flag: str, size: int, root: str, if_unavailable: str) -> Splits:
         return synthetic.load(size)
     name = info["python_class"] + ("" if size == 28 else f" {size} px")
     classes = tuple(info["label"].values())
-    return checked_splits(name, classes, npz.read_arrays(file), origin=str(file))
+    splits = checked_splits(name, classes, npz.read_arrays(file), origin=str(file))
+    return replace(splits, medmnist_flag=flag)
 
 
 def fetch(url: str, md5: str, file: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ def load(path: str, classes: Sequence[str] | str | None = None, name: str | None
     else:
         names = _class_names(classes)
     synthetic = SYNTHETIC_KEY in _keys(file)
-    return checked_splits(name or file.stem, names, arrays, origin=str(file), synthetic=synthetic)
+    splits = checked_splits(name or file.stem, names, arrays, origin=str(file), synthetic=synthetic)
+    return replace(splits, medmnist_flag=_medmnist_flag(classes, splits))
 
 
 def read_arrays(file: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -81,3 +83,18 @@ def _class_names(classes: Sequence[str] | str) -> tuple[str, ...]:
             f"{nearest(str(classes), INFO)}"
         )
     return tuple(INFO[classes]["label"].values())
+
+
+def _medmnist_flag(classes: Sequence[str] | str | None, splits: Splits) -> str | None:
+    """The flag that `classes` is, if the file has as many images as that set, of one of its sizes.
+
+    Another file with the classes of a set, or one of drawn images, is not that set.
+    """
+    if not isinstance(classes, str) or splits.synthetic:
+        return None
+    from dermaexp.data.medmnist import INFO, SIZES
+
+    height, width = splits.test.images.shape[1:3]
+    samples = {split: len(splits[split]) for split in SPLITS}
+    is_that = samples == INFO[classes]["n_samples"] and height == width and height in SIZES
+    return classes if is_that else None

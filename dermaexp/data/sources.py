@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from dermaexp.data.groups import with_groups
+from dermaexp.data.resplit import resplit
 from dermaexp.data.splits import SPLITS, Splits
+from dermaexp.settings import FOLDS
 
 PREPARATION = ("grayscale", "normalize")  # done to a source's images: no part of the source
+GROUPING = {  # done to a source's splits: key -> what holds where it is null or not there
+    "groups": None,
+    "group_column": "lesion_id",
+    "split": "official",
+    "folds": FOLDS,
+    "fold": 0,
+}
 KEPT_BYTES = 2 * 1024**3
 
 _kept: dict[str, Splits] = {}
@@ -18,15 +29,28 @@ _kept: dict[str, Splits] = {}
 def load_splits(dataset: DictConfig) -> Splits:
     """The splits that `dataset` describes.
 
-    The jobs of a sweep that share a source load it once, unless its sources together are larger
-    than `KEPT_BYTES`: then the oldest are loaded again when they are needed again.
+    The jobs of a sweep that share a source and its groups load them once, unless its sources
+    together are larger than `KEPT_BYTES`: then the oldest are loaded again when they are needed
+    again. A fold is made of them for each job, and not kept.
     """
     source = OmegaConf.to_container(dataset, resolve=True)
     for key in PREPARATION:
         source.pop(key)
-    key = json.dumps(source, sort_keys=True)
+    given = {key: source.pop(key, None) for key in GROUPING}
+    grouping = {key: GROUPING[key] if given[key] is None else given[key] for key in GROUPING}
+    splits = _loaded(source, grouping["groups"], grouping["group_column"])
+    if grouping["split"] == "grouped":
+        return resplit(splits, grouping["folds"], grouping["fold"])
+    return splits
+
+
+def _loaded(source: dict[str, Any], groups: str | None, column: str) -> Splits:
+    """The source's own splits with their groups, from memory where they are kept."""
+    key = json.dumps([source, groups, column], sort_keys=True)
     if key not in _kept:
         splits = instantiate(source)
+        if groups is not None:
+            splits = with_groups(splits, groups, column)
         while _kept and _size(splits) + sum(map(_size, _kept.values())) > KEPT_BYTES:
             del _kept[next(iter(_kept))]
         _kept[key] = splits

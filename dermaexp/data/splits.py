@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -16,18 +17,44 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images (N, H, W, C) uint8, C being 1 or 3, and their labels (N,) int64."""
+    """Images (N, H, W, C) uint8, C being 1 or 3, and their labels (N,) int64.
+
+    `groups` (N,) names, where known, what each image shows: images of one group, such as one
+    lesion, are not independent of each other.
+    """
 
     images: np.ndarray
     labels: np.ndarray
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
+@dataclass(frozen=True)
+class Grouping:
+    """Where the groups are from: the name of the file, its column, the SHA-256 of the groups."""
+
+    file: str
+    column: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Which of `folds` parts, numbered from 0, is the test split; the data of all parts."""
+
+    folds: int
+    fold: int
+    pool_fingerprint: str
+
+
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A data set as sources give it. `name` is what tables and figures call it."""
+    """A data set as sources give it. `name` is what tables and figures call it.
+
+    `fold` is None where the splits are the source's own.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -35,6 +62,9 @@ class Splits:
     val: Split
     test: Split
     synthetic: bool = False
+    medmnist_flag: str | None = None  # of the MedMNIST set that these are, in its order
+    grouping: Grouping | None = None
+    fold: Fold | None = None
 
     def __getitem__(self, split: str) -> Split:
         return {"train": self.train, "val": self.val, "test": self.test}[split]
@@ -48,6 +78,19 @@ class Splits:
         """The split's name; with the number of images where only some of them were used."""
         whole = len(self[split])
         return split if used == whole else f"{split}, {used:,} of {whole:,} images"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What run.json says about the data."""
+        kind = {"kind": "grouped", **asdict(self.fold)} if self.fold else {"kind": "official"}
+        return {
+            "name": self.title,
+            "fingerprint": self.fingerprint,
+            "test_fingerprint": self.test_fingerprint,
+            "synthetic": self.synthetic,
+            "split": kind,
+            **({"groups": asdict(self.grouping)} if self.grouping else {}),
+        }
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,0 +1,113 @@
+"""What recipes cost against named baselines, on processors: python benchmarks/recipe.py
+
+augment    `augment=strong` on whole batches against the same changes by torchvision v2 image by
+           image, as a Dataset's transform makes them
+training   a step of resnet9 on batches of 128: precision, the order of channels in memory, and
+           torch.compile, against 32 bits with torch's own order
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torchvision.transforms import v2
+
+from dermaexp.augment import Augment
+from dermaexp.models.resnet9 import ResNet9
+
+BATCH_SIZE = 128
+SIZE = 28
+CLASSES = 7
+ROUNDS = 5
+
+
+def seconds(work: Callable[[], None], repeats: int) -> float:
+    """Median over the rounds of the seconds of one call; a first round is not counted."""
+    rounds = []
+    for _ in range(ROUNDS + 1):
+        start = time.perf_counter()
+        for _ in range(repeats):
+            work()
+        rounds.append((time.perf_counter() - start) / repeats)
+    return statistics.median(rounds[1:])
+
+
+def augmentation() -> None:
+    images = torch.rand(BATCH_SIZE, 3, SIZE, SIZE)
+    targets = torch.randint(CLASSES, (BATCH_SIZE,))
+    strong = Augment(
+        CLASSES,
+        dihedral=True,
+        rotation=180,
+        scale=0.2,
+        shift=0.1,
+        brightness=0.1,
+        contrast=0.1,
+        saturation=0.1,
+    )
+    one_by_one = v2.Compose(
+        [
+            v2.RandomHorizontalFlip(),
+            v2.RandomVerticalFlip(),
+            v2.RandomAffine(
+                180,
+                translate=(0.1, 0.1),
+                scale=(0.82, 1.22),
+                interpolation=v2.InterpolationMode.BILINEAR,
+            ),
+            v2.ColorJitter(0.1, 0.1, 0.1),
+        ]
+    )
+    baseline = seconds(lambda: [one_by_one(image) for image in images], 1)
+    batched = seconds(lambda: strong(images, targets), 10)
+    print(f"augment=strong, {BATCH_SIZE} images of {SIZE} px")
+    print(f"  torchvision v2, image by image  {baseline * 1e3:7.1f} ms  1.00")
+    print(f"  whole batch                     {batched * 1e3:7.1f} ms  {batched / baseline:.3f}\n")
+
+
+def step(net: nn.Module, images: Tensor, targets: Tensor, dtype: torch.dtype) -> Callable[[], None]:
+    optimizer = torch.optim.AdamW(net.parameters())
+
+    def work() -> None:
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            logits = net(images)
+        optimizer.zero_grad()
+        cross_entropy(logits.float(), targets).backward()
+        optimizer.step()
+
+    return work
+
+
+def training() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(BATCH_SIZE, 3, SIZE, SIZE)
+    targets = torch.randint(CLASSES, (BATCH_SIZE,))
+    ours = ResNet9((3, SIZE, SIZE), CLASSES)
+    plain = copy.deepcopy(ours).to(memory_format=torch.contiguous_format)
+    plain.forward = lambda images: plain.head(  # without the change of order
+        torch.cat([(maps := plain.maps(images)).amax((2, 3)), maps.mean((2, 3))], 1)
+    )
+    compiled = copy.deepcopy(ours)
+    compiled.compile()
+    print(f"a training step of resnet9, {BATCH_SIZE} images of {SIZE} px")
+    baseline = None
+    for name, net, dtype in (
+        ("32 bits, channels first", plain, torch.float32),
+        ("32 bits", ours, torch.float32),
+        ("bf16-mixed", copy.deepcopy(ours), torch.bfloat16),
+        ("bf16-mixed, compiled", compiled, torch.bfloat16),
+    ):
+        taken = seconds(step(net, images, targets, dtype), 5)
+        baseline = baseline or taken
+        print(f"  {name:30}  {taken * 1e3:7.1f} ms  {taken / baseline:.3f}")
+
+
+if __name__ == "__main__":
+    augmentation()
+    training()

@@ -1,0 +1,55 @@
+"""medmnist/: the predictions as the result files that `medmnist.Evaluator` reads."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from pytorch_lightning import Callback, Trainer
+
+from dermaexp import metrics
+from dermaexp.classifier import Classifier
+from dermaexp.data.splits import Splits
+from dermaexp.results import RunDirectory
+
+LONGEST_NAME = 100  # characters of the run's name in a file's
+
+
+class MedMNISTResult(Callback):
+    """Writes a file each of val and test, where the data are a MedMNIST set and all of it."""
+
+    def on_test_end(self, trainer: Trainer, module: Classifier) -> None:
+        if trainer.is_global_zero:
+            directory = RunDirectory(trainer.default_root_dir)
+            name = directory.read_run()["name"]
+            for split in ("val", "test"):
+                write_medmnist_result(
+                    directory, name, trainer.datamodule.splits, split, *module.predictions[split]
+                )
+
+
+def write_medmnist_result(
+    directory: RunDirectory,
+    name: str,
+    splits: Splits,
+    split: str,
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+) -> None:
+    """The standard result file of the run `name` on `split`: FLAG_SPLIT_[AUC]…_[ACC]…@NAME.csv.
+
+    Nothing where `splits` are no MedMNIST set, or `probabilities` (N, K) and `targets` (N,) those
+    of a part of it: the file's reader takes the answers from the set's own file.
+    """
+    if splits.medmnist_flag is None or len(targets) != len(splits[split]):
+        return
+    size = splits[split].images.shape[1]
+    flag = splits.medmnist_flag + ("" if size == 28 else f"_{size}")
+    confusion = metrics.confusion_matrix(
+        probabilities.argmax(axis=1), targets, probabilities.shape[1]
+    )
+    auc, acc = metrics.macro_auroc(probabilities, targets), metrics.accuracy(confusion)
+    # They take for the run what stands between "@" and the next dot.
+    run = re.sub(r"[^\w+=-]+", "-", name)[:LONGEST_NAME]
+    rest = f"[AUC]{auc:.3f}_[ACC]{acc:.3f}@{run}"
+    directory.write_medmnist_result(flag, split, rest, probabilities)

@@ -1,0 +1,87 @@
+"""One class against the rest at every threshold: what ROC and precision-recall curves are made of.
+
+The class is answered where its score is at least the threshold, so that equal scores stand or fall
+together; the points are those that can be had, with nothing put between them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+SPECIFICITY = 0.95  # at which a class's sensitivity is told
+
+
+class Thresholds(NamedTuple):
+    """The distinct scores (T,), the highest first, and how many of each side score at least that.
+
+    `positives` and `negatives` are all that there are of each.
+    """
+
+    scores: np.ndarray
+    true_positives: np.ndarray
+    false_positives: np.ndarray
+    positives: int
+    negatives: int
+
+
+def thresholds(scores: np.ndarray, is_positive: np.ndarray) -> Thresholds:
+    """Every threshold of the scores (N,), with booleans (N,) for the samples of the class."""
+    order = np.argsort(-scores, kind="stable")
+    ordered, hits = scores[order], is_positive[order].cumsum()
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], len(ordered) > 0))
+    positives = int(is_positive.sum())
+    return Thresholds(
+        ordered[last], hits[last], last + 1 - hits[last], positives, len(scores) - positives
+    )
+
+
+def roc_curve(points: Thresholds) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positive rates (T + 1,) from (0, 0) to (1, 1); both sides need samples."""
+    return (
+        np.append(0.0, points.false_positives / points.negatives),
+        np.append(0.0, points.true_positives / points.positives),
+    )
+
+
+def precision_recall_curve(points: Thresholds) -> tuple[np.ndarray, np.ndarray]:
+    """Precision and recall (T,) at every threshold, the highest first; the class needs samples."""
+    answered = points.true_positives + points.false_positives
+    return points.true_positives / answered, points.true_positives / points.positives
+
+
+def average_precision(points: Thresholds) -> float:
+    """Mean precision, weighted with the recall that each threshold adds, as scikit-learn's.
+
+    NaN for a class without samples.
+    """
+    if not points.positives:
+        return float("nan")
+    precision, recall = precision_recall_curve(points)
+    return float(np.diff(recall, prepend=0.0) @ precision)
+
+
+def threshold_at(points: Thresholds, specificity: float = SPECIFICITY) -> float:
+    """The lowest threshold with at least this `specificity`, so that sensitivity is the highest.
+
+    Infinity where only answering the class never is specific enough; NaN without other classes.
+    """
+    if not points.negatives:
+        return float("nan")
+    enough = _specific_enough(points, specificity)
+    return float(points.scores[enough - 1]) if enough else float("inf")
+
+
+def sensitivity_at(points: Thresholds, specificity: float = SPECIFICITY) -> float:
+    """Sensitivity at `threshold_at`, read off the curve; NaN where one of the sides is empty."""
+    if not (points.positives and points.negatives):
+        return float("nan")
+    enough = _specific_enough(points, specificity)
+    return float(points.true_positives[enough - 1] / points.positives) if enough else 0.0
+
+
+def _specific_enough(points: Thresholds, specificity: float) -> int:
+    """How many of the thresholds, from the highest on, have at least this specificity."""
+    true_negatives = points.negatives - points.false_positives
+    return int((true_negatives / points.negatives >= specificity).sum())

@@ -1,0 +1,118 @@
+"""Which images show the same thing, such as one lesion: read from a CSV file, looked up."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from dermaexp.data.splits import SPLITS, Grouping, Splits
+from dermaexp.errors import UserError, nearest
+
+LABEL = "label"  # a column that the file may have
+
+
+def with_groups(splits: Splits, path: str, column: str) -> Splits:
+    """The splits with the groups that the CSV file at `path` gives in `column`.
+
+    Its columns `split` and `index` say of which image a row is; it has one row for every image.
+    Where it has a column `label`, numbers or names of classes in it must be the data's: a file for
+    the same images in another order is found out so. Raises UserError where any of this fails.
+    """
+    file = Path(str(path)).expanduser()
+    groups = {split: np.full(len(splits[split]), "", dtype=object) for split in SPLITS}
+    labels = {name: label for label, name in enumerate(splits.classes)}
+    labels |= {str(label): label for label in range(len(splits.classes))}
+    for line, row in _rows(file, str(column)):
+        split, index = _image(row, groups, f"{file}, line {line}")
+        known = labels.get((row.get(LABEL) or "").strip())
+        label = int(splits[split].labels[index])
+        if known is not None and known != label:
+            raise UserError(
+                f"{file}, line {line}: {split} {index} has the label {row[LABEL]}, but {label} in "
+                "the data: expected a file of this very data, in its order"
+            )
+        if groups[split][index]:
+            raise UserError(f"{file}, line {line}: {split} {index} stands there twice")
+        groups[split][index] = (row[column] or "").strip()
+        if not groups[split][index]:
+            raise UserError(f"{file}, line {line}: the {column} is empty: expected a name")
+    _check_all_there(groups, file)
+    named = {split: names.astype(str) for split, names in groups.items()}
+    parts = {split: replace(splits[split], groups=names) for split, names in named.items()}
+    grouping = Grouping(file.name, str(column), _fingerprint(named))
+    return replace(splits, **parts, grouping=grouping)
+
+
+def in_groups_of(splits: Splits, split: str, others: Sequence[str]) -> np.ndarray:
+    """Whether each image of `split` (N,) shares its group with an image of the `others`."""
+    known = np.concatenate([splits[other].groups for other in others])
+    return np.isin(splits[split].groups, known)
+
+
+def leaked(splits: Splits) -> np.ndarray:
+    """Whether each test image (N,) shares its group with one of train or of val.
+
+    Val counts too, for it chooses the epoch.
+    """
+    return in_groups_of(splits, "test", ("train", "val"))
+
+
+def _rows(file: Path, column: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and values of each row; UserError for a file that is no such CSV."""
+    if not file.is_file():
+        raise UserError(
+            f"dataset.groups={file} is not a file: expected a CSV with the columns split, index "
+            f"and {column}"
+        )
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as text:
+            rows = csv.DictReader(text)
+            found = rows.fieldnames or []
+            for name in ("split", "index"):
+                if name not in found:
+                    raise UserError(f"{file} has no column {name}: {nearest(name, found)}")
+            if column not in found:
+                raise UserError(
+                    f"{file} has no column {column}, dataset.group_column: {nearest(column, found)}"
+                )
+            for row in rows:
+                yield rows.line_num, row
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{file} cannot be read as CSV: {error}") from error
+
+
+def _image(row: dict[str, str], groups: dict[str, np.ndarray], where: str) -> tuple[str, int]:
+    """Split and index of the row's image."""
+    split, index = (row["split"] or "").strip(), (row["index"] or "").strip()
+    if split not in groups:
+        raise UserError(f"{where}: split {split!r} is unknown: expected {', '.join(SPLITS)}")
+    size = len(groups[split])
+    if not index.isdecimal() or int(index) >= size:
+        raise UserError(
+            f"{where}: {split} has no image {index!r}: expected a number from 0 to {size - 1}"
+        )
+    return split, int(index)
+
+
+def _check_all_there(groups: dict[str, np.ndarray], file: Path) -> None:
+    missing = [(s, i) for s in SPLITS for i in np.flatnonzero(groups[s] == "")]
+    if missing:
+        total = sum(map(len, groups.values()))
+        raise UserError(
+            f"{file} lacks {len(missing):,} of {total:,} images, the first being {missing[0][0]} "
+            f"{missing[0][1]}: expected a row for each"
+        )
+
+
+def _fingerprint(groups: dict[str, np.ndarray]) -> str:
+    """SHA-256 of the groups in the order of the images."""
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        digest.update(f"{split} {len(groups[split])}\n".encode())
+        digest.update("\n".join(groups[split]).encode())
+    return digest.hexdigest()

@@ -1,0 +1,48 @@
+"""Images with the very same pixels, within and across splits."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from itertools import combinations
+from typing import NamedTuple
+
+from dermaexp.data.splits import SPLITS, Splits
+
+
+class Place(NamedTuple):
+    """Where an image is."""
+
+    split: str
+    index: int
+
+
+def exact_duplicates(splits: Splits) -> list[list[Place]]:
+    """The places of each picture that is there more than once, found by SHA-256 of its pixels."""
+    places: dict[bytes, list[Place]] = {}
+    for split in SPLITS:
+        for index, image in enumerate(splits[split].images):
+            places.setdefault(hashlib.sha256(image.tobytes()).digest(), []).append(
+                Place(split, index)
+            )
+    return [same for same in places.values() if len(same) > 1]
+
+
+def conflicts(splits: Splits, duplicates: list[list[Place]]) -> list[list[Place]]:
+    """Those of the exact `duplicates` that have several labels."""
+    return [same for same in duplicates if len({splits[s].labels[index] for s, index in same}) > 1]
+
+
+def between_splits(duplicates: list[list[Place]]) -> dict[str, int]:
+    """Pictures that are more than once in a split, or in both of two: "train", "train, test", …"""
+    counts: Counter[str] = Counter()
+    for same in duplicates:
+        own = Counter(split for split, _ in same)
+        counts.update(split for split in SPLITS if own[split] > 1)
+        counts.update(
+            f"{first}, {second}"
+            for first, second in combinations(SPLITS, 2)
+            if own[first] and own[second]
+        )
+    keys = [*SPLITS, *(f"{first}, {second}" for first, second in combinations(SPLITS, 2))]
+    return {key: counts[key] for key in keys}

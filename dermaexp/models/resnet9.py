@@ -1,0 +1,70 @@
+"""A small residual net for images of 28 to 64 pixels, fast on processors too."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dermaexp.errors import UserError
+
+SMALLEST_SIDE = 4  # two halvings
+
+
+class ResNet9(nn.Module):
+    """Eight convolutions 3x3 in three stages of `width` x 1, 2 and 4, and a linear layer.
+
+    After the nets with which D. Page trained CIFAR-10 in a minute (DAWNBench, 2018), with the mean
+    and the maximum of every feature map for the last layer, so that it takes any size.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], classes: int, width: int = 32) -> None:
+        """`image_shape` is (C, H, W); `width` the filters of the first convolution."""
+        super().__init__()
+        if type(width) is not int or width < 1:
+            raise UserError(f"model.width={width}: expected a whole number from 1")
+        channels, *sides = image_shape
+        if min(sides) < SMALLEST_SIDE:
+            raise UserError(
+                f"model=resnet9 halves images twice: expected at least {SMALLEST_SIDE} pixels a "
+                f"side, not {sides[0]}x{sides[1]}"
+            )
+        features = 4 * width
+        self.maps = nn.Sequential(
+            _convolution(channels, width),
+            _convolution(width, 2 * width),
+            nn.MaxPool2d(2),
+            Residual(2 * width),
+            _convolution(2 * width, features),
+            nn.MaxPool2d(2),
+            Residual(features),
+            _convolution(features, features),
+        )
+        self.head = nn.Linear(2 * features, classes)
+        # With the channels of a pixel side by side, processors and tensor cores convolve faster.
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.maps(images.contiguous(memory_format=torch.channels_last))
+        return self.head(torch.cat([maps.amax(dim=(2, 3)), maps.mean(dim=(2, 3))], dim=1))
+
+
+class Residual(nn.Module):
+    """x + two convolutions of x; at first x alone, as the last normalisation starts at zero."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            _convolution(channels, channels),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        nn.init.zeros_(self.branch[-1].weight)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return (maps + self.branch(maps)).relu()
+
+
+def _convolution(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+    )

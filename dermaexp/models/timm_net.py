@@ -1,0 +1,115 @@
+"""timm's nets, from scratch or with the weights that it knows; timm is an extra."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dermaexp.errors import UserError
+from dermaexp.models.backbone import Backbone, check_size, fitted, one_line, sides_to_try
+
+try:
+    import timm
+except ImportError as error:
+    line = f"model=timm needs a package that is missing ({error}): pip install 'dermaexp[timm]'"
+    raise UserError(line) from error
+
+
+def build(
+    image_shape: tuple[int, int, int],
+    classes: int,
+    arch: str,
+    weights: str | None = None,
+    size: int | None = None,
+    standardised: bool = False,
+) -> Backbone:
+    """The net that timm calls `arch`, for images (C, H, W) and `classes` logits.
+
+    As `torchvision_net.build`, but for the names of `weights`: DEFAULT or one of timm's tags, such
+    as c3_in1k. The first layer of a net for gray images has one channel.
+    """
+    check_size(size)
+    _check_arch(str(arch))
+    pretrained = weights is not None
+    name = _tagged(arch, weights) if pretrained else arch
+    config = timm.models.get_pretrained_cfg(name)
+    any_size, own_side = not config.fixed_input_size, config.input_size[-1]
+    if size:
+        sides = [size]
+    elif pretrained and not any_size:
+        sides = [own_side]
+    else:
+        sides = [*sides_to_try(image_shape, any_size), own_side]
+    channels = image_shape[0]
+    mean, std = [0.0] * channels, [1.0] * channels
+    if pretrained and not standardised:
+        mean, std = _for_channels(config.mean, channels), _for_channels(config.std, channels)
+    make = _maker(name, config, pretrained=pretrained, in_chans=channels, num_classes=classes)
+    return fitted(arch, make, sides, image_shape, mean, std)
+
+
+def _check_arch(arch: str) -> None:
+    names = timm.list_models()
+    if arch in names:
+        return
+    stem, _, tag = arch.partition(".")
+    if stem in names:
+        raise UserError(f"model.arch={arch}: give the two as model.arch={stem} model.weights={tag}")
+    near = difflib.get_close_matches(arch, names, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"timm.list_models() has {len(names)} others"
+    raise UserError(f"model.arch={arch} is unknown: {hint}")
+
+
+def _tagged(arch: str, weights: str) -> str:
+    """timm's name of the net with those weights."""
+    names = timm.list_pretrained(f"{arch}.*")
+    if weights == "DEFAULT" and names:
+        return arch
+    if f"{arch}.{weights}" not in names:
+        tags = [name.partition(".")[2] for name in names]
+        expected = ", ".join(["null", *(["DEFAULT"] if tags else []), *tags])
+        raise UserError(f"model.weights={weights} is unknown: {arch} has {expected}")
+    return f"{arch}.{weights}"
+
+
+def _for_channels(values: tuple[float, ...], channels: int) -> list[float]:
+    """The values of RGB, or their mean for gray, whose filters timm makes by adding up RGB's."""
+    return list(values) if len(values) == channels else [sum(values) / len(values)] * channels
+
+
+def _maker(name: str, config: Any, **options: Any) -> Callable[[int | None], nn.Module]:
+    """What gives the net for a side; the same one for all, unless it is made for one."""
+
+    def create(**more: int) -> nn.Module:
+        try:
+            return timm.create_model(name, **options, **more)
+        except OSError as error:
+            # Not from the error: the line has what it says, and more.
+            raise UserError(_unavailable(config, error)) from None
+
+    if config.fixed_input_size:
+        return lambda side: create(img_size=side)
+    net = create()
+    return lambda side: net
+
+
+def _unavailable(config: Any, error: OSError) -> str:
+    """Which weights cannot be had, why, and where they are looked for."""
+    if config.hf_hub_id:
+        from huggingface_hub import constants
+
+        name, folder = config.hf_hub_id, constants.HF_HUB_CACHE
+        remedy = f"run `hf download {name}` where there is a network"
+    else:
+        name, folder = Path(config.url).name, Path(torch.hub.get_dir(), "checkpoints")
+        remedy = f"put {config.url} there"
+    reason = one_line(error.__cause__ or error)
+    return (
+        f"{name} is not in {folder} and cannot be downloaded ({reason}): {remedy}, or train from "
+        "scratch with model.weights=null"
+    )

@@ -1,0 +1,267 @@
+"""Near-duplicates: pairs of images that may show the same thing, found by their pixels alone.
+
+Two pictures of one lesion differ in zoom, place and light. Each image is compared with windows of
+the other, of several zooms and shifts, and with its turns and mirror images; light is taken out by
+standardising each window. The features of a window are its whitened principal components. What
+counts is how much more alike two images are than each is to its nearest others (CSLS: Conneau et
+al., Word translation without parallel data, ICLR 2018), as some images are like very many.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+
+SIDE = 28  # pixels to which images are brought
+GRID = 14  # samples of a window along each side
+COMPONENTS = 64
+RIDGE = 0.003  # of the largest variance, added to all before whitening
+FITTED = 20_000  # images at most for the components
+ZOOMS = (1.0, 1.2, 1.44, 1.73, 2.07, 2.49)
+SHIFT = 1 / 14  # of the window's side
+NEIGHBOURS = 10
+REFERENCE = 7007  # images of train, where the margins were validated: fewer are less alike
+COPY = 0.95  # similarity from which a pair counts whatever its margin
+LOWEST = 0.0  # margin of pairs that are told
+BLOCK = 256  # images
+SMALLEST = 1e-3  # length of a vector that is more than rounding
+
+
+class Window(NamedTuple):
+    """A square part of an image, 1/zoom of its side, shifted by pixels of SIDE, then turned."""
+
+    zoom: float = 1.0
+    down: float = 0.0
+    right: float = 0.0
+    quarter_turns: int = 0
+    mirrored: bool = False
+
+
+WHOLE = Window()
+SHIFTED = [
+    Window(zoom, down * SHIFT * SIDE / zoom, right * SHIFT * SIDE / zoom)
+    for zoom in ZOOMS
+    for down in (-1, 0, 1)
+    for right in (-1, 0, 1)
+]
+TURNED = [
+    Window(quarter_turns=turns, mirrored=mirrored)
+    for turns in range(4)
+    for mirrored in (False, True)
+    if turns or mirrored
+]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs (P,) of image indices of two splits, the most alike first.
+
+    `similarity` is the largest cosine of two windows, `margin` what it is above the mean of both
+    images' similarities to their nearest others.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    similarity: np.ndarray
+    margin: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.margin)
+
+    def found(self, threshold: float) -> Pairs:
+        """Those with at least that margin, and copies."""
+        chosen = (self.margin >= threshold) | (self.similarity >= COPY)
+        return Pairs(
+            self.first[chosen], self.second[chosen], self.similarity[chosen], self.margin[chosen]
+        )
+
+
+class Embedding:
+    """Unit vectors of windows, with components fitted to some images (N, H, W, C) uint8."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        chosen = np.linspace(0, len(images) - 1, min(len(images), FITTED)).astype(int)
+        pixels = brought_to_side(images[chosen]).reshape(len(chosen), SIDE * SIDE, -1)
+        windows = np.einsum("gp,npc->ngc", sampling(WHOLE), pixels, optimize=True)
+        windows -= windows.mean(axis=1, keepdims=True)
+        windows = _unit(windows.reshape(len(windows), -1))
+        variances, directions = np.linalg.eigh(windows.T @ windows / len(windows))
+        largest = slice(None, -COMPONENTS - 1, -1)
+        scales = np.sqrt(variances[largest].clip(min=0) + RIDGE * variances[-1] + SMALLEST**2)
+        components = (directions[:, largest] / scales).reshape(GRID * GRID, pixels.shape[2], -1)
+        # A channel's mean, which is its light, has no part in any component.
+        self._components = (components - components.mean(axis=0)).astype(np.float32)
+        self._matrices: dict[Window, np.ndarray] = {}
+
+    def __call__(self, pixels: np.ndarray, window: Window) -> np.ndarray:
+        """(N, COMPONENTS) of `pixels` from `brought_to_side`; about 0 for a window of one color."""
+        if window not in self._matrices:  # sampling and projecting in one: both are linear
+            matrix = np.einsum("gp,gck->pck", sampling(window), self._components, optimize=True)
+            self._matrices[window] = matrix.reshape(-1, matrix.shape[2])
+        return _unit(pixels.reshape(len(pixels), -1) @ self._matrices[window])
+
+
+def near_duplicates(embedding: Embedding, first: np.ndarray, second: np.ndarray) -> Pairs:
+    """All pairs of images of `first` and `second` (N, H, W, C) uint8 with a margin above LOWEST.
+
+    Needs less memory where `second` has fewer images than `first`. Works on all cores: BLAS should
+    have one thread only meanwhile, as `threadpoolctl.threadpool_limits(1)` gives it.
+    """
+    pixels = brought_to_side(second)
+    whole = embedding(pixels, WHOLE)
+    windows = [embedding(pixels, window) for window in SHIFTED + TURNED]
+
+    def compared(start: int) -> tuple[_Nearest, _Nearest]:
+        pixels = brought_to_side(first[start : start + BLOCK])
+        similarity = _largest_cosines(embedding, pixels, whole, windows)
+        return _Nearest.of(similarity), _Nearest.of(similarity.T, start)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy frees Python's lock
+        blocks = list(pool.map(compared, range(0, len(first), BLOCK)))
+    of_first, of_second = zip(*blocks, strict=True)
+    return _pairs(_Nearest.joined(of_first), functools.reduce(_Nearest.merged, of_second))
+
+
+def _largest_cosines(
+    embedding: Embedding, pixels: np.ndarray, whole: np.ndarray, windows: list[np.ndarray]
+) -> np.ndarray:
+    """Largest cosine (N, M) of an image and a window of the other one, either way round."""
+    own = embedding(pixels, WHOLE)
+    largest = own @ windows[0].T
+    product = np.empty_like(largest)
+    for other in windows[1:]:
+        np.maximum(largest, np.matmul(own, other.T, out=product), out=largest)
+    for window in SHIFTED:
+        if window.zoom > 1:  # shifts and turns alone are the same either way round
+            np.matmul(embedding(pixels, window), whole.T, out=product)
+            np.maximum(largest, product, out=largest)
+    return largest
+
+
+@dataclass(frozen=True)
+class _Nearest:
+    """The nearest of some others to each of N images, and the sums over all of these others."""
+
+    similarity: np.ndarray  # (N, at most NEIGHBOURS)
+    index: np.ndarray  # the same
+    others: int
+    sums: np.ndarray  # (2, N), of the similarities and of their squares
+
+    @classmethod
+    def of(cls, similarity: np.ndarray, start: int = 0) -> _Nearest:
+        """Of similarities (N, M) to others whose first index is `start`."""
+        best = _best(similarity)
+        values = np.take_along_axis(similarity, best, axis=1)
+        sums = np.stack([similarity.sum(axis=1), np.einsum("nm,nm->n", similarity, similarity)])
+        return cls(values, best + start, similarity.shape[1], sums.astype(np.float64))
+
+    def merged(self, more: _Nearest) -> _Nearest:
+        """The same images among more others."""
+        values = np.concatenate([self.similarity, more.similarity], axis=1)
+        indices = np.concatenate([self.index, more.index], axis=1)
+        best = _best(values)
+        values, indices = (np.take_along_axis(each, best, axis=1) for each in (values, indices))
+        return _Nearest(values, indices, self.others + more.others, self.sums + more.sums)
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Nearest]) -> _Nearest:
+        """More images among the same others."""
+        similarity = np.concatenate([part.similarity for part in parts])
+        index = np.concatenate([part.index for part in parts])
+        sums = np.concatenate([part.sums for part in parts], axis=1)
+        return cls(similarity, index, parts[0].others, sums)
+
+    @property
+    def levels(self) -> np.ndarray:
+        """Mean similarity (N,) to the nearest others, as it would be of REFERENCE or more."""
+        mean, square = self.sums / self.others
+        deviation = np.sqrt((square - mean**2).clip(min=0))
+        missing = max(0.0, _nearest_of_normal(REFERENCE) - _nearest_of_normal(self.others))
+        return self.similarity.mean(axis=1) + missing * deviation
+
+
+def _best(similarity: np.ndarray) -> np.ndarray:
+    """Columns (N, at most NEIGHBOURS) of the largest values in each row, in any order."""
+    kept = min(NEIGHBOURS, similarity.shape[1])
+    return np.argpartition(-similarity, kept - 1, axis=1)[:, :kept]
+
+
+def _nearest_of_normal(count: int) -> float:
+    """Mean of the largest NEIGHBOURS of `count` standard normal numbers, nearly."""
+    if count <= NEIGHBOURS:
+        return 0.0
+    normal, share = NormalDist(), NEIGHBOURS / count
+    return normal.pdf(normal.inv_cdf(1 - share)) / share
+
+
+def _pairs(of_first: _Nearest, of_second: _Nearest) -> Pairs:
+    """The pairs with enough margin among the nearest others of all images.
+
+    No other pair has a margin above 0: it would be above the mean of one image's nearest others,
+    and so among them.
+    """
+    rows, columns = len(of_first.index), len(of_second.index)
+    first = np.repeat(np.arange(rows), of_first.index.shape[1])
+    second = np.repeat(np.arange(columns), of_second.index.shape[1])
+    first, second = (
+        np.concatenate([first, of_second.index.ravel()]),
+        np.concatenate([of_first.index.ravel(), second]),
+    )
+    similarity = np.concatenate([of_first.similarity.ravel(), of_second.similarity.ravel()])
+    _, once = np.unique(first * columns + second, return_index=True)
+    first, second, similarity = first[once], second[once], similarity[once]
+    margin = similarity - (of_first.levels[first] + of_second.levels[second]) / 2
+    kept = np.flatnonzero((margin > LOWEST) | (similarity >= COPY))
+    order = kept[np.argsort(-margin[kept], kind="stable")]
+    return Pairs(first[order], second[order], similarity[order], margin[order])
+
+
+def brought_to_side(images: np.ndarray) -> np.ndarray:
+    """Float32 (N, SIDE, SIDE, C) in [0, 1] of images (N, H, W, C) uint8, pixels averaged."""
+    rows, columns = (_areas(length) for length in images.shape[1:3])
+    brought = np.empty((len(images), SIDE, SIDE, images.shape[3]), np.float32)
+    for start in range(0, len(images), BLOCK):  # float copies of all would fill the memory
+        part = images[start : start + BLOCK].astype(np.float32) / 255
+        part = np.einsum("ay,nyxc->naxc", rows, part, optimize=True)
+        brought[start : start + BLOCK] = np.einsum("bx,naxc->nabc", columns, part, optimize=True)
+    return brought
+
+
+def _areas(length: int) -> np.ndarray:
+    """Share (SIDE, length) that each of `length` pixels has in each of SIDE that cover them."""
+    step = length / SIDE
+    low = np.arange(SIDE)[:, None] * step
+    pixel = np.arange(length)
+    overlap = np.minimum(low + step, pixel + 1) - np.maximum(low, pixel)
+    return (overlap.clip(min=0) / step).astype(np.float32)
+
+
+def sampling(window: Window) -> np.ndarray:
+    """Weights (GRID², SIDE²) of an image's pixels in the samples of a window."""
+    rows, columns = (_samples(window.zoom, shift) for shift in (window.down, window.right))
+    weights = np.einsum("ay,bx->abyx", rows, columns)
+    weights = np.rot90(weights, window.quarter_turns)
+    if window.mirrored:
+        weights = weights[:, ::-1]
+    return weights.reshape(GRID * GRID, SIDE * SIDE)
+
+
+def _samples(zoom: float, shift: float) -> np.ndarray:
+    """Weights (GRID, SIDE) of pixels along one axis; each sample is the mean of two points."""
+    points = (np.arange(2 * GRID) + 0.5) / (2 * GRID) - 0.5
+    places = (points * SIDE / zoom + (SIDE - 1) / 2 + shift).clip(0, SIDE - 1)
+    weights = (1 - np.abs(places[:, None] - np.arange(SIDE))).clip(min=0)
+    return weights.reshape(GRID, 2, SIDE).mean(axis=1).astype(np.float32)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows of length 1; one of nearly nothing stays nearly nothing."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(lengths, SMALLEST)
