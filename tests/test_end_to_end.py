@@ -46,7 +46,16 @@ def test_ctrl_c_keeps_the_last_whole_epoch(sweep: bool, data_file: Path, tmp_pat
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A test run in the background ignores Ctrl-C, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+    try:
+        _check_interruption(process, sweep, tmp_path)
+    finally:
+        process.kill()
+
+
+def _check_interruption(process: subprocess.Popen, sweep: bool, tmp_path: Path) -> None:
     pattern = "s/seed=0-*/checkpoints/last.ckpt" if sweep else "r/checkpoints/last.ckpt"
     run = wait_for(tmp_path, pattern, process).parents[1]
     time.sleep(0.5)
