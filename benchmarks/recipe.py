@@ -2,7 +2,7 @@
 
 augment    `augment=strong` on whole batches against the same changes by torchvision v2 image by
            image, as a Dataset's transform makes them
-training   a step of resnet9 on batches of 128: precision, the order of channels in memory, and
+training   a step of resnet11 on batches of 128: precision, the order of channels in memory, and
            torch.compile, against 32 bits with torch's own order
 """
 
@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from torchvision.transforms import v2
 
 from dermaexp.augment import Augment
-from dermaexp.models.resnet9 import ResNet9
+from dermaexp.models.resnet11 import ResNet11
 
 BATCH_SIZE = 128
 SIZE = 28
@@ -88,14 +88,14 @@ def training() -> None:
     torch.manual_seed(0)
     images = torch.rand(BATCH_SIZE, 3, SIZE, SIZE)
     targets = torch.randint(CLASSES, (BATCH_SIZE,))
-    ours = ResNet9((3, SIZE, SIZE), CLASSES)
+    ours = ResNet11((3, SIZE, SIZE), CLASSES)
     plain = copy.deepcopy(ours).to(memory_format=torch.contiguous_format)
     plain.forward = lambda images: plain.head(  # without the change of order
         torch.cat([(maps := plain.maps(images)).amax((2, 3)), maps.mean((2, 3))], 1)
     )
     compiled = copy.deepcopy(ours)
     compiled.compile()
-    print(f"a training step of resnet9, {BATCH_SIZE} images of {SIZE} px")
+    print(f"a training step of resnet11, {BATCH_SIZE} images of {SIZE} px")
     baseline = None
     for name, net, dtype in (
         ("32 bits, channels first", plain, torch.float32),

@@ -9,7 +9,7 @@ from torch import nn
 from dermaexp.errors import UserError
 from dermaexp.models.cnn import CNN
 from dermaexp.models.ffn import FFN
-from dermaexp.models.resnet9 import ResNet9
+from dermaexp.models.resnet11 import ResNet11
 
 
 def count(net: nn.Module) -> int:
@@ -30,28 +30,31 @@ def test_parameter_counts_of_other_widths() -> None:
     assert count(FFN((1, 4, 4), 3, hidden=[])) == 16 * 3 + 3
 
 
-def test_parameter_counts_of_resnet9() -> None:
+def test_parameter_counts_of_resnet11() -> None:
     """Convolutions 3x3, two numbers of each normalisation, and the last layer."""
 
     def convolution(inputs: int, outputs: int) -> int:
         return 9 * inputs * outputs + 2 * outputs
 
-    first = convolution(3, 8) + convolution(8, 16)
-    second = 2 * convolution(16, 16) + convolution(16, 32)
-    third = 2 * convolution(32, 32) + convolution(32, 32)
-    assert count(ResNet9((3, 28, 28), 7, width=8)) == first + second + third + (64 * 7 + 7)
+    stages = [
+        convolution(inputs, outputs) + 2 * convolution(outputs, outputs)
+        for inputs, outputs in ((8, 16), (16, 32), (32, 64))
+    ]
+    assert count(ResNet11((3, 28, 28), 7, width=8)) == (
+        convolution(3, 8) + sum(stages) + (128 * 7 + 7)
+    )
 
 
-def test_resnet9_begins_with_empty_branches() -> None:
+def test_resnet11_begins_with_empty_branches() -> None:
     """Each residual block passes its input on: the branch ends with a zero."""
-    net = ResNet9((1, 8, 8), 2, width=2)
+    net = ResNet11((1, 8, 8), 2, width=2)
     branches = [module.branch for module in net.modules() if hasattr(module, "branch")]
-    assert len(branches) == 2
+    assert len(branches) == 3
     for branch in branches:
         assert not branch(torch.rand(2, branch[0][0].in_channels, 4, 4)).any()
 
 
-@pytest.mark.parametrize("net_class", [FFN, CNN, ResNet9])
+@pytest.mark.parametrize("net_class", [FFN, CNN, ResNet11])
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 28, 28), (3, 64, 64), (1, 20, 36)])
 def test_logits_of_any_source(net_class: type[nn.Module], shape: tuple[int, int, int]) -> None:
     net = net_class(shape, 5)
@@ -83,8 +86,8 @@ def test_what_a_cnn_refuses(options: dict, message: str) -> None:
     assert message in str(error.value)
 
 
-def test_what_resnet9_refuses() -> None:
+def test_what_resnet11_refuses() -> None:
     with pytest.raises(UserError, match=r"model.width=0: expected a whole number from 1"):
-        ResNet9((3, 28, 28), 7, width=0)
-    with pytest.raises(UserError, match=r"at least 4 pixels a side, not 3x8"):
-        ResNet9((3, 3, 8), 7)
+        ResNet11((3, 28, 28), 7, width=0)
+    with pytest.raises(UserError, match=r"at least 8 pixels a side, not 7x9"):
+        ResNet11((3, 7, 9), 7)

@@ -12,7 +12,10 @@ import pytest
 import torch
 from conftest import NO_FIGURES
 
-from dermaexp.data.datamodule import Batches
+from dermaexp.classifier import Classifier
+from dermaexp.data import npz
+from dermaexp.data.datamodule import Batches, ImageDataModule
+from dermaexp.models.resnet11 import ResNet11
 from dermaexp.results import RunDirectory
 
 Cli = Callable[..., int]
@@ -55,6 +58,26 @@ def test_two_processes_give_the_numbers_of_one(
             for key in set(first) - {"seconds"}:
                 assert float(second[key]) == pytest.approx(float(first[key]), abs=1e-5), key
         assert read(two, "run.json")["device"]["processes"] == 2
+
+
+def test_running_statistics_are_those_of_the_checkpoint(
+    cli: Cli, options: list[str], data_file: Path, tmp_path: Path
+) -> None:
+    """Each process sees other images: by its own statistics it would predict its part of val."""
+    last = ["checkpoint.test_with=last", "model=resnet11", "model.width=4"]
+    assert cli(*options, *TWO, *last, "hydra.run.dir=two") == 0
+    state = torch.load(tmp_path / "two" / "checkpoints" / "last.ckpt", weights_only=True)
+    classifier = Classifier(ResNet11((1, 12, 12), 3, width=4), torch.optim.Adam)
+    classifier.load_state_dict(state["state_dict"], strict=False)  # no mean and std
+    data = ImageDataModule(npz.load(str(data_file)), batch_size=50, grayscale=True, seed=0)
+    classifier.eval()
+    with torch.inference_mode():
+        images, _, _ = data.images["test"][torch.arange(50)]
+        again = classifier(images).softmax(dim=1).numpy()
+    stored = RunDirectory(tmp_path / "two").read_predictions()["test_probabilities"]
+    np.testing.assert_allclose(stored, again, atol=1e-5)
+    history = RunDirectory(tmp_path / "two").read_history()
+    assert read(tmp_path / "two", "metrics.json")["val"]["loss"] == history[-1]["val_loss"]
 
 
 def test_the_processes_share_every_batch() -> None:

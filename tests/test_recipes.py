@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,3 +166,17 @@ def test_the_loss_of_the_config_is_trained(train: Train) -> None:
     assert losses[2] == pytest.approx(losses[0], rel=1e-5)
     val = [RunDirectory(run).read_history()[0]["val_loss"] for run in (plain, same)]
     assert val[1] == pytest.approx(val[0], rel=1e-4)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_net_learns_the_same(train: Train) -> None:
+    options = ("model=ffn", "callbacks=[default,ema]")
+    compiled = train("compile=true", *options, folder="compiled")
+    plain = train("compile=false", *options, folder="plain")
+    stored = [
+        RunDirectory(run).read_predictions()["test_probabilities"] for run in (compiled, plain)
+    ]
+    assert stored[0] == pytest.approx(stored[1], abs=1e-4)
+    assert checkpoint(compiled, "best")["state_dict"].keys() == (
+        checkpoint(plain, "best")["state_dict"].keys()
+    )
