@@ -102,8 +102,10 @@ def _worth(audit: Audit) -> str:
         where = f"Measured on {VALIDATED['data']}"
     pairs, images = scores["test_pairs"], scores["test_images"]
     shares = [own[key] for own in (pairs, images) for key in ("precision", "recall")]
-    if None in shares:
-        return f"{where}, they can be neither right nor missed: no such pair is found, or there."
+    if shares[1] is None:
+        return f"{where}, nothing can be found: no such pair is there."
+    if shares[0] is None:
+        return f"{where}, none of the pairs of one {column} between test and others is found."
     precision, recall, image_precision, image_recall = map(percent, shares)
     return (
         f"{where}, between test and the other splits: {precision} of the pairs found are of one "

@@ -63,7 +63,7 @@ class Augment(nn.Module):
         for name, value in shares.items():
             _check(name, value, 1)
         _check("mixup + augment.cutmix", mixup + cutmix, 1)
-        if type(alpha) not in (int, float) or not alpha > 0:
+        if type(alpha) not in (int, float) or not 0 < alpha < math.inf:
             raise UserError(f"augment.alpha={alpha}: expected a number above 0")
         self.classes = classes
         self.dihedral = dihedral
@@ -77,6 +77,11 @@ class Augment(nn.Module):
         self.beta = torch.distributions.Beta(alpha, alpha)
 
     def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        # With bf16-mixed, grids in bfloat16 would shift pixels.
+        with torch.autocast(images.device.type, enabled=False):
+            return self._changed(images, targets)
+
+    def _changed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         if self.dihedral:
             images = random_dihedral(images)
         if self.rotation or self.scale or self.shift:

@@ -78,6 +78,8 @@ def run(
         epochs = trainer.current_epoch
         trained = {key: classifier.epoch_metrics[f"train_{key}"] for key in ("loss", "accuracy")}
         best_epoch = choose_weights(trainer, classifier, directory, config.checkpoint.test_with)
+        if goes_on and config.checkpoint.test_with == "last":
+            load_last_weights(trainer, classifier, directory)
         # Weight averaging would put the last average in the place of the chosen weights.
         trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, WeightAveraging)]
         trainer.validate(classifier, data, verbose=False)
@@ -123,7 +125,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
         instantiate(config.optimizer),
         instantiate(config.scheduler) or None,
         loss=instantiate(config.loss, counts=data.class_counts),
-        augment=instantiate(config.augment, classes=classes) if config.augment else None,
+        augment=instantiate(config.augment, classes=classes),
         test_time_augment=config.test_time_augment == "dihedral",
         mean=mean,
         std=std,
@@ -188,6 +190,18 @@ def choose_weights(
     if test_with == "best":
         classifier.load_state_dict(checkpoint["state_dict"])
     return checkpoint["epoch"] + 1
+
+
+def load_last_weights(
+    trainer: lightning.Trainer, classifier: Classifier, directory: RunDirectory
+) -> None:
+    """Those of last.ckpt, if it is of the last epoch: with weight averaging the average.
+
+    Where the training had ended before, Lightning leaves the weights without their average.
+    """
+    checkpoint = load_checkpoint(directory.last_checkpoint)
+    if checkpoint["epoch"] + 1 == trainer.current_epoch:
+        classifier.load_state_dict(checkpoint["state_dict"])
 
 
 def seconds(clock: Clock, trainer: lightning.Trainer) -> dict[str, float]:

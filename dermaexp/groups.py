@@ -80,8 +80,8 @@ class Group:
 
     @property
     def best_epoch(self) -> float | None:
-        """Mean over the runs; None where one chose no epoch."""
-        epochs = [run.metrics["best_epoch"] for run in self.runs]
+        """Mean over the runs; None where one chose no epoch, or was tested with the last."""
+        epochs = [run.best_epoch for run in self.runs]
         return None if None in epochs else fmean(epochs)
 
     @property
@@ -90,9 +90,9 @@ class Group:
         return fmean(run.seconds for run in self.runs)
 
     def scores(self, split: str, metric: str) -> list[float | None]:
-        """Of each seed, or of each fold the mean over its seeds; None where one is undefined."""
+        """Of each seed, or of several folds each one's mean over its seeds; None if undefined."""
         by_fold = [[run.score(split, metric) for run in fold] for fold in self.by_fold]
-        return [_mean(scores) for scores in by_fold] if self.folds else by_fold[0]
+        return [_mean(scores) for scores in by_fold] if len(by_fold) > 1 else by_fold[0]
 
     def mean(self, split: str, metric: str) -> float | None:
         """Mean of the `scores`; None where one is undefined."""

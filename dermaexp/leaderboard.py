@@ -102,7 +102,7 @@ def _run_rows(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
             for run in group.runs:
                 row = {"rank": rank, **run_cells(run, comparison.varied, folder)}
                 row |= {f"{s}_{m}": run.score(s, m) for s in SPLITS for m in METRICS}
-                row |= {"best_epoch": run.metrics["best_epoch"], "seconds": run.seconds}
+                row |= {"best_epoch": run.best_epoch, "seconds": run.seconds}
                 rows.append(row)
     rows += [run_cells(run, comparison.varied, folder) for run in comparison.left_out]
     return rows

@@ -6,6 +6,7 @@ images of the batch. The val and test losses of a run are plain cross-entropy wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dermaexp.errors import UserError
+
+LARGEST_POWER = 10  # beyond, a rare class weighs all there is
 
 
 class CrossEntropy(nn.Module):
@@ -46,7 +49,7 @@ class WeightedCrossEntropy(nn.Module):
         images = torch.tensor(list(counts.values()), dtype=torch.float64)
         if weights is None:
             _check_images("loss=weighted", counts, counts)
-            scaled = images ** -_checked("power", power)
+            scaled = images ** -_checked("power", power, below=LARGEST_POWER)
         else:
             scaled = _checked_weights(weights, counts)
         scaled = scaled * images.sum() / (scaled * images).sum()
@@ -111,7 +114,7 @@ class LogitAdjusted(nn.Module):
 
 def _checked_weights(weights: Any, counts: Mapping[str, int]) -> Tensor:
     numbers = weights if isinstance(weights, Sequence) and not isinstance(weights, str) else []
-    is_valid = all(type(weight) in (int, float) and weight >= 0 for weight in numbers)
+    is_valid = all(type(w) in (int, float) and 0 <= w < math.inf for w in numbers)
     if len(numbers) != len(counts) or not is_valid or not any(numbers):
         raise UserError(
             f"loss.weights={weights}: expected {len(counts)} numbers from 0, not all 0, in the "
@@ -132,8 +135,8 @@ def _check_images(given: str, counts: Mapping[str, int], weighted: Sequence[str]
         )
 
 
-def _checked(name: str, value: Any, below: float = float("inf")) -> float:
+def _checked(name: str, value: Any, below: float = math.inf) -> float:
     if type(value) not in (int, float) or not 0 <= value < below:
-        limit = f" below {below}" if below < float("inf") else ""
+        limit = f" below {below}" if below < math.inf else ""
         raise UserError(f"loss.{name}={value}: expected a number from 0{limit}")
     return value

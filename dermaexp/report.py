@@ -31,7 +31,7 @@ FIGURES = {  # in this order; others follow by name
     "bins of confidence, with 95 % Wilson intervals. ECE, the expected calibration error, is the "
     "mean distance of the two.",
     "misclassified": "Test images that the net got wrong, the surest first.",
-    "montage": "Training images as the net sees them, a row for each class.",
+    "montage": "Training images before augmentation, a row for each class.",
 }
 FORMATS = {"epoch": ".0f", "lr": ".4g", "seconds": ".2f"}  # in the history; four decimals else
 

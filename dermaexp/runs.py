@@ -83,6 +83,12 @@ class Run:
         return "" if self.fold is None else self.data.get("groups", {}).get("fingerprint", "")
 
     @property
+    def best_epoch(self) -> int | None:
+        """The epoch that val chose; None where the last one was tested."""
+        chosen = self.metrics.get("tested_with", "best") == "best"
+        return self.metrics["best_epoch"] if chosen else None
+
+    @property
     def seconds(self) -> float:
         """Of the whole run."""
         return self.metrics["seconds"]["total"]

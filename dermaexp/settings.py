@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -41,7 +41,9 @@ def _is_share(value: Any) -> bool:
 def _is_normalize(value: Any) -> bool:
     is_pair = isinstance(value, ListConfig) and len(value) == 2
     return _is_bool(value) or (
-        is_pair and all(type(number) in (int, float) for number in value) and value[1] > 0
+        is_pair
+        and all(type(number) in (int, float) and abs(number) < math.inf for number in value)
+        and value[1] > 0
     )
 
 
@@ -133,8 +135,19 @@ def check(config: DictConfig) -> None:
     for key, instead in REFUSED_BY_TRAINER.items():
         if key in config.trainer:
             raise UserError(f"trainer.{key} is not supported: {instead}")
-    callbacks = values["callbacks"] or {}
-    if config.checkpoint.test_with == "best" and not callbacks.get("best_checkpoint"):
+    for split in ("train", "val", "test"):
+        if config.trainer.get(f"limit_{split}_batches") == 0:
+            raise UserError(
+                f"trainer.limit_{split}_batches=0 leaves nothing: expected a number above 0"
+            )
+    for key in values["sampler"]:
+        if key != "balance":
+            raise UserError(f"the key sampler.{key} is used by nothing: expected sampler.balance")
+    _check_callbacks(values["callbacks"] or {}, config.checkpoint.test_with)
+
+
+def _check_callbacks(callbacks: Mapping[str, Any], test_with: str) -> None:
+    if test_with == "best" and not callbacks.get("best_checkpoint"):
         raise UserError(
             "checkpoint.test_with=best needs callbacks.best_checkpoint, which is switched off: "
             "give checkpoint.test_with=last"
@@ -143,6 +156,14 @@ def check(config: DictConfig) -> None:
         raise UserError(
             "callbacks.learning_curves draws history.csv, which callbacks.history writes and which "
             "is switched off: give callbacks.learning_curves=null too"
+        )
+    stopping = callbacks.get("early_stopping") or {}
+    monitor, mode = str(stopping.get("monitor")), stopping.get("mode")
+    if mode in ("min", "max") and (mode == "min") != monitor.endswith("loss"):
+        better = "min" if monitor.endswith("loss") else "max"
+        raise UserError(
+            f"callbacks.early_stopping.monitor={monitor} with mode={mode} stops a run that gets "
+            f"better: give callbacks.early_stopping.mode={better}"
         )
 
 

@@ -156,6 +156,17 @@ def test_the_seed_decides_everything():
     assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
 
 
+def test_mixed_precision_moves_no_pixel():
+    turned = Augment(classes=6, rotation=180, scale=0.2, shift=0.1)
+    batch = images(6, 64, 64)
+    torch.manual_seed(3)
+    plain, _ = turned(batch, torch.arange(6))
+    torch.manual_seed(3)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed, _ = turned(batch, torch.arange(6))
+    assert torch.equal(plain, mixed)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -166,6 +177,7 @@ def test_the_seed_decides_everything():
             "augment.mixup + augment.cutmix=1.2: expected a number from 0 to 1",
         ),
         ({"alpha": 0}, "augment.alpha=0: expected a number above 0"),
+        ({"alpha": math.inf}, "augment.alpha=inf: expected a number above 0"),
         ({"scale": "big"}, "augment.scale=big: expected a number from 0 to 1"),
         ({"dihedral": "yes"}, "augment.dihedral=yes: expected true or false"),
     ],

@@ -66,6 +66,13 @@ PROJECT = Path(__file__).resolve().parents[1]
         (["+trainer.fast_dev_run=true"], "trainer.fast_dev_run is not supported: give trainer="),
         (["dataset=medmnist", "dataset.flag=bloodmist"], "did you mean 'bloodmnist'?"),
         (["callbacks=none"], "needs callbacks.best_checkpoint, which is switched off"),
+        (
+            ["callbacks=[default,early_stopping]", "callbacks.early_stopping.monitor=val_loss"],
+            "monitor=val_loss with mode=max stops a run that gets better",
+        ),
+        (["+sampler.balanse=1"], "the key sampler.balanse is used by nothing"),
+        (["+trainer.limit_test_batches=0"], "trainer.limit_test_batches=0 leaves nothing"),
+        (["dataset.normalize=[0.5,inf]"], "expected true, false or [mean, std] of pixels"),
         (["test_time_augment=flip"], "test_time_augment=flip: expected none or dihedral"),
         (["sampler=balanced", "sampler.balance=2"], "sampler.balance=2: expected a number from 0"),
         (["compile=yes"], "compile=yes: expected true or false"),

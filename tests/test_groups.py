@@ -108,7 +108,7 @@ def test_labels_in_the_file_must_be_the_datas(tmp_path: Path) -> None:
         (lambda text: None, "lesion_id", "is not a file: expected a CSV with the columns split"),
         (lambda text: text, "lesion", "no column lesion, dataset.group_column: did you mean 'les"),
         (lambda text: text.replace("split,", "part,"), "lesion_id", "no column split: expected"),
-        (lambda text: "", "lesion_id", "has no column split"),
+        (lambda text: "", "lesion_id", "begins with '': expected names of columns with commas"),
         (lambda text: text.replace("val,1,d", "val,2,d"), "lesion_id", "val has no image '2'"),
         (lambda text: text.replace("val,1,d", "val,-1,d"), "lesion_id", "has no image '-1'"),
         (lambda text: text.replace("val,1,d", "val,1.0,d"), "lesion_id", "expected a number from"),

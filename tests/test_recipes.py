@@ -115,6 +115,12 @@ def test_early_stopping_ends_the_training(train: Train) -> None:
     assert json.loads((run / "metrics.json").read_text())["epochs"] == 2
 
 
+def test_patience_of_zero_stops_after_the_first_epoch_that_is_no_better(train: Train) -> None:
+    more = ("callbacks.early_stopping.patience=0", "+callbacks.early_stopping.min_delta=1")
+    run = train("callbacks=[default,early_stopping]", *more)
+    assert len(RunDirectory(run).read_history()) == 2
+
+
 def test_final_predictions_are_averaged_over_eight_views(train: Train, test_images) -> None:
     run = train("test_time_augment=dihedral")
     best = checkpoint(run, "best")["state_dict"]

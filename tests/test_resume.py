@@ -103,7 +103,12 @@ def kill_at_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dermaexp.callbacks.checkpoints.write_bytes", write)
 
 
-@pytest.mark.parametrize("more", [["epochs=2"], RECIPE], ids=["plain", "recipe"])
+LAST_AVERAGE = ["epochs=2", "callbacks=[default,ema]", "checkpoint.test_with=last"]
+
+
+@pytest.mark.parametrize(
+    "more", [["epochs=2"], RECIPE, LAST_AVERAGE], ids=["plain", "recipe", "last average"]
+)
 def test_killed_at_any_write_it_ends_with_the_same_numbers(
     cli: Cli,
     options: list[str],

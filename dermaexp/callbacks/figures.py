@@ -16,7 +16,7 @@ from dermaexp.results import RunDirectory
 
 
 class Montage(Callback):
-    """montage.png: training images as the net sees them, a row a class."""
+    """montage.png: training images before augmentation, a row a class."""
 
     def __init__(self, columns: int) -> None:
         _check_count("callbacks.montage.columns", columns)

@@ -14,5 +14,7 @@ class StayStopped(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for callback in trainer.callbacks:
-            if isinstance(callback, EarlyStopping) and callback.wait_count >= callback.patience:
+            if isinstance(callback, EarlyStopping) and (
+                callback.stopped_epoch or callback.wait_count >= max(1, callback.patience)
+            ):
                 trainer.should_stop = True

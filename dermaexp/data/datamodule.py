@@ -60,9 +60,10 @@ class Batches(Sampler):
         self.processes = processes
         self.epoch = 0
         starts = list(range(0, samples, batch_size))
-        # A last batch with too few samples for all processes joins the one before it: no process
-        # may be left without a batch while the others wait for its gradients.
-        if len(starts) > 1 and samples - starts[-1] < processes:
+        # A last batch of one sample, or with too few for all processes, joins the one before it:
+        # of one, batch normalisation knows no variance, and no process may be left without a batch
+        # while the others wait for its gradients.
+        if len(starts) > 1 and samples - starts[-1] < max(2, processes):
             starts.pop()
         self.bounds = list(zip(starts, [*starts[1:], samples], strict=True))
 

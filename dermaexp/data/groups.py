@@ -73,6 +73,11 @@ def _rows(file: Path, column: str) -> Iterator[tuple[int, dict[str, str]]]:
         with file.open(newline="", encoding="utf-8-sig") as text:
             rows = csv.DictReader(text)
             found = rows.fieldnames or []
+            if len(found) < 3:
+                raise UserError(
+                    f"{file} begins with {','.join(found)!r}: expected names of columns with "
+                    f"commas between them, split, index and {column}"
+                )
             for name in ("split", "index"):
                 if name not in found:
                     raise UserError(f"{file} has no column {name}: {nearest(name, found)}")

@@ -38,7 +38,8 @@ def resplit(splits: Splits, folds: int, fold: int) -> Splits:
         )
     is_test = _parts(labels, groups, folds) == fold
     rest = np.flatnonzero(~is_test)
-    val_parts = max(2, round(len(rest) / len(splits.val)))
+    largest_class = np.bincount(labels[rest]).max()
+    val_parts = max(2, min(round(len(rest) / len(splits.val)), largest_class))
     if val_parts > len(np.unique(groups[rest])):
         raise UserError(
             f"fold {fold} of {folds} leaves too few groups for a train and a val split: expected "

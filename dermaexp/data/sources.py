@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from dermaexp.data.groups import with_groups
 from dermaexp.data.resplit import resplit
 from dermaexp.data.splits import SPLITS, Splits
+from dermaexp.errors import UserError
 from dermaexp.settings import FOLDS
 
 PREPARATION = ("grayscale", "normalize")  # done to a source's images: no part of the source
@@ -49,6 +50,12 @@ def _loaded(source: dict[str, Any], groups: str | None, column: str) -> Splits:
     key = json.dumps([source, groups, column], sort_keys=True)
     if key not in _kept:
         splits = instantiate(source)
+        if groups is not None and splits.synthetic and "if_unavailable" in source:
+            raise UserError(
+                f"dataset.groups={groups} does not belong to the drawn lesions that stand in for "
+                f"{source['flag']}, which cannot be downloaded: give dataset.groups=null, or the "
+                "data with dataset=npz dataset.path=FILE"
+            )
         if groups is not None:
             splits = with_groups(splits, groups, column)
         while _kept and _size(splits) + sum(map(_size, _kept.values())) > KEPT_BYTES:
