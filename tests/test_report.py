@@ -257,7 +257,7 @@ def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
 
 def test_figures_stand_in_their_order(tmp_path: Path) -> None:
     page = page_of(make_run(tmp_path))
-    captions = ["Accuracy and loss of train", "Training images as the net", "a new figure"]
+    captions = ["Accuracy and loss of train", "Training images before", "a new figure"]
     places = [page.text.index(caption) for caption in captions]
     assert places == sorted(places)
 
