@@ -62,7 +62,7 @@ def average_precision(points: Thresholds) -> float:
     return float(np.diff(recall, prepend=0.0) @ precision)
 
 
-def threshold_at(points: Thresholds, specificity: float = SPECIFICITY) -> float:
+def threshold_at(points: Thresholds, specificity: float) -> float:
     """The lowest threshold with at least this `specificity`, so that sensitivity is the highest.
 
     Infinity where only answering the class never is specific enough; NaN without other classes.
@@ -73,7 +73,7 @@ def threshold_at(points: Thresholds, specificity: float = SPECIFICITY) -> float:
     return float(points.scores[enough - 1]) if enough else float("inf")
 
 
-def sensitivity_at(points: Thresholds, specificity: float = SPECIFICITY) -> float:
+def sensitivity_at(points: Thresholds, specificity: float) -> float:
     """Sensitivity at `threshold_at`, read off the curve; NaN where one of the sides is empty."""
     if not (points.positives and points.negatives):
         return float("nan")

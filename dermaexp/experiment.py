@@ -16,7 +16,8 @@ from omegaconf import DictConfig, ListConfig
 from pytorch_lightning.callbacks import Checkpoint, Timer, WeightAveraging
 from torch import Tensor, nn
 
-from dermaexp import evaluation, leak, metrics, processes
+from dermaexp import evaluation, leak, processes
+from dermaexp.announcements import announce, conclude
 from dermaexp.callbacks import (
     AtomicCheckpointIO,
     BestCheckpoint,
@@ -26,11 +27,9 @@ from dermaexp.callbacks import (
 )
 from dermaexp.classifier import Classifier
 from dermaexp.clock import Clock
-from dermaexp.console import HEADLINES, console, print_summary
 from dermaexp.data.datamodule import ImageDataModule
-from dermaexp.data.splits import SPLITS, Splits
+from dermaexp.data.splits import Splits
 from dermaexp.errors import UserError
-from dermaexp.operating_points import HIGHLIGHTED
 from dermaexp.results import RunDirectory
 
 
@@ -70,7 +69,7 @@ def run(
         together = processes.others(trainer, config, job)
     else:
         together = processes.joined(trainer, meeting)
-    announce(record["name"], data, classifier, record["device"])
+    announce(record["name"], data, count_parameters(classifier), record["device"]["name"])
     if goes_on:  # damage is told now, not when the training is over
         choose_weights(trainer, classifier, directory, config.checkpoint.test_with)
     with ctrl_c_as_keyboard_interrupt(), together:
@@ -250,53 +249,6 @@ def describe_images(data: ImageDataModule, classifier: Classifier) -> dict[str, 
         "classes": list(data.splits.classes),
         "samples": {"train": classifier.trained_samples, **used},
     }
-
-
-def announce(
-    name: str, data: ImageDataModule, classifier: Classifier, device: dict[str, Any]
-) -> None:
-    counts = " / ".join(f"{len(data.splits[split]):,}" for split in SPLITS)
-    shape = " x ".join(map(str, data.image_shape))
-    console.print(
-        f"{name} on {data.splits.title}: {counts} images of {shape}, "
-        f"{count_parameters(classifier):,} parameters, on {device['name']}",
-        soft_wrap=True,
-        markup=False,
-    )
-
-
-def conclude(name: str, splits: Splits, classifier: Classifier, results: dict[str, Any]) -> None:
-    """Print the table; it says so where only a part of the images was used."""
-    baseline = metrics.majority_baseline(
-        splits.train.labels, classifier.predictions["test"].targets, len(splits.classes)
-    )
-    val, test = (
-        splits.part(split, len(classifier.predictions[split].targets)) for split in ("val", "test")
-    )
-    columns = {
-        val: results["val"],
-        test: results["test"],
-        "95 % interval": results["test"]["intervals"],
-        "majority baseline, test": baseline,
-    }
-    labels, notes = HEADLINES, []
-    points = results["operating_points"]
-    if point := points["classes"].get(HIGHLIGHTED):
-        labels = labels | {side: f"{HIGHLIGHTED} {side}" for side in point["val"]}
-        level = f"{points['specificity']:.0%}"
-        notes.append(f"{HIGHLIGHTED}: at the threshold with {level} specificity on val")
-        columns[val] = columns[val] | point["val"]
-        columns[test] = columns[test] | point["test"]
-        columns["95 % interval"] = columns["95 % interval"] | point["test"]["intervals"]
-    if calibration := results.get("calibration"):
-        raw, scaled = (
-            calibration["test"][kind]["expected_calibration_error"]
-            for kind in ("raw", "calibrated")
-        )
-        temperature = f"temperature {calibration['temperature']:.2f}, fitted on val"
-        notes.append(f"calibration error on test: {raw:.3f}; {scaled:.3f} at {temperature}")
-    print_summary(name, splits.title, columns, labels, "\n".join(notes))
-    leak.show(name, splits.title, results)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import ttest_1samp
 
-from dermaexp import metrics, stats
+from dermaexp import intervals, stats
 from dermaexp.baseline import Baseline
 from dermaexp.replicates import counted, counting_runs
 from dermaexp.runs import Run
@@ -119,7 +119,7 @@ class Group:
         Wilson's of one run, which needs none; else that of `stats.mean_accuracy_interval`.
         """
         if self.replicates == 1 and not self.folds:
-            return metrics.wilson_interval(np.trace(self.confusion), self.confusion.sum())
+            return intervals.wilson_interval(np.trace(self.confusion), self.confusion.sum())
         if self._answers is None:
             return math.nan, math.nan
         correct, _ = self._answers

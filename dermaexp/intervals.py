@@ -17,11 +17,11 @@ Z = norm.ppf(0.975)
 ALMOST_1 = 1 - 1e-12
 
 
-def wilson_interval(hits: int, samples: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for a proportion (Wilson, JASA 22:209, 1927)."""
+def wilson_interval(hits: int, samples: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval for a proportion (Wilson, JASA 22:209, 1927)."""
     if not samples:
         return float("nan"), float("nan")
-    interval = binomtest(int(hits), int(samples)).proportion_ci(confidence, method="wilson")
+    interval = binomtest(int(hits), int(samples)).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 

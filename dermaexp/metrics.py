@@ -103,30 +103,28 @@ def cross_entropy(probabilities: np.ndarray, targets: np.ndarray) -> float:
 
 
 def reliability(
-    probabilities: np.ndarray, targets: np.ndarray, bins: int = BINS
+    probabilities: np.ndarray, targets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Samples, mean confidence and accuracy of each bin (bins,); NaN in a bin without samples.
+    """Samples, mean confidence and accuracy of each bin (BINS,); NaN in a bin without samples.
 
     Confidence is the probability of the answer; the bins have equal widths, ((b - 1) / B, b / B].
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     hits = probabilities.argmax(axis=1) == targets
-    bin_of = np.searchsorted(np.arange(1, bins) / bins, confidence)
+    bin_of = np.searchsorted(np.arange(1, BINS) / BINS, confidence)
     samples, confidences, right = (
-        np.bincount(bin_of, weights, bins) for weights in (None, confidence, hits)
+        np.bincount(bin_of, weights, BINS) for weights in (None, confidence, hits)
     )
     return samples, _divide(confidences, samples), _divide(right, samples)
 
 
-def expected_calibration_error(
-    probabilities: np.ndarray, targets: np.ndarray, bins: int = BINS
-) -> float:
+def expected_calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
     """Mean gap between confidence and accuracy over the bins of `reliability`, by their samples.
 
     Guo et al., On Calibration of Modern Neural Networks, ICML 2017. Of few samples it is too
     large, and larger still of a bootstrap's draws: it gets no interval.
     """
-    samples, confidence, right = reliability(probabilities, targets, bins)
+    samples, confidence, right = reliability(probabilities, targets)
     filled = samples > 0
     return float(samples[filled] @ np.abs(confidence - right)[filled] / samples.sum())
 
@@ -174,7 +172,7 @@ def per_class(
         found[name] |= {
             "auroc": auroc,
             "average_precision": average_precision,
-            "sensitivity_at_95_specificity": curves.sensitivity_at(points),
+            "sensitivity_at_95_specificity": curves.sensitivity_at(points, curves.SPECIFICITY),
         }
         found[name]["intervals"] |= {
             "auroc": auroc_interval(auroc, points.positives, points.negatives),

@@ -21,19 +21,18 @@ def operating_points(
     val: tuple[np.ndarray, np.ndarray],
     test: tuple[np.ndarray, np.ndarray],
     classes: Sequence[str],
-    specificity: float = curves.SPECIFICITY,
 ) -> dict[str, Any]:
     """Of each class against the rest: threshold, and sensitivity and specificity on both splits.
 
     `val` and `test` are probabilities (N, K) and targets (N,). The threshold is the lowest with at
-    least this `specificity` on val; infinite where there is none, which answers the class never.
+    least 95 % specificity on val; infinite where there is none, which answers the class never.
     The intervals on test are Wilson's, 95 %: the threshold knows nothing of these images. NaN where
     a split has no sample of a side.
     """
     found = {}
     for label, name in enumerate(classes):
         points = curves.thresholds(val[0][:, label], val[1] == label)
-        threshold = curves.threshold_at(points, specificity)
+        threshold = curves.threshold_at(points, curves.SPECIFICITY)
         on_val, on_test = (_counts(*split, label, threshold) for split in (val, test))
         found[name] = {
             "threshold": threshold,
@@ -43,7 +42,7 @@ def operating_points(
                 "intervals": {side: wilson_interval(*counts) for side, counts in on_test.items()},
             },
         }
-    return {"chosen_on": "val", "specificity": specificity, "classes": found}
+    return {"chosen_on": "val", "specificity": curves.SPECIFICITY, "classes": found}
 
 
 def _counts(

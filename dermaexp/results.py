@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import functools
 import hashlib
 import io
 import json
 import math
 import os
-import platform
 import re
-import shlex
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import dermaexp
 from dermaexp.errors import UserError, explain
+from dermaexp.provenance import provenance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,20 +36,8 @@ HISTORY_COLUMNS = (
     "lr",
     "seconds",
 )
-PACKAGES = (  # whose versions can change a number
-    "torch",
-    "pytorch-lightning",
-    "torchmetrics",
-    "hydra-core",
-    "medmnist",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pillow",
-)
 FIGURE_DPI = 100
 FASTER_PNG = {"compress_level": 3}  # in half the time, a tenth larger
-PACKAGE = Path(__file__).resolve().parent
 
 
 class RunDirectory:
@@ -194,7 +176,7 @@ def recording(
     Gives the record; what is added to it is written at the end, or by `write_run` before. The
     record of an `earlier` attempt stays until this one has loaded its "data".
     """
-    record = {"status": "running", "started": _now(), "finished": None, **_provenance()}
+    record = {"status": "running", "started": _now(), "finished": None, **provenance()}
     if earlier is None:
         directory.write_run(record)
     try:
@@ -273,45 +255,3 @@ def _finite(value: Any) -> Any:
 
 def _now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
-
-
-def _provenance() -> dict[str, Any]:
-    versions = {"python": platform.python_version(), "dermaexp": dermaexp.__version__}
-    return {
-        "command": shlex.join(["python", "-m", "dermaexp", *sys.argv[1:]]),
-        **_code(),
-        "versions": versions | {package: metadata.version(package) for package in PACKAGES},
-        "platform": platform.platform(),
-    }
-
-
-@functools.cache  # that which was loaded: the files may change while a sweep runs
-def _code() -> dict[str, str | None]:
-    return {"git_commit": git_commit(PACKAGE), "code_digest": code_digest(PACKAGE)}
-
-
-def code_digest(package: Path) -> str:
-    """SHA-256 of the sources in `package`: tells versions apart where git knows of no commit."""
-    digest = hashlib.sha256()
-    for file in sorted(package.rglob("*.py")):
-        digest.update(f"{file.relative_to(package).as_posix()} ".encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def git_commit(package: Path) -> str | None:
-    """The commit of the code in `package`, with "+changes" where code or configs differ from it.
-
-    None where git does not track it, as in an environment that lies inside some checkout.
-    """
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(package), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", "__main__.py")
-        changed = git("status", "--porcelain", "--", str(package), str(package.parent / "conf"))
-        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import warnings
@@ -57,6 +58,16 @@ def data_file(arrays: dict[str, np.ndarray], tmp_path: Path) -> Path:
     return path
 
 
+def exit_code(monkeypatch: pytest.MonkeyPatch, main: Callable[[], None], *arguments: object) -> int:
+    """Of the command whose `main` it is, run in this process."""
+    monkeypatch.setattr(sys, "argv", ["dermaexp", *map(str, arguments)])
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """Run the command line in `tmp_path`, in this process; gives the exit code."""
@@ -64,16 +75,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     handlers, level = list(logging.root.handlers), logging.root.level
 
-    def run(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["dermaexp", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        return 0
-
     with warnings.catch_warnings():
-        yield run
+        yield functools.partial(exit_code, monkeypatch, main)
     logging.captureWarnings(False)
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)

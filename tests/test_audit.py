@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REAL_DATA
+from conftest import REAL_DATA, exit_code
 from PIL import Image
 
 from dermaexp.audit import THRESHOLD, audit, main
@@ -255,16 +255,7 @@ def test_blocks_do_not_change_what_is_found(
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> int:
-        monkeypatch.setattr(sys, "argv", ["audit", *map(str, arguments)])
-        try:
-            main()
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        return 0
-
-    return run
+    return functools.partial(exit_code, monkeypatch, main)
 
 
 @pytest.fixture
@@ -344,6 +335,21 @@ def test_a_single_class_and_image_can_be_audited(tmp_path: Path, command) -> Non
     facts = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert facts["near_duplicates"]["test_images"] == 0
     assert facts["duplicates"] == []
+
+
+def test_where_no_pair_is_there_or_found_no_share_is_told(
+    planted: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    """Precision of nothing found and recall of nothing there are undefined."""
+    apart = {s: [f"{s}{index}" for index in range(count)] for s, count in COUNTS.items()}
+    told = findings(audit(grouped(splits_of(planted), apart, tmp_path / "apart.csv")))
+    assert told[-1] == "Measured here, nothing can be found: no such pair is there."
+    for split, count in COUNTS.items():
+        planted[f"{split}_images"] = blobs(np.random.default_rng(ord(split[1])), count)
+    one_pair = apart | {"test": ["train70", *apart["test"][1:]]}
+    told = findings(audit(grouped(splits_of(planted), one_pair, tmp_path / "pair.csv")))
+    expected = "Measured here, none of the pairs of one lesion_id between test and others is found."
+    assert told[-1] == expected
 
 
 @pytest.mark.parametrize(

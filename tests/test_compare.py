@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import exit_code
 from PIL import Image
 from scipy.stats import binomtest, ttest_1samp
 
@@ -79,12 +80,7 @@ def rows(folder: Path, name: str = "leaderboard") -> list[dict[str, str]]:
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["compare", *map(str, arguments)])
-    try:
-        compare.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+    return exit_code(monkeypatch, compare.main, *arguments)
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -125,6 +121,15 @@ def test_means_deviations_and_ranks_by_hand(tmp_path: Path) -> None:
         ("2", "ffn", "2", "ffn2"),
     ]
     assert [float(run["test_accuracy"]) for run in runs] == pytest.approx([0.6, 0.5, 0.9, 0.8, 0.7])
+
+
+def test_what_was_tested_with_its_last_epoch_has_no_best_one(tmp_path: Path) -> None:
+    for seed, tested_with in enumerate(["best", "last"]):
+        directory = write_run(tmp_path / f"cnn{seed}", "cnn", seed)
+        directory.write_metrics(directory.read_metrics() | {"tested_with": tested_with})
+    assert compare.compare(tmp_path) == 0
+    assert rows(tmp_path)[0]["best_epoch"] == "", "no mean over one of two"
+    assert [run["best_epoch"] for run in rows(tmp_path, "runs")] == ["1", ""]
 
 
 def test_an_undefined_val_auroc_ranks_last(tmp_path: Path) -> None:

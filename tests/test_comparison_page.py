@@ -13,7 +13,7 @@ from PIL import Image
 from test_compare import CLASSES, OTHER_DATA, rows, write_run
 from test_report import Page
 
-from dermaexp import compare, metrics, stats
+from dermaexp import compare, intervals, stats
 from dermaexp.comparison import comparison_of
 from dermaexp.results import HISTORY_COLUMNS
 
@@ -181,7 +181,7 @@ def test_one_run_alone(tmp_path: Path) -> None:
     assert "There are none: no run kept a history.csv." in page.text
     assert page.tags.count("select") == 1
     assert not (tmp_path / "figures" / "effects.png").exists()
-    low, high = metrics.wilson_interval(60, 100)
+    low, high = intervals.wilson_interval(60, 100)
     interval = f"from {100 * low:.1f} % to {100 * high:.1f} %."
     assert interval in page.text.replace("\N{NO-BREAK SPACE}", " ")
 
@@ -234,7 +234,7 @@ def test_the_interval_of_a_mean_covers_images_and_seeds() -> None:
     """Of 100 images; equal seeds leave Wilson's width nearly, other seeds widen it."""
     equal = np.tile(np.arange(100) < 70, (3, 1))
     low, high = stats.mean_accuracy_interval(equal)
-    assert (low, high) == pytest.approx(metrics.wilson_interval(70, 100), abs=0.02)
+    assert (low, high) == pytest.approx(intervals.wilson_interval(70, 100), abs=0.02)
     other = np.stack([np.arange(100) < right for right in (60, 70, 80)])
     wide_low, wide_high = stats.mean_accuracy_interval(other)
     # Student's t with 2 degrees of freedom times 0.1 / sqrt(3), above and below.

@@ -385,6 +385,15 @@ def test_a_single_fold_alone(tmp_path: Path) -> None:
     assert "has a val macro AUROC of " in page.text and "(fold 1, seed 0)." in page.text
 
 
+def test_the_deviation_on_a_single_fold_is_that_of_the_seeds(tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        write_fold(tmp_path, "cnn", 1, seed)
+    (cnn,) = only_table(tmp_path).groups
+    accuracies = [run.metrics["test"]["accuracy"] for run in cnn.runs]
+    assert (cnn.seeds, cnn.folds) == ([0, 1, 2], [1])
+    assert cnn.sd("test", "accuracy") == pytest.approx(stdev(accuracies))
+
+
 def test_no_fold_can_be_compared(tmp_path: Path) -> None:
     write_fold(tmp_path, "cnn", 1, status="failed", error="no space")
     run = write_fold(tmp_path, "cnn", 2)

@@ -81,8 +81,8 @@ def test_the_operating_point_by_hand() -> None:
     others = np.arange(20) / 100
     scores = np.concatenate([others, [0.05, 0.18, 0.185, 0.5]])
     points = curves.thresholds(scores, np.arange(24) >= 20)
-    assert curves.threshold_at(points) == 0.185, "19 / 20 is 95 % exactly"
-    assert curves.sensitivity_at(points) == 0.5
+    assert curves.threshold_at(points, 0.95) == 0.185, "19 / 20 is 95 % exactly"
+    assert curves.sensitivity_at(points, 0.95) == 0.5
     assert curves.threshold_at(points, 0.90) == 0.18
     assert curves.sensitivity_at(points, 0.90) == 0.75
     assert curves.threshold_at(points, 1.0) == 0.5
@@ -90,10 +90,10 @@ def test_the_operating_point_by_hand() -> None:
 
 def test_equal_scores_stand_or_fall_together() -> None:
     points = curves.thresholds(np.full(30, 0.3), np.arange(30) < 10)
-    assert curves.threshold_at(points) == np.inf, "no threshold but to answer it never"
-    assert curves.sensitivity_at(points) == 0
+    assert curves.threshold_at(points, 0.95) == np.inf, "no threshold but to answer it never"
+    assert curves.sensitivity_at(points, 0.95) == 0
     assert curves.average_precision(points) == pytest.approx(1 / 3)
-    assert np.isnan(curves.threshold_at(curves.thresholds(np.ones(3), np.ones(3, bool))))
+    assert np.isnan(curves.threshold_at(curves.thresholds(np.ones(3), np.ones(3, bool)), 0.95))
 
 
 def test_the_threshold_of_val_is_applied_to_test() -> None:

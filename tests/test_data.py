@@ -223,6 +223,12 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
     assert all(sorted(one) == list(range(100)) for one in orders)
 
 
+def test_no_batch_has_a_single_sample() -> None:
+    """Batch normalisation knows no variance of one."""
+    sizes = {samples: [len(batch) for batch in Batches(samples, 4)] for samples in (8, 9, 10, 1)}
+    assert sizes == {8: [4, 4], 9: [4, 5], 10: [4, 4, 2], 1: [1]}
+
+
 @pytest.mark.parametrize("processes", [1, 2, 3, 4])
 @pytest.mark.parametrize("samples", [1, 2, 63, 64, 65, 66, 130])
 def test_processes_share_every_sample_once(samples: int, processes: int) -> None:

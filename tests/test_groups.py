@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import medmnist
 import numpy as np
 import pytest
 import yaml
@@ -198,6 +199,16 @@ def test_folds_are_the_same_for_images_in_another_order(many: Splits) -> None:
     )
 
 
+def test_folds_of_a_tiny_val_have_one_all_the_same(tmp_path: Path) -> None:
+    labels = {"train": [0, 1] * 10, "val": [0], "test": [0, 1] * 5}
+    groups = {split: [f"{split}{i}" for i in range(len(own))] for split, own in labels.items()}
+    splits = splits_of(labels)
+    splits = with_groups(splits, write_groups(tmp_path / "g.csv", groups), "lesion_id")
+    fold = resplit(splits, 3, 0)
+    assert (len(fold.train), len(fold.val), len(fold.test)) == (18, 2, 11)
+    assert sorted(fold.val.labels) == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("folds", "message"),
     [
@@ -264,6 +275,18 @@ def test_a_sweep_over_folds_loads_the_file_once(
     assert {fold.record["split"]["pool_fingerprint"] for fold in folds} == {
         npz.load(str(data_file)).fingerprint
     }
+
+
+def test_groups_of_lesions_that_were_drawn_instead_are_refused(
+    group_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file describes the photographs that could not be had, and may well fit in number."""
+    entry = dict(medmnist.INFO["dermamnist"]) | {"url": "http://127.0.0.1:9/derma.npz"}
+    monkeypatch.setitem(medmnist.INFO, "dermamnist", entry)
+    source = yaml.safe_load((CONF / "dataset" / "dermamnist.yaml").read_text())
+    source |= {"root": str(tmp_path), "groups": group_file}
+    with pytest.raises(UserError, match="does not belong to the drawn lesions that stand in"):
+        sources.load_splits(OmegaConf.create(source))
 
 
 def test_a_config_of_ones_own_needs_no_new_keys(data_file: Path) -> None:

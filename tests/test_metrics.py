@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from dermaexp import metrics
+from dermaexp import intervals, metrics
 
 
 def random_predictions(
@@ -119,8 +119,8 @@ def test_majority_baseline_of_dermamnist() -> None:
 def test_wilson_interval_of_the_literature(
     hits: int, samples: int, low: float, high: float
 ) -> None:
-    assert metrics.wilson_interval(hits, samples) == pytest.approx((low, high), abs=5e-5)
+    assert intervals.wilson_interval(hits, samples) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_wilson_interval_without_samples_is_undefined() -> None:
-    assert np.isnan(metrics.wilson_interval(0, 0)).all()
+    assert np.isnan(intervals.wilson_interval(0, 0)).all()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from dermaexp import evaluation, metrics, results
+from dermaexp import evaluation, intervals, metrics, results
 from dermaexp.errors import UserError
 from dermaexp.report import main, write_report
 from dermaexp.results import HISTORY_COLUMNS, RunDirectory
@@ -162,7 +162,7 @@ def test_the_numbers_are_those_of_the_run(tmp_path: Path) -> None:
         own = numbers["test"]["per_class"][name]
         assert row[2:] == ["".join(texts(own, key)) for key in keys]
         if samples:
-            low, high = metrics.wilson_interval(right, samples)
+            low, high = intervals.wilson_interval(right, samples)
             assert row[2] == f"{right / samples:.4f}{low:.3f}\N{EN DASH}{high:.3f}"
             assert 0 < own["auroc"] < 1
         else:
@@ -215,7 +215,7 @@ def test_accuracy_stands_beside_the_majority_baseline(
     confusion = [[nevi, 60 - nevi, 0], [30 - melanomas, melanomas, 0], [0, 0, 0]]
     numbers["test"]["confusion_matrix"] = confusion
     directory.write_metrics(numbers)
-    low, high = metrics.wilson_interval(hits, 90)
+    low, high = intervals.wilson_interval(hits, 90)
     text = page_of(directory).text.replace(" %", "%")
     assert f"{hits} of 90 images are classified correctly: an accuracy of {hits / 90:.1%}" in text
     assert f"95% Wilson interval from {low:.1%} to {high:.1%}. " in text

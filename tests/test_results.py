@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -134,32 +133,6 @@ def test_an_earlier_attempt_stays_on_record_until_the_data_are_loaded(tmp_path: 
         record["data"] = {}
         raise UserError("the net cannot be built")
     assert directory.read_run()["status"] == "failed"
-
-
-def test_the_commit_is_that_of_the_code(tmp_path: Path) -> None:
-    def git(*arguments: str) -> str:
-        who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
-        command = ["git", *who, "-C", str(tmp_path), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    package = tmp_path / "dermaexp"
-    package.mkdir()
-    main = package / "__main__.py"
-    main.write_text("1\n")
-    assert results.git_commit(package) is None, "no repository"
-    git("init")
-    assert results.git_commit(package) is None, "not tracked"
-    git("add", ".")
-    git("commit", "-m", "first")
-    commit = git("rev-parse", "HEAD")
-    assert results.git_commit(package) == commit
-    (tmp_path / "notes.txt").touch()
-    assert results.git_commit(package) == commit, "notes change no number"
-    (package / "mlp.py").touch()
-    assert results.git_commit(package) == f"{commit}+changes", "a new file may"
-    (package / "mlp.py").unlink()
-    main.write_text("2\n")
-    assert results.git_commit(package) == f"{commit}+changes"
 
 
 def test_config_digest_knows_values_not_order() -> None:

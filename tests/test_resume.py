@@ -21,7 +21,7 @@ import torch
 from conftest import NO_FIGURES
 from torch import nn
 
-from dermaexp import results
+from dermaexp import provenance, results
 from dermaexp.callbacks import AtomicCheckpointIO
 from dermaexp.data import sources
 from dermaexp.folders import locked
@@ -213,7 +213,8 @@ def test_a_failed_run_is_tried_again(
     assert record["status"] == "failed"
     assert "the disk is full" in record["error"]
     if code_changed:
-        monkeypatch.setattr(results, "_code", lambda: {"git_commit": None, "code_digest": "other"})
+        other = {"git_commit": None, "code_digest": "other"}
+        monkeypatch.setattr(provenance, "_code", lambda: other)
     capsys.readouterr()
     assert cli("resume=run") == 0
     output = capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -65,8 +66,6 @@ def _parts(labels: np.ndarray, groups: np.ndarray, parts: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)  # seconds for 10,000 images; the jobs of a sweep share folds
 def _parts_of(labels: tuple[int, ...], groups: tuple[int, ...], parts: int) -> np.ndarray:
-    import warnings
-
     from sklearn.model_selection import StratifiedGroupKFold
 
     # Shuffled here, by a generator that never changes: before scikit-learn 1.8 shuffle=True gave

@@ -50,13 +50,13 @@ def _loaded(source: dict[str, Any], groups: str | None, column: str) -> Splits:
     key = json.dumps([source, groups, column], sort_keys=True)
     if key not in _kept:
         splits = instantiate(source)
-        if groups is not None and splits.synthetic and "if_unavailable" in source:
-            raise UserError(
-                f"dataset.groups={groups} does not belong to the drawn lesions that stand in for "
-                f"{source['flag']}, which cannot be downloaded: give dataset.groups=null, or the "
-                "data with dataset=npz dataset.path=FILE"
-            )
         if groups is not None:
+            if splits.synthetic and "if_unavailable" in source:
+                raise UserError(
+                    f"dataset.groups={groups} does not belong to the drawn lesions that stand in "
+                    f"for {source['flag']}, which cannot be downloaded: give dataset.groups=null, "
+                    "or the data with dataset=npz dataset.path=FILE"
+                )
             splits = with_groups(splits, groups, column)
         while _kept and _size(splits) + sum(map(_size, _kept.values())) > KEPT_BYTES:
             del _kept[next(iter(_kept))]
