@@ -35,7 +35,8 @@ class Classifier(LightningModule):
 
     `predictions` holds the last pass over each of "val" and "test". `epoch_metrics` holds the last
     epoch's train_loss and train_accuracy, as trained, and val_loss, val_accuracy and
-    val_macro_auroc after it.
+    val_macro_auroc after it. In blended images (mixup, cutmix) train_accuracy asks for the label of
+    the first.
     """
 
     def __init__(
