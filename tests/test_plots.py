@@ -8,6 +8,7 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
 from dermaexp import plots
+from dermaexp.intervals import wilson_interval
 
 CLASSES = ("actinic keratoses and intraepithelial carcinoma", "melanoma", "melanocytic nevi")
 CONFUSION = np.array([[6, 2, 2], [1, 30, 9], [0, 5, 145]])
@@ -85,7 +86,7 @@ def test_per_class_accuracy_has_bars_intervals_and_the_overall_line() -> None:
     assert [bar.get_width() for bar in bars] == pytest.approx([0.6, 0.75, 145 / 150])
     (intervals,) = [c for c in axes.containers if not isinstance(c, BarContainer)]
     drawn = [segment[:, 0].tolist() for segment in intervals[2][0].get_segments()]
-    expected = [intervals.wilson_interval(h, n) for h, n in ((6, 10), (30, 40), (145, 150))]
+    expected = [wilson_interval(h, n) for h, n in ((6, 10), (30, 40), (145, 150))]
     assert np.array(drawn) == pytest.approx(np.array(expected))
     overall = 181 / 200
     assert any(list(line.get_xdata()) == [overall, overall] for line in axes.lines)
