@@ -32,6 +32,7 @@ COPY = 0.95  # similarity from which a pair counts whatever its margin
 LOWEST = 0.0  # margin of pairs that are told
 BLOCK = 256  # images
 SMALLEST = 1e-3  # length of a vector that is more than rounding
+ROUNDING = 1e-6  # of contrasts: less is no light that a camera saw
 
 
 class Window(NamedTuple):
@@ -88,7 +89,7 @@ class Embedding:
 
     def __init__(self, images: np.ndarray) -> None:
         chosen = np.linspace(0, len(images) - 1, min(len(images), FITTED)).astype(int)
-        pixels = brought_to_side(images[chosen]).reshape(len(chosen), SIDE * SIDE, -1)
+        pixels = contrasts(images[chosen]).reshape(len(chosen), SIDE * SIDE, -1)
         windows = np.einsum("gp,npc->ngc", sampling(WHOLE), pixels, optimize=True)
         windows -= windows.mean(axis=1, keepdims=True)
         windows = _unit(windows.reshape(len(windows), -1))
@@ -101,7 +102,7 @@ class Embedding:
         self._matrices: dict[Window, np.ndarray] = {}
 
     def __call__(self, pixels: np.ndarray, window: Window) -> np.ndarray:
-        """(N, COMPONENTS) of `pixels` from `brought_to_side`; about 0 for a window of one color."""
+        """(N, COMPONENTS) of `pixels` from `contrasts`; about 0 for a window of one color."""
         if window not in self._matrices:  # sampling and projecting in one: both are linear
             matrix = np.einsum("gp,gck->pck", sampling(window), self._components, optimize=True)
             self._matrices[window] = matrix.reshape(-1, matrix.shape[2])
@@ -114,12 +115,12 @@ def near_duplicates(embedding: Embedding, first: np.ndarray, second: np.ndarray)
     Needs less memory where `second` has fewer images than `first`. Works on all cores: BLAS should
     have one thread only meanwhile, as `threadpoolctl.threadpool_limits(1)` gives it.
     """
-    pixels = brought_to_side(second)
+    pixels = contrasts(second)
     whole = embedding(pixels, WHOLE)
     windows = [embedding(pixels, window) for window in SHIFTED + TURNED]
 
     def compared(start: int) -> tuple[_Nearest, _Nearest]:
-        pixels = brought_to_side(first[start : start + BLOCK])
+        pixels = contrasts(first[start : start + BLOCK])
         similarity = _largest_cosines(embedding, pixels, whole, windows)
         return _Nearest.of(similarity), _Nearest.of(similarity.T, start)
 
@@ -221,6 +222,17 @@ def _pairs(of_first: _Nearest, of_second: _Nearest) -> Pairs:
     kept = np.flatnonzero((margin > LOWEST) | (similarity >= COPY))
     order = kept[np.argsort(-margin[kept], kind="stable")]
     return Pairs(first[order], second[order], similarity[order], margin[order])
+
+
+def contrasts(images: np.ndarray) -> np.ndarray:
+    """Images (N, H, W, C) uint8 brought to SIDE, each channel less its mean: 0 where all is flat.
+
+    No component has a part in the mean either, but a large one would leave its rounding there.
+    """
+    pixels = brought_to_side(images)
+    pixels -= pixels.mean(axis=(1, 2), keepdims=True, dtype=np.float64).astype(np.float32)
+    pixels[np.abs(pixels) < ROUNDING] = 0
+    return pixels
 
 
 def brought_to_side(images: np.ndarray) -> np.ndarray:

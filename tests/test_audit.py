@@ -234,9 +234,16 @@ def test_copies_are_found_in_large_gray_and_tiny_sets() -> None:
     pairs = near_duplicates(Embedding(one), one, darker(one[0])[None]).found(THRESHOLD)
     assert pairs.similarity.tolist() == [pytest.approx(1, abs=0.01)]
     assert pairs.similarity[0] >= COPY, "found without others to compare with"
-    flat = np.full((4, 28, 28, 3), 7, np.uint8)
-    assert not len(near_duplicates(Embedding(large), flat, flat)), "they show nothing"
-    assert not len(near_duplicates(Embedding(flat), flat, flat))
+
+
+@pytest.mark.parametrize("size", [28, 64, 100])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_one_color_are_like_nothing(size: int, channels: int) -> None:
+    several = blobs(np.random.default_rng(1), 50, size=96)[..., :channels]
+    for level in (0, 7, 130, 250, 255):
+        flat = np.full((4, size, size, channels), level, np.uint8)
+        for embedding in (Embedding(several), Embedding(flat)):
+            assert not len(near_duplicates(embedding, flat, flat)), level
 
 
 def test_blocks_do_not_change_what_is_found(
