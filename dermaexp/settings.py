@@ -12,6 +12,7 @@ from dermaexp.errors import UserError, nearest
 
 LARGEST_SEED = 2**32 - 1  # NumPy's
 FOLDS = 5  # of a dataset whose config does not say
+GROUP_COLUMN = "lesion_id"  # the same
 
 
 def _whole(low: int, high: float = float("inf")) -> Callable[[Any], bool]:
@@ -128,7 +129,7 @@ def check(config: DictConfig) -> None:
         if key not in (*KEYS, *GROUPS):  # from +KEY=VALUE: a typo there would change nothing
             raise UserError(f"the key {key} is used by nothing: {nearest(key, (*KEYS, *GROUPS))}")
     _check_rules(config, RULES)
-    _check_folds(config.dataset)
+    _check_grouping(config.dataset)
     lr = OmegaConf.select(config, "optimizer.lr")
     if lr is not None and not _is_positive(lr):
         raise UserError(f"optimizer.lr={lr}: expected a number above 0")
@@ -173,7 +174,7 @@ def check_dataset(config: DictConfig) -> None:
         raise UserError("the group dataset is missing: expected dataset=OPTION, not ~dataset")
     OmegaConf.to_container(config.dataset, resolve=True, throw_on_missing=True)
     _check_rules(config, [key for key in RULES if key.startswith("dataset.")])
-    _check_folds(config.dataset)
+    _check_grouping(config.dataset)
 
 
 def _check_rules(config: DictConfig, keys: Iterable[str]) -> None:
@@ -185,7 +186,13 @@ def _check_rules(config: DictConfig, keys: Iterable[str]) -> None:
             raise UserError(f"{given}: expected {expected}")
 
 
-def _check_folds(dataset: DictConfig) -> None:
+def _check_grouping(dataset: DictConfig) -> None:
+    column = dataset.get("group_column") or GROUP_COLUMN
+    if column != GROUP_COLUMN and dataset.get("groups") is None:
+        raise UserError(
+            f"dataset.group_column={column}, but there is no file with such a column: give "
+            "dataset.groups=FILE too"
+        )
     fold, folds = dataset.get("fold") or 0, dataset.get("folds") or FOLDS
     if dataset.get("split") != "grouped":
         if fold or folds != FOLDS:

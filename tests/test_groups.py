@@ -109,6 +109,7 @@ def test_labels_in_the_file_must_be_the_datas(tmp_path: Path) -> None:
         (lambda text: None, "lesion_id", "is not a file: expected a CSV with the columns split"),
         (lambda text: text, "lesion", "no column lesion, dataset.group_column: did you mean 'les"),
         (lambda text: text.replace("split,", "part,"), "lesion_id", "no column split: expected"),
+        (lambda text: text, "split", "group_column=split does not say which images belong"),
         (lambda text: "", "lesion_id", "begins with '': expected names of columns with commas"),
         (lambda text: text.replace("val,1,d", "val,2,d"), "lesion_id", "val has no image '2'"),
         (lambda text: text.replace("val,1,d", "val,-1,d"), "lesion_id", "has no image '-1'"),
@@ -212,8 +213,8 @@ def test_folds_of_a_tiny_val_have_one_all_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("folds", "message"),
     [
-        (6, "dataset.folds=6, but there are 5 groups"),
-        (5, "dataset.folds=5, but “melanoma” has 4 images"),
+        (6, "dataset.folds=6, but the number of groups is 5"),
+        (5, "dataset.folds=5, but the number of images of “melanoma” is 4"),
         (4, "fold 0 of 4 leaves too few groups for a train and a val split"),
     ],
 )
@@ -397,6 +398,7 @@ def test_a_run_on_a_fold(run, tmp_path: Path) -> None:
         (["dataset.split=grouped", "dataset.fold=-1"], "fold=-1: expected a whole number from 0"),
         (["dataset.split=grouped", "dataset.fold=5"], "expected a whole number from 0 to 4, for"),
         (["dataset.groups=3"], "dataset.groups=3: expected the path of a CSV file"),
+        (["dataset.groups=null", "dataset.group_column=patient"], "no file with such a column"),
         (["dataset.group_column=label_id"], "no column label_id, dataset.group_column"),
     ],
 )

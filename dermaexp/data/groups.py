@@ -13,6 +13,7 @@ import numpy as np
 from dermaexp.data.splits import SPLITS, Grouping, Splits
 from dermaexp.errors import UserError, nearest
 
+PLACE = ("split", "index")  # the columns that say of which image a row is
 LABEL = "label"  # a column that the file may have
 
 
@@ -78,12 +79,17 @@ def _rows(file: Path, column: str) -> Iterator[tuple[int, dict[str, str]]]:
                     f"{file} begins with {','.join(found)!r}: expected names of columns with "
                     f"commas between them, split, index and {column}"
                 )
-            for name in ("split", "index"):
+            for name in PLACE:
                 if name not in found:
                     raise UserError(f"{file} has no column {name}: {nearest(name, found)}")
             if column not in found:
                 raise UserError(
                     f"{file} has no column {column}, dataset.group_column: {nearest(column, found)}"
+                )
+            if column in (*PLACE, LABEL):
+                raise UserError(
+                    f"dataset.group_column={column} does not say which images belong together: "
+                    f"expected a column of {file} with the name of each image's group"
                 )
             for row in rows:
                 yield rows.line_num, row

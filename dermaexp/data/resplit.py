@@ -29,13 +29,13 @@ def resplit(splits: Splits, folds: int, fold: int) -> Splits:
     rarest = int(np.where(counts > 0, counts, counts.max()).argmin())
     if folds > groups.max() + 1:
         raise UserError(
-            f"dataset.folds={folds}, but there are {groups.max() + 1} groups: expected at most as "
-            "many folds"
+            f"dataset.folds={folds}, but the number of groups is {groups.max() + 1}: "
+            "expected at most as many folds"
         )
     if folds > counts[rarest]:
         raise UserError(
-            f"dataset.folds={folds}, but “{splits.classes[rarest]}” has {counts[rarest]} images: "
-            "expected at most as many folds"
+            f"dataset.folds={folds}, but the number of images of “{splits.classes[rarest]}” is "
+            f"{counts[rarest]}: expected at most as many folds"
         )
     is_test = _parts(labels, groups, folds) == fold
     rest = np.flatnonzero(~is_test)

@@ -12,12 +12,12 @@ from dermaexp.data.groups import with_groups
 from dermaexp.data.resplit import resplit
 from dermaexp.data.splits import SPLITS, Splits
 from dermaexp.errors import UserError
-from dermaexp.settings import FOLDS
+from dermaexp.settings import FOLDS, GROUP_COLUMN
 
 PREPARATION = ("grayscale", "normalize")  # done to a source's images: no part of the source
 GROUPING = {  # done to a source's splits: key -> what holds where it is null or not there
     "groups": None,
-    "group_column": "lesion_id",
+    "group_column": GROUP_COLUMN,
     "split": "official",
     "folds": FOLDS,
     "fold": 0,
