@@ -47,6 +47,8 @@ def conclude(name: str, splits: Splits, classifier: Classifier, results: Mapping
         columns[val] = columns[val] | point["val"]
         columns[test] = columns[test] | point["test"]
         columns["95 % interval"] = columns["95 % interval"] | point["test"]["intervals"]
+    if results["epochs"] < results["planned_epochs"]:
+        notes.append(f"ended after {results['epochs']} of {results['planned_epochs']} epochs")
     if calibration := results.get("calibration"):
         notes.append(_calibration_note(calibration))
     print_summary(name, splits.title, columns, labels, "\n".join(notes))
@@ -58,4 +60,6 @@ def _calibration_note(calibration: Mapping[str, Any]) -> str:
         calibration["test"][kind]["expected_calibration_error"] for kind in ("raw", "calibrated")
     )
     temperature = f"temperature {calibration['temperature']:.2f}, fitted on val"
+    if calibration["at_limit"]:
+        temperature += ", a limit of the search: no temperature has the smallest loss"
     return f"calibration error on test: {raw:.3f}; {scaled:.3f} at {temperature}"

@@ -99,11 +99,14 @@ def _worth(audit: Audit) -> str:
         where, column = "Measured here", audit.splits.grouping.column
     else:
         scores, column = VALIDATED, VALIDATED["column"]
-        where = f"Measured on {VALIDATED['data']}"
+        where = f"Measured on {VALIDATED['data']}, not here"
     pairs, images = scores["test_pairs"], scores["test_images"]
     shares = [own[key] for own in (pairs, images) for key in ("precision", "recall")]
     if shares[1] is None:
-        return f"{where}, nothing can be found: no such pair is there."
+        return (
+            f"{where}, between test and the other splits: no pair of one {column} is there; of the "
+            f"pairs found, {pairs['told']:,}, none is right."
+        )
     if shares[0] is None:
         return f"{where}, none of the pairs of one {column} between test and others is found."
     precision, recall, image_precision, image_recall = map(percent, shares)

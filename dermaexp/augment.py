@@ -109,16 +109,8 @@ class Augment(nn.Module):
         return images, kept * shares + (1 - kept) * shares[partners]
 
 
-def dihedral_views(images: Tensor) -> list[Tensor]:
-    """All flips and quarter turns of images (N, C, H, W): 8 of square ones, 4 of others."""
-    views = [images, images.flip(3), images.flip(2), images.flip((2, 3))]
-    if images.shape[2] == images.shape[3]:
-        views += [view.transpose(2, 3) for view in views]
-    return views
-
-
 def random_dihedral(images: Tensor) -> Tensor:
-    """Each image in one of its `dihedral_views`, all equally likely."""
+    """Each image flipped and turned by quarters, all 8 ways (4 if not square) equally likely."""
 
     def some() -> Tensor:
         return torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
@@ -132,12 +124,21 @@ def random_dihedral(images: Tensor) -> Tensor:
 
 def random_affine(images: Tensor, rotation: float, scale: float, shift: float) -> Tensor:
     """Each image turned, zoomed and shifted, bilinearly, mirrored at its edges."""
-    count, _, height, width = images.shape
     angle = _uniform(images, -rotation, rotation) * (math.pi / 180)
     zoom = _uniform(images, -scale, scale).exp()
-    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    down, right = (_uniform(images, -shift, shift) for _ in range(2))
+    return warped(images, angle.cos() * zoom, angle.sin() * zoom, down, right)
+
+
+def warped(images: Tensor, cos: Tensor, sin: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Each image (N, C, H, W) float sampled at its own places, bilinearly, mirrored at its edges.
+
+    `cos` and `sin` (N,) are of the angle, times the step between two places in pixels; `down` and
+    `right` (N,) are where their middle lies, in shares of the side.
+    """
+    count, _, height, width = images.shape
     # grid_sample's coordinates run from -1 to 1 along each side, whatever its length.
-    down, right = (2 * _uniform(images, -shift, shift) for _ in range(2))
+    down, right = 2 * down, 2 * right
     rows = [cos, -sin * height / width, right, sin * width / height, cos, down]
     grid = functional.affine_grid(
         torch.stack(rows, dim=1).view(count, 2, 3), list(images.shape), align_corners=False

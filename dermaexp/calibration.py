@@ -5,7 +5,7 @@ Guo, Pleiss, Sun & Weinberger, On Calibration of Modern Neural Networks, ICML 20
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -16,11 +16,18 @@ from dermaexp import metrics
 HOTTEST = 100.0  # the temperature is sought between its inverse and it
 
 
-def fit_temperature(probabilities: np.ndarray, targets: np.ndarray) -> float:
+class Temperature(NamedTuple):
+    """`at_limit` where no temperature in between has a smaller loss than an end of the search."""
+
+    value: float
+    at_limit: bool
+
+
+def fit_temperature(probabilities: np.ndarray, targets: np.ndarray) -> Temperature:
     """The T at which softmax(log p / T) has the smallest loss, from p (N, K) and targets (N,).
 
-    The loss has one minimum in T. Where every answer is right it lies at 0, and a T is found at
-    which nothing of the loss is left.
+    The loss has one minimum in T. It lies at 0 where every answer is right, and beyond all limits
+    where the probabilities are no better than a guess: neither can be mended by a temperature.
     """
     logits = _logits(probabilities)
     of_targets = np.arange(len(targets)), targets
@@ -30,7 +37,7 @@ def fit_temperature(probabilities: np.ndarray, targets: np.ndarray) -> float:
 
     bounds = (-np.log(HOTTEST), np.log(HOTTEST))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    return Temperature(float(np.exp(found.x)), bool(min(map(loss, bounds)) <= found.fun))
 
 
 def calibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
@@ -50,8 +57,12 @@ def calibration(
     `val` and `test` are probabilities (N, K) and targets (N,). On val, where it was fitted, the
     calibrated numbers are better than they would be elsewhere.
     """
-    temperature = fit_temperature(*val)
-    numbers: dict[str, Any] = {"temperature": temperature, "fitted_on": "val"}
+    temperature, at_limit = fit_temperature(*val)
+    numbers: dict[str, Any] = {
+        "temperature": temperature,
+        "at_limit": at_limit,
+        "fitted_on": "val",
+    }
     for split, (probabilities, targets) in (("val", val), ("test", test)):
         numbers[split] = {
             "raw": _quality(probabilities, targets),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
-from dermaexp import metrics, processes
-from dermaexp.augment import Augment, dihedral_views
+from dermaexp import metrics, processes, views
+from dermaexp.augment import Augment
 from dermaexp.data.datamodule import Batch
 from dermaexp.errors import UserError
 
@@ -47,15 +47,15 @@ class Classifier(LightningModule):
         *,
         loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
         augment: Augment | None = None,
-        test_time_augment: bool = False,
+        test_views: Callable[[Tensor], Iterable[Tensor]] = views.as_they_are,
         mean: Tensor | float = 0.0,
         std: Tensor | float = 1.0,
     ) -> None:
         """`optimizer` takes parameters; `scheduler` an optimizer and the number of its steps.
 
         `loss` takes logits and targets, see `dermaexp.losses`. `augment` changes the training
-        images. `test_time_augment` averages the final val and test probabilities over the flips
-        and quarter turns of each image; while the net is trained, val sees them as they are.
+        images. The final val and test probabilities are averages over the `test_views` of each
+        image, see `dermaexp.views`; while the net is trained, val sees the images as they are.
         `mean` and `std`, scalars or (C,), standardise the pixels after they are scaled to [0, 1].
         """
         super().__init__()
@@ -64,7 +64,7 @@ class Classifier(LightningModule):
         self.make_scheduler = scheduler
         self.loss = loss
         self.augment = augment
-        self.test_time_augment = test_time_augment
+        self.test_views = test_views
         self.register_buffer("mean", torch.as_tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", torch.as_tensor(std).view(-1, 1, 1))
         # "disable" spares a GPU a wait at every step; the loss is checked below, once.
@@ -149,10 +149,10 @@ class Classifier(LightningModule):
 
     def _predict(self, batch: Batch) -> None:
         images, targets, indices = batch
-        views = [images]
-        if self.test_time_augment and self.trainer.state.fn != TrainerFn.FITTING:
-            views = dihedral_views(images)
-        probabilities = sum(self(view).softmax(dim=1) for view in views) / len(views)
+        pixels = images.float() / 255
+        is_final = self.trainer.state.fn != TrainerFn.FITTING
+        seen = list(self.test_views(pixels) if is_final else views.as_they_are(pixels))
+        probabilities = sum(self._logits(view).softmax(dim=1) for view in seen) / len(seen)
         self._batches.append((probabilities, targets, indices))
 
     def _collect(self, split: str) -> Predictions:

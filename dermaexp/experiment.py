@@ -31,6 +31,7 @@ from dermaexp.data.datamodule import ImageDataModule
 from dermaexp.data.splits import Splits
 from dermaexp.errors import UserError
 from dermaexp.results import RunDirectory
+from dermaexp.views import VIEWS
 
 
 def run(
@@ -94,6 +95,7 @@ def run(
         "tested_with": config.checkpoint.test_with,
         "best_epoch": best_epoch,
         "epochs": epochs,
+        "planned_epochs": trainer.max_epochs,
         "seconds": seconds(clock, trainer),
     }
     directory.write_metrics(results)
@@ -125,7 +127,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
         instantiate(config.scheduler) or None,
         loss=instantiate(config.loss, counts=data.class_counts),
         augment=instantiate(config.augment, classes=classes),
-        test_time_augment=config.test_time_augment == "dihedral",
+        test_views=VIEWS[config.test_time_augment],
         mean=mean,
         std=std,
     )

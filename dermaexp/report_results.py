@@ -33,7 +33,7 @@ def results_of(directory: RunDirectory) -> dict[str, Any] | None:
         return None
     numbers = directory.read_metrics()
     baseline = baseline_of(numbers)
-    numbers = _completed(directory, numbers, baseline)
+    numbers = {"planned_epochs": numbers["epochs"]} | _completed(directory, numbers, baseline)
     test = numbers["test"]
     return numbers | {
         "headlines": {
@@ -52,9 +52,16 @@ def results_of(directory: RunDirectory) -> dict[str, Any] | None:
             for name, own in test["per_class"].items()
         },
         "operating_points": _operating_points(numbers),
-        "calibration": numbers.get("calibration"),
+        "calibration": _calibration(numbers),
         "leak": _leak(numbers),
     }
+
+
+def _calibration(numbers: Mapping[str, Any]) -> dict[str, Any] | None:
+    """None where it was not asked for; an older version did not tell limits."""
+    if "calibration" not in numbers:
+        return None
+    return {"at_limit": False} | numbers["calibration"]
 
 
 def _leak(numbers: Mapping[str, Any]) -> dict[str, Any]:

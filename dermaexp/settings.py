@@ -39,6 +39,14 @@ def _is_share(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value <= 1
 
 
+def _is_share_or_null(value: Any) -> bool:
+    return value is None or _is_share(value)
+
+
+def _is_limit_or_null(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and 0 <= value < math.inf)
+
+
 def _is_normalize(value: Any) -> bool:
     is_pair = isinstance(value, ListConfig) and len(value) == 2
     return _is_bool(value) or (
@@ -66,7 +74,21 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dataset.folds": (_whole_or_null(2), "a whole number from 2"),
     "dataset.fold": (_whole_or_null(0), "a whole number from 0"),
     "sampler.balance": (_is_share, "a number from 0 to 1"),
-    "test_time_augment": (lambda value: value in ("none", "dihedral"), "none or dihedral"),
+    "trainer.gradient_clip_val": (_is_limit_or_null, "a number from 0, or null"),
+    "trainer.precision": (
+        lambda value: not str(value).endswith("16-true"),
+        "32-true, bf16-mixed, 16-mixed or 64-true",
+    ),
+    "callbacks.ema.decay": (_is_share_or_null, "a number from 0 to 1"),
+    "callbacks.early_stopping.monitor": (
+        lambda value: value in (None, "val_loss", "val_accuracy", "val_macro_auroc"),
+        "val_loss, val_accuracy or val_macro_auroc",
+    ),
+    "callbacks.early_stopping.patience": (_whole_or_null(0), "a whole number from 0"),
+    "test_time_augment": (
+        lambda value: value in ("none", "dihedral", "dihedral_zoom"),
+        "none, dihedral or dihedral_zoom",
+    ),
     "compile": (_is_bool, "true or false"),
 }
 REFUSED_BY_TRAINER = {  # key -> why, or what to give instead

@@ -59,7 +59,8 @@ def test_a_bin_holds_its_upper_edge() -> None:
 def test_perfect_calibration_has_no_error() -> None:
     probabilities, targets = calibrated_predictions(200_000, 5, seed=0)
     assert metrics.expected_calibration_error(probabilities, targets) < 0.005
-    assert calibration.fit_temperature(probabilities, targets) == pytest.approx(1, abs=0.01)
+    found = calibration.fit_temperature(probabilities, targets)
+    assert found == (pytest.approx(1, abs=0.01), False)
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.7, 5.0])
@@ -78,7 +79,8 @@ def test_the_temperature_is_found(temperature: float) -> None:
 
 def test_no_temperature_fits_val_better() -> None:
     probabilities, targets = random_predictions(300, 4, seed=5, scale=3)
-    best = calibration.fit_temperature(probabilities, targets)
+    best, at_limit = calibration.fit_temperature(probabilities, targets)
+    assert not at_limit
 
     def loss(temperature: float) -> float:
         return metrics.cross_entropy(calibration.calibrated(probabilities, temperature), targets)
@@ -98,7 +100,16 @@ def test_no_answer_changes() -> None:
 def test_a_val_without_an_error_gets_a_temperature_near_0() -> None:
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
     found = calibration.fit_temperature(probabilities, np.array([0, 1]))
-    assert 1 / calibration.HOTTEST <= found < 0.05
+    assert 1 / calibration.HOTTEST <= found.value < 0.05
+    assert found.at_limit
+
+
+def test_probabilities_that_tell_nothing_have_no_best_temperature() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], np.float32)
+    found = calibration.fit_temperature(probabilities, np.array([1, 0, 0]))
+    assert found == (pytest.approx(calibration.HOTTEST, rel=1e-3), True)
+    numbers = calibration.calibration(*[(probabilities, np.array([1, 0, 0]))] * 2)
+    assert numbers["at_limit"]
 
 
 def test_calibration_changes_no_other_number() -> None:

@@ -17,6 +17,7 @@ from dermaexp.data import npz
 from dermaexp.data.datamodule import Batches, ImageDataModule
 from dermaexp.models.cnn import CNN
 from dermaexp.results import RunDirectory
+from dermaexp.views import zoomed
 
 Train = Callable[..., Path]
 
@@ -112,7 +113,8 @@ def test_early_stopping_ends_the_training(train: Train) -> None:
         "+callbacks.early_stopping.min_delta=1",  # nothing is ever good enough
     )
     assert len(RunDirectory(run).read_history()) == 2
-    assert json.loads((run / "metrics.json").read_text())["epochs"] == 2
+    numbers = json.loads((run / "metrics.json").read_text())
+    assert (numbers["epochs"], numbers["planned_epochs"]) == (2, 6)
 
 
 def test_patience_of_zero_stops_after_the_first_epoch_that_is_no_better(train: Train) -> None:
@@ -129,6 +131,19 @@ def test_final_predictions_are_averaged_over_eight_views(train: Train, test_imag
     assert averaged == pytest.approx(stored, abs=1e-6)
     plain = probabilities(best, test_images, range(1), (False,))
     assert np.abs(plain - stored).max() > 1e-3
+
+
+def test_final_predictions_are_averaged_over_zooms_too(train: Train, test_images) -> None:
+    run = train("test_time_augment=dihedral_zoom")
+    best = checkpoint(run, "best")["state_dict"]
+    pixels = torch.from_numpy(test_images).permute(0, 3, 1, 2).float()
+    each = [
+        probabilities(best, zoomed(pixels, zoom).permute(0, 2, 3, 1).numpy(), range(4), (0, 1))
+        for zoom in (1 / 1.15, 1, 1.15)
+    ]
+    stored = RunDirectory(run).read_predictions()["test_probabilities"]
+    assert np.mean(each, axis=0) == pytest.approx(stored, abs=1e-6)
+    assert np.abs(each[1] - stored).max() > 1e-3
 
 
 def test_a_balanced_sampler_draws_all_classes_equally_often() -> None:

@@ -115,8 +115,9 @@ class Reliability(Callback):
             probabilities, targets = module.predictions["test"]
             versions = {"raw": probabilities}
             if self.calibrate:
-                temperature = calibration.fit_temperature(*module.predictions["val"])
-                name = f"calibrated on val, T = {temperature:.2f}"
+                temperature, at_limit = calibration.fit_temperature(*module.predictions["val"])
+                found = "no best T on val, limit" if at_limit else "calibrated on val"
+                name = f"{found}, T = {temperature:.2f}"
                 versions[name] = calibration.calibrated(probabilities, temperature)
             title = _test_title(trainer, module)
             figure = curve_plots.reliability(versions, targets, title=title)
