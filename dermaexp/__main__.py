@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -14,6 +13,7 @@ from dermaexp import __version__, folders, resume, sweep
 from dermaexp.console import print_error
 from dermaexp.errors import RunError, UserError, explain, nearest
 from dermaexp.job import task
+from dermaexp.shipped import config_folder
 
 INTERRUPTED = 130  # the shell's code for a program ended by Ctrl-C
 
@@ -51,13 +51,6 @@ def main() -> None:
         sweep.until_the_end.close()
         if not full_error:
             del os.environ["HYDRA_FULL_ERROR"]
-
-
-def config_folder() -> Path:
-    """The wheel's `conf/` inside the package, or a checkout's beside it."""
-    package = Path(__file__).resolve().parent
-    packaged = package / "conf"
-    return packaged if packaged.is_dir() else package.parent / "conf"
 
 
 def ordered(arguments: list[str]) -> list[str]:

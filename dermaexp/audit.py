@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits
 
 from dermaexp import settings
-from dermaexp.__main__ import INTERRUPTED, config_folder
+from dermaexp.__main__ import INTERRUPTED
 from dermaexp.console import console, print_error
 from dermaexp.data.groups import in_groups_of
 from dermaexp.data.sources import load_splits
@@ -28,6 +28,7 @@ from dermaexp.duplicates import Place, between_splits, conflicts, exact_duplicat
 from dermaexp.errors import UserError, explain
 from dermaexp.folders import new_folder
 from dermaexp.near_duplicates import COPY, Embedding, near_duplicates
+from dermaexp.shipped import config_folder
 
 SCHEMA = 1
 THRESHOLD = 0.08  # of the margin: the largest F1 on pairs of train and val of DermaMNIST (rebuilt)

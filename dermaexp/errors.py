@@ -16,6 +16,8 @@ from hydra.errors import (
 from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from dermaexp import shipped
+
 
 class UserError(Exception):
     """Bad input; its message is the whole line that the user reads."""
@@ -89,10 +91,11 @@ def _explain_missing_option(error: MissingConfigException) -> str:
     file = error.missing_cfg_file
     if file is None:
         return _one_line(error)
-    if not error.options:
-        return f"{file} is not in the config folder: python -m dermaexp --help lists what is"
     group, _, option = file.rpartition("/")
-    return f"{group}={option} is unknown: {nearest(option, error.options)}"
+    known = error.options or shipped.options(group)  # Hydra knows none of a list's
+    if not known:
+        return f"{file} is not in the config folder: python -m dermaexp --help lists what is"
+    return f"{group}={option} is unknown: {nearest(option, known)}"
 
 
 def _explain_key(error: OmegaConfBaseException, outer: BaseException) -> str:
@@ -110,6 +113,10 @@ def _explain_key(error: OmegaConfBaseException, outer: BaseException) -> str:
 
 def _nearest_key(given: str, parent: DictConfig) -> str:
     keys = [key for key in _dotted_keys(parent._get_root()) if not key.startswith("hydra.")]
+    group, callback = [*given.split("."), ""][:2]
+    is_callback = group == "callbacks" and callback in shipped.options(group)
+    if is_callback and f"{group}.{callback}" not in keys:
+        return f"give '{group}=[default,{callback}]' too"
     leaf = given.rpartition(".")[2]
     for key in keys:
         if key.rpartition(".")[2] == leaf:

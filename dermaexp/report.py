@@ -9,7 +9,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import yaml
 
@@ -64,8 +63,8 @@ def write_report(directory: RunDirectory) -> Path:
         raise UserError(f"{directory.path} is no run directory: expected a run.json in it")
     try:
         page = pages.render("report.html.j2", _content(directory))
-    except (ValueError, KeyError, BadZipFile) as error:
-        raise UserError(f"{directory.path} holds a file that is damaged: {error!r}") from error
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{directory.path} holds a file that is damaged: {error}") from error
     write_bytes(directory.report, page.encode())
     return directory.report
 

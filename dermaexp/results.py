@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -117,7 +118,7 @@ class RunDirectory:
             numbers = self.read_metrics()
             if predictions:
                 self.read_predictions()
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        except (OSError, ValueError):
             return False
         return "calibration" in numbers or not calibration
 
@@ -126,7 +127,8 @@ class RunDirectory:
 
     def read_history(self) -> list[dict[str, float]]:
         """Rows by epoch; a value that was not a number is read as NaN."""
-        with (self.path / "history.csv").open(newline="") as file:
+        path = self.path / "history.csv"
+        with _named(path), path.open(newline="") as file:
             return [
                 {key: float(value or "nan") for key, value in row.items()}
                 for row in csv.DictReader(file)
@@ -145,7 +147,8 @@ class RunDirectory:
         return (self.path / "predictions.npz").exists()
 
     def read_predictions(self) -> dict[str, np.ndarray]:
-        with np.load(self.path / "predictions.npz", allow_pickle=False) as file:
+        path = self.path / "predictions.npz"
+        with _named(path), np.load(path, allow_pickle=False) as file:
             return dict(file)
 
     def write_medmnist_result(self, flag: str, split: str, rest: str, scores: np.ndarray) -> None:
@@ -241,7 +244,17 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    with _named(path):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Raise what is wrong with the content of a file as a ValueError that names it."""
+    try:
+        yield
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path.name}: {error}") from error
 
 
 def _finite(value: Any) -> Any:

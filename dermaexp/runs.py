@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -109,7 +108,7 @@ class Run:
         try:
             arrays = self.directory.read_predictions()
             return arrays["test_probabilities"], arrays["test_targets"]
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        except (OSError, ValueError, KeyError):
             return None
 
 

@@ -62,7 +62,10 @@ def spoil(arrays: Arrays, **changes: np.ndarray | None) -> Arrays:
     [
         (lambda a: {"val_labels": None}, "lacks val_labels: expected train_images, "),
         (lambda a: {"train_labels": a["train_labels"][:-1]}, "120 images but 119 labels"),
-        (lambda a: {"test_labels": a["test_labels"] + 9}, "is out of range, expected 0 to 2"),
+        (
+            lambda a: {"test_labels": a["test_labels"] + 9},
+            "test has the label 11, but the training",
+        ),
         (
             lambda a: {"test_labels": a["test_labels"].astype(np.int8) - 1},
             "label -1 is out of range, expected 0 to 2",

@@ -433,7 +433,7 @@ def test_a_file_that_was_cut_is_told(name: str, tmp_path: Path) -> None:
     if name == "predictions.npz":  # which the page of a run of today does not need
         without_new_keys(directory)
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-30] + b"?")
-    with pytest.raises(UserError, match="holds a file that is damaged"):
+    with pytest.raises(UserError, match=f"holds a file that is damaged: {re.escape(name)}: "):
         write_report(directory)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,10 +25,7 @@ def load(path: str, classes: Sequence[str] | str | None = None, name: str | None
     """
     file = Path(str(path)).expanduser()
     arrays = read_arrays(file)
-    if classes is None:
-        names = _numbered_classes(arrays["train"][1], file)
-    else:
-        names = _class_names(classes)
+    names = _numbered_classes(arrays, file) if classes is None else _class_names(classes)
     synthetic = SYNTHETIC_KEY in _keys(file)
     splits = checked_splits(name or file.stem, names, arrays, origin=str(file), synthetic=synthetic)
     return replace(splits, medmnist_flag=_medmnist_flag(classes, splits))
@@ -60,15 +57,25 @@ def _keys(file: Path) -> list[str]:
         return content.files
 
 
-def _numbered_classes(train_labels: np.ndarray, file: Path) -> tuple[str, ...]:
-    found = np.unique(train_labels)
-    one_each = train_labels.ndim == 1 or train_labels.shape[1:] == (1,)  # else told later
-    if one_each and found.dtype.kind in "iu" and found.tolist() != list(range(len(found))):
+def _numbered_classes(
+    arrays: Mapping[str, tuple[np.ndarray, np.ndarray]], file: Path
+) -> tuple[str, ...]:
+    """Classes by the training labels' numbers; what are no labels at all is told later."""
+    labels = {split: arrays[split][1] for split in SPLITS}
+    found = np.unique(labels["train"])
+    told_later = any(own.dtype.kind not in "iu" or own[:1].size != 1 for own in labels.values())
+    cure = "or dataset.classes=[NAME, …] to name classes without a training image too"
+    if not told_later and found.tolist() != list(range(len(found))):
         shown = ", ".join(map(str, found[:8])) + (", …" if len(found) > 8 else "")
         raise UserError(
-            f"{file}: the training labels are {shown}: expected 0, 1, 2, … without a gap, or "
-            "dataset.classes=[NAME, …] to name classes without a training image too"
+            f"{file}: the training labels are {shown}: expected 0, 1, 2, … without a gap, {cure}"
         )
+    for split, own in labels.items():
+        if not told_later and own.max() >= len(found):
+            raise UserError(
+                f"{file}: {split} has the label {own.max()}, but the training labels end at "
+                f"{len(found) - 1}: expected none above, {cure}"
+            )
     return tuple(f"class {label}" for label in found)
 
 
