@@ -73,6 +73,12 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dataset.split": (lambda value: value in ("official", "grouped", None), "official or grouped"),
     "dataset.folds": (_whole_or_null(2), "a whole number from 2"),
     "dataset.fold": (_whole_or_null(0), "a whole number from 0"),
+    "scheduler.milestones": (
+        lambda value: (
+            value is None or (isinstance(value, ListConfig) and all(map(_is_share, value)))
+        ),
+        "fractions of the training, such as [0.5,0.75]",
+    ),
     "sampler.balance": (_is_share, "a number from 0 to 1"),
     "trainer.gradient_clip_val": (_is_limit_or_null, "a number from 0, or null"),
     "trainer.precision": (

@@ -85,6 +85,10 @@ PROJECT = Path(__file__).resolve().parents[1]
         (["callbacks.ema.decay=0.9"], "callbacks.ema is unknown: give 'callbacks=[default,ema]'"),
         (["callbacks=[default,emma]"], "callbacks=emma is unknown: did you mean 'ema'?"),
         (["trainer.precision=bf16-true"], "precision=bf16-true: expected 32-true, bf16-mixed"),
+        (
+            ["scheduler=multistep", "scheduler.milestones=[a]"],
+            "scheduler.milestones=['a']: expected fractions of the training, such as [0.5,0.75]",
+        ),
         (["trainer.gradient_clip_val=-1"], "gradient_clip_val=-1: expected a number from 0"),
         (["+sampler.balanse=1"], "the key sampler.balanse is used by nothing"),
         (["+trainer.limit_test_batches=0"], "trainer.limit_test_batches=0 leaves nothing"),
