@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,7 +47,7 @@ class Classifier(LightningModule):
         *,
         loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
         augment: Augment | None = None,
-        test_views: Callable[[Tensor], Iterable[Tensor]] = views.as_they_are,
+        test_views: Callable[[Tensor], list[Tensor]] = views.as_they_are,
         mean: Tensor | float = 0.0,
         std: Tensor | float = 1.0,
     ) -> None:
@@ -151,7 +151,7 @@ class Classifier(LightningModule):
         images, targets, indices = batch
         pixels = images.float() / 255
         is_final = self.trainer.state.fn != TrainerFn.FITTING
-        seen = list(self.test_views(pixels) if is_final else views.as_they_are(pixels))
+        seen = self.test_views(pixels) if is_final else views.as_they_are(pixels)
         probabilities = sum(self._logits(view).softmax(dim=1) for view in seen) / len(seen)
         self._batches.append((probabilities, targets, indices))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ def zoomed(images: Tensor, zoom: float) -> Tensor:
         return warped(images, step, zero, zero, zero)
 
 
-VIEWS: dict[str, Callable[[Tensor], Iterable[Tensor]]] = {  # by test_time_augment
+VIEWS: dict[str, Callable[[Tensor], list[Tensor]]] = {  # by test_time_augment
     "none": as_they_are,
     "dihedral": dihedral,
     "dihedral_zoom": dihedral_zoom,

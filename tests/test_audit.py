@@ -350,7 +350,10 @@ def test_where_no_pair_is_there_or_found_no_share_is_told(
     """Precision of nothing found and recall of nothing there are undefined."""
     apart = {s: [f"{s}{index}" for index in range(count)] for s, count in COUNTS.items()}
     told = findings(audit(grouped(splits_of(planted), apart, tmp_path / "apart.csv")))
-    assert "Measured here, between test and the other splits: no pair of one lesion_id" in told[-1]
+    assert told[-1] == (
+        "Measured here, between test and the other splits: no pair of one lesion_id is there; of "
+        "the pairs found, 5, none is right."
+    )
     for split, count in COUNTS.items():
         planted[f"{split}_images"] = blobs(np.random.default_rng(ord(split[1])), count)
     one_pair = apart | {"test": ["train70", *apart["test"][1:]]}

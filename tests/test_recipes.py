@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import NO_FIGURES
 
+from dermaexp import calibration
 from dermaexp.classifier import Classifier
 from dermaexp.data import npz
 from dermaexp.data.datamodule import Batches, ImageDataModule
@@ -105,13 +106,16 @@ def test_the_average_is_that_of_every_step(train: Train) -> None:
         assert value.numpy() == pytest.approx(other.numpy(), abs=1e-6)
 
 
-def test_early_stopping_ends_the_training(train: Train) -> None:
+def test_early_stopping_ends_the_training(train: Train, capsys: pytest.CaptureFixture) -> None:
     run = train(
         "callbacks=[default,early_stopping]",
         "epochs=6",
         "callbacks.early_stopping.patience=1",
         "+callbacks.early_stopping.min_delta=1",  # nothing is ever good enough
+        "report=true",
     )
+    assert "ended after 2 of 6 epochs" in capsys.readouterr().out
+    assert "2 of 6 epochs on" in (run / "report.html").read_text()
     assert len(RunDirectory(run).read_history()) == 2
     numbers = json.loads((run / "metrics.json").read_text())
     assert (numbers["epochs"], numbers["planned_epochs"]) == (2, 6)
@@ -144,6 +148,19 @@ def test_final_predictions_are_averaged_over_zooms_too(train: Train, test_images
     stored = RunDirectory(run).read_predictions()["test_probabilities"]
     assert np.mean(each, axis=0) == pytest.approx(stored, abs=1e-6)
     assert np.abs(each[1] - stored).max() > 1e-3
+
+
+def test_a_temperature_at_a_limit_of_its_search_is_told(
+    train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(calibration, "HOTTEST", 1.0001)  # so that the best one lies beyond
+    run = train("calibrate=true", "report=true")
+    assert json.loads((run / "metrics.json").read_text())["calibration"]["at_limit"]
+    told = " ".join(capsys.readouterr().out.split())
+    assert "a limit of the search: no temperature has the smallest loss" in told
+    page = (run / "report.html").read_text()
+    assert "a limit of the search: no temperature gives val the smallest loss" in page
+    assert "which gives val the smallest loss" not in page
 
 
 def test_a_balanced_sampler_draws_all_classes_equally_often() -> None:

@@ -63,20 +63,22 @@ def _numbered_classes(
     """Classes by the training labels' numbers; what are no labels at all is told later."""
     labels = {split: arrays[split][1] for split in SPLITS}
     found = np.unique(labels["train"])
-    told_later = any(own.dtype.kind not in "iu" or own[:1].size != 1 for own in labels.values())
+    names = tuple(f"class {label}" for label in found)
+    if any(own.dtype.kind not in "iu" or own[:1].size != 1 for own in labels.values()):
+        return names
     cure = "or dataset.classes=[NAME, …] to name classes without a training image too"
-    if not told_later and found.tolist() != list(range(len(found))):
+    if found.tolist() != list(range(len(found))):
         shown = ", ".join(map(str, found[:8])) + (", …" if len(found) > 8 else "")
         raise UserError(
             f"{file}: the training labels are {shown}: expected 0, 1, 2, … without a gap, {cure}"
         )
     for split, own in labels.items():
-        if not told_later and own.max() >= len(found):
+        if own.max() >= len(found):
             raise UserError(
                 f"{file}: {split} has the label {own.max()}, but the training labels end at "
                 f"{len(found) - 1}: expected none above, {cure}"
             )
-    return tuple(f"class {label}" for label in found)
+    return names
 
 
 def _class_names(classes: Sequence[str] | str) -> tuple[str, ...]:
