@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from omegaconf import OmegaConf
 
-from dermaexp import __version__, folders, resume, sweep
+from dermaexp import __version__, folders, resume, settings, sweep, swept
 from dermaexp.console import print_error
 from dermaexp.errors import RunError, UserError, explain, nearest
 from dermaexp.job import task
+from dermaexp.overrides import as_typed
 from dermaexp.shipped import config_folder
 
+MULTIRUN = {"-m", "--multirun"}
 INTERRUPTED = 130  # the shell's code for a program ended by Ctrl-C
 
 
@@ -33,7 +36,9 @@ def main() -> None:
         if "--version" in sys.argv:
             print(f"dermaexp {__version__}")
             return
-        sys.argv[1:] = ordered(resume.expanded(sys.argv[1:]))
+        flags, overrides = parsed(resume.expanded(sys.argv[1:]))
+        swept.left[:] = swept.deferred(overrides) if MULTIRUN & set(flags) else []
+        sys.argv[1:] = [*flags, *(one for one in overrides if one not in swept.left)]
         hydra.main(str(config_folder()), "config", version_base="1.3")(task)()
     except KeyboardInterrupt:
         print_error("interrupted")
@@ -53,8 +58,8 @@ def main() -> None:
             del os.environ["HYDRA_FULL_ERROR"]
 
 
-def ordered(arguments: list[str]) -> list[str]:
-    """Hydra's arguments with all overrides behind the flags: it takes no override after a flag.
+def parsed(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Hydra's flags with their values, and the overrides: it takes no override after a flag.
 
     Raises UserError for a flag that Hydra does not have, naming the nearest that it has.
     """
@@ -64,9 +69,22 @@ def ordered(arguments: list[str]) -> list[str]:
     for flag in rest:
         if flag.startswith("-"):
             valid = [option for option in parser._option_string_actions if option.startswith("--")]
-            raise UserError(f"the flag {flag} is unknown: {nearest(flag, valid)}")
+            hint = _as_override(flag, arguments) or nearest(flag, valid)
+            raise UserError(f"the flag {flag} is unknown: {hint}")
     overrides = [*known.overrides, *rest]
-    return [argument for argument in arguments if argument not in overrides] + overrides
+    return [argument for argument in arguments if argument not in overrides], overrides
+
+
+def _as_override(flag: str, arguments: Sequence[str]) -> str | None:
+    """What to give instead of --KEY=VALUE or --KEY VALUE, where KEY is a key of the config."""
+    key, equals, value = flag.lstrip("-").partition("=")
+    key = key.replace("-", "_")
+    if key.partition(".")[0] not in (*settings.KEYS, *settings.GROUPS, "experiment"):
+        return None
+    behind = arguments[arguments.index(flag) + 1 :]
+    if not equals and behind and not behind[0].startswith("-") and "=" not in behind[0]:
+        value = behind[0]
+    return f"give {as_typed(key, value or 'VALUE')}"
 
 
 def _raise_user_error(message: str) -> None:

@@ -54,6 +54,11 @@ def print_error(line: str) -> None:
     error_console.print(f"[bold red]error:[/] {escape(line)}", soft_wrap=True)
 
 
+def print_warning(line: str) -> None:
+    """One line on what a user should know; also from jobs whose other output is switched off."""
+    error_console.print(f"[bold yellow]warning:[/] {escape(line)}", soft_wrap=True)
+
+
 def print_box(title: str, text: str) -> None:
     """A box that nobody can miss."""
     error_console.print(

@@ -5,18 +5,26 @@ from __future__ import annotations
 import difflib
 import errno
 import re
+import sys
 from collections.abc import Iterable, Iterator
 
 from hydra.errors import (
+    ConfigCompositionException,
     HydraException,
     InstantiationException,
     MissingConfigException,
     OverrideParseException,
 )
 from omegaconf import Container, DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    InterpolationKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from dermaexp import shipped
+from dermaexp.overrides import as_typed
 
 
 class UserError(Exception):
@@ -30,8 +38,15 @@ class RunError(BaseException):
 def nearest(given: str, valid: Iterable[str]) -> str:
     """A hint such as "did you mean 'cnn'?", or the valid values where none is near."""
     valid = list(valid)
-    matches = difflib.get_close_matches(given, valid, n=1, cutoff=0.6)
-    return f"did you mean '{matches[0]}'?" if matches else f"expected one of: {', '.join(valid)}"
+    near = nearest_of(given, valid)
+    return f"did you mean '{near}'?" if near else f"expected one of: {', '.join(valid)}"
+
+
+def nearest_of(given: str, valid: Iterable[str]) -> str | None:
+    """The most similar of the valid names, in small or capital letters; None if none is near."""
+    names = {name.casefold(): name for name in valid}
+    matches = difflib.get_close_matches(given.casefold(), names, n=1, cutoff=0.6)
+    return names[matches[0]] if matches else None
 
 
 def explain(error: BaseException) -> str:
@@ -47,6 +62,12 @@ def explain(error: BaseException) -> str:
             return _explain_syntax(cause)
         if isinstance(cause, MissingConfigException):
             return _explain_missing_option(cause)
+        if isinstance(cause, ConfigCompositionException):
+            if match := re.search(r"Ambiguous value for argument '(.+?)'\n", str(cause)):
+                return _explain_comma(match[1])
+            continue
+        if isinstance(cause, (InterpolationKeyError, InterpolationResolutionError)):
+            return _explain_interpolation(cause)
         if isinstance(cause, MissingMandatoryValue):
             key = getattr(cause, "full_key", None) or str(cause).split(": ")[-1]
             return f"{key} is missing: give it on the command line, {key}=VALUE"
@@ -84,7 +105,36 @@ def _explain_syntax(error: OverrideParseException) -> str:
     if "=" not in given and not given.startswith("~"):
         return f"'{given}' is not an override: expected KEY=VALUE, such as model=cnn"
     reason = str(next(_causes(error))).splitlines()[0]
-    return f"'{given}' cannot be read as an override ({reason}): quote it, 'KEY=\"VALUE\"'"
+    # Other reasons are words of the lexer.
+    why = f" ({reason})" if reason.startswith("Unknown function") else ""
+    line = f"'{given}' cannot be read as an override{why}"
+    key, _, value = given.partition("=")
+    if not re.fullmatch(r"[+~]*[\w.@/:-]+", key):
+        return f"{line}: expected KEY=VALUE, such as model=cnn"
+    return f"{line}: to give this text as it is, type {as_typed(key, _unquoted(value))}"
+
+
+def _unquoted(value: str) -> str:
+    """Without the quotes around all of it, which somebody meant for Hydra."""
+    return value[1:-1] if value[:1] in ("'", '"') and value[-1:] == value[:1] else value
+
+
+def _explain_comma(given: str) -> str:
+    key, _, value = given.partition("=")
+    return (
+        f"'{given}' has a comma: to give this text as it is, type {as_typed(key, value)}; a list "
+        f"is {key}=[A,B], and -m sweeps over several values"
+    )
+
+
+def _explain_interpolation(error: OmegaConfBaseException) -> str:
+    reason = str(error).splitlines()[0]
+    given = [word for word in sys.argv[1:] if "${" in word and "=" in word]
+    if not given:
+        return f"{getattr(error, 'full_key', None) or 'the config'}: {reason}"
+    key, _, value = given[0].partition("=")
+    typed = as_typed(key, _unquoted(value))
+    return f"'{given[0]}': {reason}; to give this text as it is, type {typed}"
 
 
 def _explain_missing_option(error: MissingConfigException) -> str:
@@ -92,6 +142,8 @@ def _explain_missing_option(error: MissingConfigException) -> str:
     if file is None:
         return _one_line(error)
     group, _, option = file.rpartition("/")
+    if not group:
+        return f"--config-name {file} is unknown: {nearest(file, shipped.options(''))}"
     known = error.options or shipped.options(group)  # Hydra knows none of a list's
     if not known:
         return f"{file} is not in the config folder: python -m dermaexp --help lists what is"
@@ -117,14 +169,13 @@ def _nearest_key(given: str, parent: DictConfig) -> str:
     is_callback = group == "callbacks" and callback in shipped.options(group)
     if is_callback and f"{group}.{callback}" not in keys:
         return f"give '{group}=[default,{callback}]' too"
-    leaf = given.rpartition(".")[2]
+    leaf = given.rpartition(".")[2].casefold()
     for key in keys:
-        if key.rpartition(".")[2] == leaf:
+        if key.rpartition(".")[2].casefold() == leaf:
             return f"did you mean '{key}'?"
     siblings = [key for key in keys if key.rpartition(".")[0] == given.rpartition(".")[0]]
-    matches = difflib.get_close_matches(given, keys, n=1, cutoff=0.6)
-    if matches:
-        return f"did you mean '{matches[0]}'?"
+    if near := nearest_of(given, keys):
+        return f"did you mean '{near}'?"
     return f"expected one of: {', '.join(siblings or keys)}"
 
 

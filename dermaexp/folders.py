@@ -15,14 +15,25 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dermaexp import settings
 from dermaexp.console import console
+from dermaexp.data.sources import load_splits
 from dermaexp.errors import UserError
-from dermaexp.results import config_digest
+from dermaexp.results import config_digest, shortened
 
 _created: list[str] = []  # by this process
-LONGEST_NAME = 100  # characters; file systems allow 255 bytes a name
 DIGEST = 8  # hexadecimal digits
 LOCK = ".lock"
 UNUSED = {"multirun.yaml", LOCK}  # all that a sweep without a job leaves
+SWEEP_NAMES = (  # all that a sweep writes beside its jobs' folders
+    "multirun.yaml",
+    "study.db",
+    "best.yaml",
+    "leaderboard.csv",
+    "leaderboard.md",
+    "runs.csv",
+    "comparison.html",
+    "comparison.json",
+    "figures",
+)
 
 
 def new_folder(path: str) -> str:
@@ -55,6 +66,24 @@ def sweep_folder(name: str) -> str:
     return str(Path("multirun") / folder)
 
 
+def check_sweep_folder(folder: Path) -> None:
+    """Raise UserError where a sweep would write over files in `folder` that are not a sweep's."""
+    found = [name for name in SWEEP_NAMES if (folder / name).exists()]
+    if found and not _is_ours(folder / "multirun.yaml"):
+        raise UserError(
+            f"{folder} holds {', '.join(found)} but no sweep of dermaexp: nothing was written "
+            "there; give another name or hydra.sweep.dir"
+        )
+
+
+def _is_ours(multirun: Path) -> bool:
+    """Whether the file is what Hydra keeps of one of our sweeps."""
+    try:
+        return OmegaConf.load(multirun).hydra.callbacks.sweep._target_.startswith("dermaexp.")
+    except Exception:  # not there, not YAML, or another program's
+        return False
+
+
 def make(folder: Path) -> None:
     """Create `folder`; one that is new goes again if nothing is run in it."""
     if not folder.exists():
@@ -65,11 +94,16 @@ def make(folder: Path) -> None:
 def job_folder(overrides: str, *, _root_: DictConfig) -> str:
     """A sweep job's folder: what it varies and a digest of all that can change its numbers.
 
-    One that is there with the same digest is kept: the sweep may vary other keys than last time.
+    It loads the data, which the job needs next, for their content is part of the digest. A folder
+    with the same digest is kept: the sweep may vary other keys than last time.
     """
     try:
-        content = settings.effective(_root_)
-    except OmegaConfBaseException:  # told when the job starts
+        data = load_splits(_root_.dataset).record
+    except Exception:  # reported when the job starts
+        data = None
+    try:
+        content = settings.identity(settings.effective(_root_), data)
+    except OmegaConfBaseException:  # likewise
         content = OmegaConf.to_container(_root_)
     digest = config_digest(content)[:DIGEST]
     for folder in Path(_root_.hydra.sweep.dir).glob(f"*-{digest}"):
@@ -113,8 +147,8 @@ def is_locked(folder: Path) -> bool:
 
 
 def portable(name: str) -> str:
-    """The name, at most LONGEST_NAME long, in characters that every file system allows."""
-    return re.sub(r"[^\w.,=+-]+", "-", str(name))[:LONGEST_NAME]
+    """The name, cut to what a file system takes, in characters that every one allows."""
+    return shortened(re.sub(r"[^\w.,=+-]+", "-", str(name)))
 
 
 def remove_unused() -> None:

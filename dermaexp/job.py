@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
-import shlex
 import warnings
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -14,10 +16,12 @@ from omegaconf import DictConfig
 
 from dermaexp import resume, settings
 from dermaexp.clock import Clock
-from dermaexp.console import console, print_error, quiet
+from dermaexp.console import console, print_error, print_warning, quiet
 from dermaexp.data.sources import load_splits
 from dermaexp.errors import RunError, UserError, explain
 from dermaexp.folders import locked
+from dermaexp.overrides import command
+from dermaexp.provenance import components
 from dermaexp.results import RunDirectory, config_digest, recording
 from dermaexp.watch import end_with_parent
 
@@ -54,13 +58,15 @@ def run_job(config: DictConfig) -> float:
         job = f"job {hydra_config.job.num}: {' '.join(hydra_config.overrides.task)}"
         console.print(job if beside_others else f"\n{job}", soft_wrap=True, markup=False)
     try:
-        with locked(directory.path, wait=in_sweep), quiet(beside_others):
+        # Relative paths of every key mean the folder in which the command was given.
+        folder = contextlib.chdir(hydra_config.runtime.cwd)
+        with locked(directory.path, wait=in_sweep), quiet(beside_others), folder:
             score = _run_once(config, directory, hydra_config, beside_others=beside_others)
     except KeyboardInterrupt:
         if not beside_others:
-            folder = hydra_config.sweep.dir if in_sweep else directory.path
-            command = shlex.join(["python", "-m", "dermaexp", f"resume={folder}"])
-            console.print(f"to go on: {command}", soft_wrap=True, markup=False)
+            folder = Path(hydra_config.sweep.dir) if in_sweep else directory.path
+            line = command(f"resume={folder.absolute()}")
+            console.print(f"to resume: {line}", soft_wrap=True, markup=False)
         raise
     except Exception as error:
         log.exception("the run failed")
@@ -84,6 +90,7 @@ def _run_once(
     config: DictConfig, directory: RunDirectory, hydra_config: DictConfig, *, beside_others: bool
 ) -> float:
     """Run it, unless it finished before; returns the score in either case."""
+    directory.check_unused()
     earlier = directory.read_earlier()
     if earlier:
         _check_same_run(config, directory, earlier, in_sweep=hydra_config.mode == RunMode.MULTIRUN)
@@ -92,11 +99,14 @@ def _run_once(
             predictions=asked, calibration=config.calibrate
         ):
             console.print("finished before: not run again")
+            if config.report and not directory.has_report():
+                _write_report(directory)
             score = directory.read_metrics()["val"]["macro_auroc"]
             return math.nan if score is None else score
     clock = Clock()
     with recording(directory, earlier) as record:
         record["name"] = str(config.name)
+        record["start"] = resume.start_of(hydra_config)
         record["overrides"] = list(hydra_config.overrides.task)
         choices = hydra_config.runtime.choices
         named = (*settings.GROUPS, *(["experiment"] if choices.get("experiment") else []))
@@ -104,16 +114,21 @@ def _run_once(
         settings.check(config)
         record["seed"] = config.seed
         record["config"] = settings.effective(config)
-        record["config_digest"] = config_digest(record["config"])
+        used = components(record["config"])
+        record["versions"] |= used["versions"]
+        record["own_code"] = used["own_code"]
+        for line in settings.warnings(config):
+            print_warning(line)
         with clock.part("data"):
             splits = load_splits(config.dataset)
         record["data"] = splits.record
+        record["config_digest"] = config_digest(settings.identity(record["config"], splits.record))
         goes_on = earlier is not None and resume.can_go_on(directory, earlier, record)
         if goes_on:
             resume.go_on(record, earlier)
-        elif earlier or directory.checkpoints.is_dir():
-            console.print("no checkpoint of this run to go on from: it starts anew")
-            directory.clear()
+        elif earlier:
+            console.print("no checkpoint of this run to resume from: it starts anew")
+            directory.clear(earlier.get("name", record["name"]))
         directory.write_run(record)
         from dermaexp import devices, experiment  # torch starts here
 
@@ -123,10 +138,14 @@ def _run_once(
             trainer.devices = device
         score = experiment.run(config, splits, directory, record, clock, goes_on=goes_on)
     if config.report:
-        from dermaexp.report import write_report  # with SciPy, which no mistyped key waits for
-
-        write_report(directory)
+        _write_report(directory)
     return score
+
+
+def _write_report(directory: RunDirectory) -> None:
+    from dermaexp.report import write_report  # with SciPy, which no mistyped key waits for
+
+    write_report(directory)
 
 
 def _check_same_run(
@@ -135,12 +154,27 @@ def _check_same_run(
     """Raise UserError where the `earlier` run of `directory` is not to be touched by this one."""
     if not (in_sweep or config.resume):
         raise UserError(
-            f"{directory.path} holds a run already: choose another folder, or go on with that run: "
-            f"python -m dermaexp resume={directory.path}"
+            f"{directory.path} holds a run already: give another folder, or resume that run: "
+            f"{command(f'resume={directory.path}')}"
         )
-    digest = config_digest(settings.effective(config))
-    if earlier.get("config_digest", digest) != digest:  # one that failed early has none
+    if "config" not in earlier or "data" not in earlier:  # it failed early
+        return
+    own, other = (
+        settings.identity(values, earlier["data"])
+        for values in (settings.effective(config), earlier["config"])
+    )
+    # A changed file is another matter where it is resumed: the run starts anew.
+    if own != other or (in_sweep and _other_data(config, earlier["data"])):
         raise UserError(
-            f"{directory.path} holds a run of other settings than those composed now: choose "
-            "another folder"
+            f"{directory.path} holds a run of another config or of other data than those composed "
+            "now: give another folder"
         )
+
+
+def _other_data(config: DictConfig, earlier: Mapping[str, Any]) -> bool:
+    """Whether the data can be loaded and are not those of the `earlier` record."""
+    try:
+        record = load_splits(config.dataset).record
+    except Exception:
+        return False
+    return record["fingerprint"] != earlier["fingerprint"]

@@ -10,11 +10,10 @@ import json
 import math
 import os
 import re
-import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRICS_SCHEMA = 1
+STATUSES = ("running", "finished", "failed", "interrupted")
 HISTORY_COLUMNS = (
     "epoch",
     "train_loss",
@@ -37,6 +37,22 @@ HISTORY_COLUMNS = (
     "lr",
     "seconds",
 )
+FIGURES = (  # of a run, each by a callback of that name
+    "learning_curves",
+    "confusion_matrix",
+    "per_class_accuracy",
+    "roc_curves",
+    "precision_recall_curves",
+    "reliability",
+    "misclassified",
+    "montage",
+)
+RESULTS = ("history.csv", "metrics.json", "predictions.npz", "report.html")
+FOLDERS = ("checkpoints", "figures", "medmnist")
+CHECKPOINTS = ("best.ckpt", "last.ckpt")
+NAMES = ("run.json", *RESULTS, *FOLDERS)  # all that a run writes itself
+NAMES_OF_HYDRA = (".hydra", "dermaexp.log")  # that Hydra writes before the run begins
+LONGEST_NAME, LONGEST_BYTES = 100, 180  # file systems allow 255 bytes, and names get additions
 FIGURE_DPI = 100
 FASTER_PNG = {"compress_level": 3}  # in half the time, a tenth larger
 
@@ -71,27 +87,55 @@ class RunDirectory:
     def medmnist(self) -> Path:
         return self.path / "medmnist"
 
-    def clear(self) -> None:
-        """Remove what an attempt left that is not gone on with; its log stays."""
-        for name in ("history.csv", "metrics.json", "predictions.npz", self.report.name):
-            (self.path / name).unlink(missing_ok=True)
-        for folder in (self.checkpoints, self.figures, self.medmnist):
-            shutil.rmtree(folder, ignore_errors=True)
+    def check_unused(self, names: Iterable[str] = NAMES) -> None:
+        """Raise UserError where one of `names` is there, but no run.json that says whose it is."""
+        if self.has_run():
+            return
+        if found := [name for name in names if (self.path / name).exists()]:
+            raise UserError(
+                f"{self.path} holds {', '.join(found)} but no run.json of dermaexp: nothing was "
+                "written there; give another folder, hydra.run.dir=DIR"
+            )
+
+    def clear(self, name: str) -> None:
+        """Remove what an attempt of the run `name` left that is not resumed.
+
+        Its log stays, and so does every file that dermaexp did not write.
+        """
+        files = [self.path / result for result in RESULTS]
+        files += [self.checkpoints / checkpoint for checkpoint in CHECKPOINTS]
+        files += [self.figures / f"{figure}.png" for figure in FIGURES]
+        for file in (*files, *self._medmnist_results(name)):
+            file.unlink(missing_ok=True)
+        for folder in FOLDERS:
+            with contextlib.suppress(OSError):  # it holds more, or is not there
+                (self.path / folder).rmdir()
 
     def write_run(self, record: Mapping[str, Any]) -> None:
         _write_json(self.path / "run.json", record)
 
     def read_run(self) -> dict[str, Any]:
+        """The content of run.json; ValueError where it is damaged."""
         return _read_json(self.path / "run.json")
 
     def read_earlier(self) -> dict[str, Any] | None:
-        """run.json of an earlier attempt, if there was one; UserError where it is damaged."""
+        """run.json of an earlier attempt, if there was one.
+
+        Raises UserError where it is damaged, or where dermaexp did not write it.
+        """
         try:
-            return self.read_run() if self.has_run() else None
+            record = self.read_run() if self.has_run() else None
         except ValueError as error:
             raise UserError(
-                f"{self.path / 'run.json'} is damaged: delete it, and the run starts anew"
+                f"{self.path / 'run.json'} is damaged: move the folder {self.path} away, and the "
+                "same command starts the run anew"
             ) from error
+        if record is not None and not (record.get("status") in STATUSES and "command" in record):
+            raise UserError(
+                f"{self.path / 'run.json'} was not written by dermaexp: nothing was changed; give "
+                "another folder"
+            )
+        return record
 
     def has_run(self) -> bool:
         return (self.path / "run.json").exists()
@@ -134,6 +178,13 @@ class RunDirectory:
                 for row in csv.DictReader(file)
             ]
 
+    def has_report(self) -> bool:
+        """Whether there is a page, written after run.json was for the last time."""
+        try:
+            return self.report.stat().st_mtime_ns >= (self.path / "run.json").stat().st_mtime_ns
+        except FileNotFoundError:
+            return False
+
     def has_history(self) -> bool:
         return (self.path / "history.csv").exists()
 
@@ -151,8 +202,10 @@ class RunDirectory:
         with _named(path), np.load(path, allow_pickle=False) as file:
             return dict(file)
 
-    def write_medmnist_result(self, flag: str, split: str, rest: str, scores: np.ndarray) -> None:
-        """medmnist/FLAG_SPLIT_REST.csv in place of an earlier one of this split.
+    def write_medmnist_result(self, stem: str, name: str, scores: np.ndarray) -> None:
+        """medmnist/STEM@NAME.csv in place of an earlier one of the run `name` on this split.
+
+        `stem` is FLAG_SPLIT_[AUC]…_[ACC]…, such as dermamnist_test_[AUC]0.9_[ACC]0.7.
 
         A row an image, without a heading: its index, and its scores (N, K) float32 in so many
         digits that they are read back equal.
@@ -160,11 +213,17 @@ class RunDirectory:
         text = io.StringIO()
         rows = np.column_stack([np.arange(len(scores)), scores.astype(np.float64)])
         np.savetxt(text, rows, ["%d", *["%.9g"] * scores.shape[1]], delimiter=",")
-        path = self.medmnist / f"{flag}_{split}_{rest}.csv"
+        path = self.medmnist / f"{stem}@{_medmnist_name(name)}.csv"
         write_bytes(path, text.getvalue().encode())
-        for other in self.medmnist.glob(f"{flag}_{split}_*.csv"):
-            if other != path:
+        split = stem.partition("[AUC]")[0]
+        for other in self._medmnist_results(name):
+            if other != path and other.name.startswith(split):
                 other.unlink()
+
+    def _medmnist_results(self, name: str) -> list[Path]:
+        """The result files of the run `name`; those of others may have been put beside them."""
+        end = f"@{_medmnist_name(name)}.csv"
+        return [file for file in self.medmnist.glob("*.csv") if file.name.endswith(end)]
 
     def write_figure(self, name: str, figure: Figure) -> None:
         write_figure(self.path, name, figure)
@@ -197,6 +256,16 @@ def recording(
     record["status"] = "finished"
     record["finished"] = _now()
     directory.write_run(record)
+
+
+def _medmnist_name(name: str) -> str:
+    """The run's name in a result file: what medmnist reads between "@" and the next dot."""
+    return shortened(re.sub(r"[^\w+=-]+", "-", name))
+
+
+def shortened(name: str) -> str:
+    """At most LONGEST_NAME characters and LONGEST_BYTES bytes of a name of a file or folder."""
+    return name[:LONGEST_NAME].encode()[:LONGEST_BYTES].decode(errors="ignore")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -245,7 +314,10 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     with _named(path):
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"a {type(content).__name__}, expected an object")
+        return content
 
 
 @contextlib.contextmanager
@@ -267,4 +339,4 @@ def _finite(value: Any) -> Any:
 
 
 def _now() -> str:
-    return datetime.now().astimezone().isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,15 +1,20 @@
-"""Going on with what was left: `resume=DIR`, and what a run directory allows."""
+"""Resuming what was left: `resume=DIR`, and what a run directory allows."""
 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from dermaexp.console import console
 from dermaexp.errors import UserError
+from dermaexp.folders import check_sweep_folder
+from dermaexp.overrides import command, quoted
+from dermaexp.provenance import COMMAND
 from dermaexp.results import RunDirectory
 
 KEY = "resume="
@@ -18,15 +23,16 @@ NOT_AGAIN = (  # Hydra's own overrides of the first start that this one gives it
     "hydra.run.dir=",
     "hydra.sweep.dir=",
     "hydra.job.config.override_dirname.exclude_keys=",
+    f"++hydra.job.env_set.{COMMAND}=",
 )
-RESUMPTION = ("started", "command", "git_commit", "code_digest")
+RESUMPTION = ("started", "command", "git_commit", "code_digest", "own_code")
 FROM_START = (*RESUMPTION, "versions", "platform")
 
 
 def expanded(arguments: Sequence[str]) -> list[str]:
     """The arguments, `resume=DIR` replaced by the command that was given for that directory.
 
-    Also changes to the folder in which that command was given, for paths relative to it.
+    Prints that command, and changes to the folder in which it was given, for paths relative to it.
     """
     given = [argument for argument in arguments if argument.startswith(KEY)]
     if not given or given[0] == f"{KEY}null":
@@ -34,37 +40,27 @@ def expanded(arguments: Sequence[str]) -> list[str]:
     others = [argument for argument in arguments if argument not in given]
     if len(given) > 1 or others:
         extra = " ".join(others) or given[1]
-        raise UserError(f"{given[0]} goes on with a run's own settings: expected no {extra}")
+        raise UserError(f"{given[0]} resumes a run with its own config: expected no {extra}")
     value = given[0].removeprefix(KEY)
     if value[:1] in ("'", '"') and value[-1:] == value[:1]:  # as Hydra wants other values
         value = value[1:-1]
     if not value:
         raise UserError("resume= names no folder: expected a run directory or a sweep's")
     folder = Path(value).expanduser().absolute()
-    if (folder / "multirun.yaml").is_file():
-        hydra = _read(folder / "multirun.yaml")
-        return ["-m", *_again(hydra), f"hydra.sweep.dir={quoted(folder)}"]
-    if not (folder / ".hydra" / "hydra.yaml").is_file():
-        raise UserError(
-            f"{folder} cannot be gone on with: expected a run directory or a sweep's, which hold "
-            ".hydra/hydra.yaml or multirun.yaml"
-        )
-    hydra = _read(folder / ".hydra" / "hydra.yaml")
-    directory = quoted(folder)
-    return [*_again(hydra), f"hydra.run.dir={directory}", f"{KEY}{directory}"]
+    start, is_sweep = _start(folder)
+    _print_start(folder, start)
+    if Path(start["folder"]).is_dir():
+        os.chdir(start["folder"])
+    if is_sweep:
+        return ["-m", *start["arguments"], f"hydra.sweep.dir={quoted(folder)}"]
+    return [*start["arguments"], f"hydra.run.dir={quoted(folder)}", f"{KEY}{quoted(folder)}"]
 
 
-def _read(file: Path) -> Any:
-    try:
-        return OmegaConf.load(file).hydra
-    except Exception as error:  # PyYAML's and OmegaConf's have nothing in common
-        raise UserError(f"{file} is damaged: give the first command again instead") from error
+def start_of(hydra: Any) -> dict[str, Any]:
+    """The "folder" in which a command was given and its "arguments"; of a sweep's job, the job's.
 
-
-def _again(hydra: Any) -> list[str]:
-    """Flags and overrides that were given; of a sweep's job, those of the job."""
-    if Path(hydra.runtime.cwd).is_dir():
-        os.chdir(hydra.runtime.cwd)
+    `hydra` is that node of the config; run.json keeps what this returns as "start".
+    """
     flags = [
         flag
         for source in hydra.runtime.config_sources
@@ -72,13 +68,44 @@ def _again(hydra: Any) -> list[str]:
         for flag in ("--config-dir", source.path)
     ]
     overrides = [*hydra.overrides.hydra, *hydra.overrides.task]
-    return flags + [o for o in overrides if not o.startswith((KEY, *NOT_AGAIN))]
+    return {
+        "folder": hydra.runtime.cwd,
+        "arguments": flags + [o for o in overrides if not o.startswith((KEY, *NOT_AGAIN))],
+    }
 
 
-def quoted(path: Path) -> str:
-    """The path as the value of an override, whatever characters it has."""
-    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+def _start(folder: Path) -> tuple[dict[str, Any], bool]:
+    """How the run or sweep in `folder` was started, and whether it is a sweep."""
+    if (folder / "multirun.yaml").is_file():
+        start = _read(folder / "multirun.yaml")
+        check_sweep_folder(folder)
+        return start, True
+    record = RunDirectory(folder).read_earlier() or {}
+    if "start" in record:
+        return record["start"], False
+    if not (folder / ".hydra" / "hydra.yaml").is_file():
+        raise UserError(
+            f"{folder} cannot be resumed: expected a run directory or a sweep's, which hold "
+            "run.json or multirun.yaml"
+        )
+    RunDirectory(folder).check_unused()
+    return _read(folder / ".hydra" / "hydra.yaml"), False
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return start_of(OmegaConf.load(file).hydra)
+    except Exception as error:  # PyYAML's and OmegaConf's have nothing in common
+        raise UserError(f"{file} is damaged: give the first command again instead") from error
+
+
+def _print_start(folder: Path, start: dict[str, Any]) -> None:
+    """Before anything runs: a folder from somebody else names code that will be called."""
+    where = shlex.join(["cd", start["folder"]])
+    line = f"resume={folder} runs again: {where} && {command(*start['arguments'])}"
+    if not Path(start["folder"]).is_dir():
+        line += f" (there is no {start['folder']} here: relative paths start in {Path.cwd()})"
+    console.print(line, soft_wrap=True, markup=False)
 
 
 def can_go_on(directory: RunDirectory, earlier: dict[str, Any], record: dict[str, Any]) -> bool:
@@ -86,15 +113,16 @@ def can_go_on(directory: RunDirectory, earlier: dict[str, Any], record: dict[str
 
     One that failed starts anew once the code has changed, which may be what mends it.
     """
+    same_code = all(earlier.get(key) == record.get(key) for key in ("code_digest", "own_code"))
     return (
         directory.last_checkpoint.exists()
         and earlier.get("data", {}).get("fingerprint") == record["data"]["fingerprint"]
-        and (earlier["status"] != "failed" or earlier.get("code_digest") == record["code_digest"])
+        and (earlier["status"] != "failed" or same_code)
     )
 
 
 def go_on(record: dict[str, Any], earlier: dict[str, Any]) -> None:
     """Make of `record` the `earlier` one's continuation: its start, and one more resumption."""
-    resumption = {key: record[key] for key in RESUMPTION}
+    resumption = {key: record[key] for key in RESUMPTION if key in record}
     record |= {key: earlier.get(key) for key in FROM_START}  # an older version wrote less
     record["resumed"] = [*earlier.get("resumed", []), resumption]

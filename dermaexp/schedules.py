@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
+from dermaexp.errors import UserError
+
 
 def cosine(optimizer: Optimizer, steps: int, min_factor: float) -> LRScheduler:
     """From lr down to lr x `min_factor` (Loshchilov & Hutter, ICLR 2017, without restarts)."""
@@ -16,7 +18,12 @@ def cosine(optimizer: Optimizer, steps: int, min_factor: float) -> LRScheduler:
 def multistep(
     optimizer: Optimizer, steps: int, milestones: Sequence[float], gamma: float
 ) -> LRScheduler:
-    """lr x `gamma` at each milestone, a fraction of the training."""
+    """lr x `gamma` at each milestone, a fraction of the training; UserError for others."""
+    if not all(type(share) in (int, float) and 0 <= share <= 1 for share in milestones):
+        raise UserError(
+            f"scheduler.milestones={list(milestones)}: expected fractions of the training, such "
+            "as [0.5,0.75]"
+        )
     return MultiStepLR(optimizer, [max(1, round(share * steps)) for share in milestones], gamma)
 
 

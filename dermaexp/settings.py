@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from dermaexp.errors import UserError, nearest
@@ -73,12 +74,6 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dataset.split": (lambda value: value in ("official", "grouped", None), "official or grouped"),
     "dataset.folds": (_whole_or_null(2), "a whole number from 2"),
     "dataset.fold": (_whole_or_null(0), "a whole number from 0"),
-    "scheduler.milestones": (
-        lambda value: (
-            value is None or (isinstance(value, ListConfig) and all(map(_is_share, value)))
-        ),
-        "fractions of the training, such as [0.5,0.75]",
-    ),
     "sampler.balance": (_is_share, "a number from 0 to 1"),
     "trainer.gradient_clip_val": (_is_limit_or_null, "a number from 0, or null"),
     "trainer.precision": (
@@ -128,11 +123,18 @@ GROUPS = (
 )
 # On any number; calibrate adds some, for which a finished run is tested again, not trained.
 WITHOUT_EFFECT = ("name", "calibrate", "report", "resume", "sweep")
+# Of the trainer: 1 is one batch, 1.0 is all of them.
+SHARE_OR_COUNT = ("limit_", "overfit_batches", "val_check_interval")
+PREPARATION = ("grayscale", "normalize")  # done to a source's images: no part of the source
+CORRECTING = ("dermaexp.losses.WeightedCrossEntropy", "dermaexp.losses.LogitAdjusted")
 OBSERVERS = "dermaexp.callbacks."  # our callbacks watch; others, such as Lightning's, may act
 
 
 def effective(config: DictConfig) -> dict[str, Any]:
-    """The resolved settings that can change a number: equal for runs that must come out equal."""
+    """The resolved config of what can change a number, and where the data are.
+
+    Numbers that are equal are written alike, 15 for 15.0.
+    """
     values = {
         key: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
         for key, node in config.items()
@@ -144,7 +146,46 @@ def effective(config: DictConfig) -> dict[str, Any]:
         for name, callback in callbacks.items()
         if callback and not str(callback.get("_target_")).startswith(OBSERVERS)
     }
-    return values
+    return _canonical(values)
+
+
+def identity(values: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is equal for runs that must come out equal: `values` are those of `effective`.
+
+    `data` is the record of the splits: its fingerprints stand for the source's own keys, which may
+    name the same content in several ways. None, where they cannot be loaded, keeps those keys.
+    """
+    if data is None:
+        return dict(values)
+    dataset = {key: values["dataset"].get(key) for key in PREPARATION}
+    dataset |= {
+        "fingerprint": data["fingerprint"],
+        "groups": data.get("groups", {}).get("fingerprint"),
+    }
+    return {**values, "dataset": dataset}
+
+
+def warnings(config: DictConfig) -> list[str]:
+    """What a user should know of a config that is valid but hardly meant so; a line each."""
+    if not config.sampler.balance:
+        return []
+    loss, choice = config.loss, HydraConfig.get().runtime.choices.loss
+    corrects = loss.get("weights") or loss.get("power") or loss.get("tau")
+    if loss.get("_target_") not in CORRECTING or not corrects:
+        return []
+    return [
+        f"sampler.balance={config.sampler.balance:g} and loss={choice} both correct for rare "
+        "classes: together they correct twice; give sampler=uniform or loss=cross_entropy"
+    ]
+
+
+def _canonical(value: Any, key: str = "") -> Any:
+    if isinstance(value, Mapping):
+        return {name: _canonical(node, name) for name, node in value.items()}
+    if isinstance(value, list):
+        return [_canonical(node, key) for node in value]
+    is_whole = isinstance(value, float) and value.is_integer()
+    return int(value) if is_whole and not key.startswith(SHARE_OR_COUNT) else value
 
 
 def check(config: DictConfig) -> None:

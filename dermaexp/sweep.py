@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from dermaexp import swept
 from dermaexp.console import console, print_error
-from dermaexp.errors import UserError, explain
-from dermaexp.folders import locked, make, sweep_folder
-from dermaexp.resume import quoted
+from dermaexp.errors import RunError, UserError, explain
+from dermaexp.folders import check_sweep_folder, locked, make, sweep_folder
+from dermaexp.overrides import command, quoted
+from dermaexp.provenance import COMMAND
+from dermaexp.results import NAMES, NAMES_OF_HYDRA, RunDirectory
 from dermaexp.watch import told
 
 # Of the sweep's folder. Not in the callback itself, which launchers send to other processes.
@@ -25,32 +29,48 @@ until_the_end = contextlib.ExitStack()
 class Sweep(Callback):
     """Hydra's callback of every sweep; a failed job makes the exit code 1."""
 
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Refuse a folder with files of others in it, before Hydra writes there."""
+        with _errors_end_all():
+            HydraConfig.instance().set_config(config)  # which the folder's name may ask
+            directory = RunDirectory(Path(config.hydra.run.dir).absolute())
+            if config.resume:
+                return
+            directory.check_unused((*NAMES, *NAMES_OF_HYDRA))
+            if directory.has_run():
+                raise UserError(
+                    f"{directory.path} holds a run already: give another folder, or resume that "
+                    f"run: {command(f'resume={directory.path}')}"
+                )
+
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Settle the sweep's folder, which the jobs' own configs must not compute again."""
-        try:
+        with _errors_end_all():
             _check_launcher(config.hydra)
-            overrides = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+            line = command(*sys.argv[1:], *swept.left)
+            config.hydra.overrides.task += swept.left
+            overrides = swept.parsed(config.hydra.overrides.task)
             keys = {o.key_or_group: o.is_sweep_override() for o in overrides}
             if keys.get("name"):
                 raise UserError(
                     "name takes several values: expected one, for it names the whole sweep"
                 )
+            swept.check(config, overrides)
             if "name" in keys and not _is_given("hydra.sweep.dir", config):
                 config.hydra.sweep.dir = sweep_folder(config.name)
             folder = Path(config.hydra.sweep.dir).absolute()
+            check_sweep_folder(folder)
             make(folder)
             until_the_end.enter_context(locked(folder, wait=False))
-        except UserError as error:  # Hydra would only warn
-            print_error(str(error))
-            sys.exit(1)
-        if "submitit" in config.hydra.launcher._target_:  # its jobs write to files
-            until_the_end.enter_context(told(folder))
+            if "submitit" in config.hydra.launcher._target_:  # its jobs write to files
+                until_the_end.enter_context(told(folder))
         shared = sorted(key for key, is_swept in keys.items() if not is_swept)
         # Hydra composes every job's config anew, from these overrides.
         config.hydra.sweep.dir = str(folder)
         config.hydra.overrides.hydra += [
             f"hydra.sweep.dir={quoted(folder)}",
-            f"hydra.job.config.override_dirname.exclude_keys=[{','.join(shared)}]",
+            f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(quoted, shared))}]",
+            f"++hydra.job.env_set.{COMMAND}={quoted(line)}",
         ]
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -67,6 +87,15 @@ class Sweep(Callback):
         if failed:
             print_error(f"{failed} of the sweep's jobs did not finish: see the table above")
             sys.exit(1)
+
+
+@contextlib.contextmanager
+def _errors_end_all() -> Iterator[None]:
+    """Let no exception of a callback pass as a warning, which is what Hydra makes of it."""
+    try:
+        yield
+    except Exception as error:
+        raise RunError(explain(error)) from error
 
 
 def _is_given(key: str, config: DictConfig) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 import threading
 import time
@@ -30,10 +29,10 @@ def told(sweep: Path) -> Iterator[None]:
         for name, record in _ended(sweep).items():
             if name not in known or known[name]["finished"] != record["finished"]:
                 known[name] = record
-                if record["status"] == "finished":
+                if record.get("status") == "finished":
                     console.print(f"{name}: finished", soft_wrap=True, markup=False)
                 else:
-                    print_error(f"{name} {record['status']}: {record.get('error')}")
+                    print_error(f"{name} {record.get('status')}: {record.get('error')}")
 
     def watch() -> None:
         while not stop.wait(INTERVAL):
@@ -66,6 +65,6 @@ def _ended(sweep: Path) -> dict[str, dict]:
     """Job folder -> run.json of those that do not run any more."""
     records = {}
     for directory in map(RunDirectory, sweep.glob("*/")):
-        with contextlib.suppress(OSError, json.JSONDecodeError):
+        with contextlib.suppress(OSError, ValueError):  # not there, or damaged
             records[directory.path.name] = directory.read_run()
-    return {name: record for name, record in records.items() if record["finished"]}
+    return {name: record for name, record in records.items() if record.get("finished")}

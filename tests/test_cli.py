@@ -85,10 +85,6 @@ PROJECT = Path(__file__).resolve().parents[1]
         (["callbacks.ema.decay=0.9"], "callbacks.ema is unknown: give 'callbacks=[default,ema]'"),
         (["callbacks=[default,emma]"], "callbacks=emma is unknown: did you mean 'ema'?"),
         (["trainer.precision=bf16-true"], "precision=bf16-true: expected 32-true, bf16-mixed"),
-        (
-            ["scheduler=multistep", "scheduler.milestones=[a]"],
-            "scheduler.milestones=['a']: expected fractions of the training, such as [0.5,0.75]",
-        ),
         (["trainer.gradient_clip_val=-1"], "gradient_clip_val=-1: expected a number from 0"),
         (["+sampler.balanse=1"], "the key sampler.balanse is used by nothing"),
         (["+trainer.limit_test_batches=0"], "trainer.limit_test_batches=0 leaves nothing"),
@@ -122,6 +118,10 @@ def test_bad_input_is_told_in_one_line(
         (["trainer=gpu"], "trainer cannot be built: MisconfigurationException: No supported gpu"),
         (["optimizer.weight_decay=-1"], "optimizer cannot be built: Invalid weight_decay value"),
         (["scheduler=onecycle", "scheduler.warmup=2"], "scheduler cannot be built: "),
+        (
+            ["scheduler=multistep", "scheduler.milestones=[a]"],
+            "scheduler.milestones=['a']: expected fractions of the training, such as [0.5,0.75]",
+        ),
         (["callbacks.misclassified.count=-1"], "callbacks.misclassified.count=-1: expected a"),
         (["callbacks.montage.columns=1.5"], "callbacks.montage.columns=1.5: expected a whole"),
         (

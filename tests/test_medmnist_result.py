@@ -93,7 +93,7 @@ def test_a_second_attempt_leaves_one_file_a_split(tmp_path: Path) -> None:
         "dermamnist_test",
         "dermamnist_val",
     ]
-    directory.clear()
+    directory.clear("cnn")
     assert not directory.medmnist.exists()
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 from pytorch_lightning import Callback, Trainer
 
@@ -11,8 +9,6 @@ from dermaexp import metrics
 from dermaexp.classifier import Classifier
 from dermaexp.data.splits import Splits
 from dermaexp.results import RunDirectory
-
-LONGEST_NAME = 100  # characters of the run's name in a file's
 
 
 class MedMNISTResult(Callback):
@@ -49,7 +45,5 @@ def write_medmnist_result(
         probabilities.argmax(axis=1), targets, probabilities.shape[1]
     )
     auc, acc = metrics.macro_auroc(probabilities, targets), metrics.accuracy(confusion)
-    # They take for the run what stands between "@" and the next dot.
-    run = re.sub(r"[^\w+=-]+", "-", name)[:LONGEST_NAME]
-    rest = f"[AUC]{auc:.3f}_[ACC]{acc:.3f}@{run}"
-    directory.write_medmnist_result(flag, split, rest, probabilities)
+    stem = f"{flag}_{split}_[AUC]{auc:.3f}_[ACC]{acc:.3f}"
+    directory.write_medmnist_result(stem, name, probabilities)

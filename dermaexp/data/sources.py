@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from typing import Any
+from pathlib import Path
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -12,9 +13,8 @@ from dermaexp.data.groups import with_groups
 from dermaexp.data.resplit import resplit
 from dermaexp.data.splits import SPLITS, Splits
 from dermaexp.errors import UserError
-from dermaexp.settings import FOLDS, GROUP_COLUMN
+from dermaexp.settings import FOLDS, GROUP_COLUMN, PREPARATION
 
-PREPARATION = ("grayscale", "normalize")  # done to a source's images: no part of the source
 GROUPING = {  # done to a source's splits: key -> what holds where it is null or not there
     "groups": None,
     "group_column": GROUP_COLUMN,
@@ -34,7 +34,9 @@ def load_splits(dataset: DictConfig) -> Splits:
     together are larger than `KEPT_BYTES`: then the oldest are loaded again when they are needed
     again. A fold is made of them for each job, and not kept.
     """
-    source = OmegaConf.to_container(dataset, resolve=True)
+    source = copy.deepcopy(dataset)
+    OmegaConf.set_readonly(source, False)
+    OmegaConf.set_struct(source, False)
     for key in PREPARATION:
         source.pop(key)
     given = {key: source.pop(key, None) for key in GROUPING}
@@ -45,9 +47,13 @@ def load_splits(dataset: DictConfig) -> Splits:
     return splits
 
 
-def _loaded(source: dict[str, Any], groups: str | None, column: str) -> Splits:
-    """The source's own splits with their groups, from memory where they are kept."""
-    key = json.dumps([source, groups, column], sort_keys=True)
+def _loaded(source: DictConfig, groups: str | None, column: str) -> Splits:
+    """The source's own splits with their groups, from memory where they are kept.
+
+    Relative paths in it mean the working directory, so that this is part of what they are kept by.
+    """
+    content = OmegaConf.to_container(source, resolve=True)
+    key = json.dumps([content, groups, column, str(Path.cwd())], sort_keys=True)
     if key not in _kept:
         splits = instantiate(source)
         if groups is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dermaexp.errors import UserError
+from dermaexp.errors import UserError, nearest_of
 from dermaexp.models.backbone import Backbone, check_size, fitted, one_line, sides_to_try
 
 try:
@@ -60,8 +59,8 @@ def _check_arch(arch: str) -> None:
     stem, _, tag = arch.partition(".")
     if stem in names:
         raise UserError(f"model.arch={arch}: give the two as model.arch={stem} model.weights={tag}")
-    near = difflib.get_close_matches(arch, names, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"timm.list_models() has {len(names)} others"
+    near = nearest_of(arch, names)
+    hint = f"did you mean '{near}'?" if near else f"timm.list_models() has {len(names)} others"
     raise UserError(f"model.arch={arch} is unknown: {hint}")
 
 

@@ -1,0 +1,39 @@
+"""Overrides as text: a value quoted for Hydra, an argument as it must be typed in a shell."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
+
+
+def quoted(value: str | Path) -> str:
+    """The text as the value of an override, whatever characters it has: nothing in it is read.
+
+    Not even an interpolation, "${…}".
+    """
+    text = re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", str(value))
+    return QuotedString(text, Quote.single if '"' in text else Quote.double).with_quotes()
+
+
+def as_typed(key: str, value: str) -> str:
+    """KEY=VALUE ready to paste into a shell, quoted as far as Hydra and the shell need it."""
+    plain = f"{key}={value}"
+    is_plain = "$" not in value and _is_one_value(plain)
+    return shlex.quote(plain if is_plain else f"{key}={quoted(value)}")
+
+
+def command(*arguments: str) -> str:
+    """`python -m dermaexp` with these arguments, ready to paste into a shell."""
+    return shlex.join(["python", "-m", "dermaexp", *arguments])
+
+
+def _is_one_value(override: str) -> bool:
+    try:
+        return not OverridesParser.create().parse_override(override).is_sweep_override()
+    except HydraException:
+        return False
