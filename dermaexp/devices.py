@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import tempfile
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 
+import pooch
 import torch
 from filelock import FileLock, Timeout
 
@@ -38,10 +38,25 @@ def visible_gpus() -> Sequence[str]:
 
 
 def _take(gpu: str) -> bool:
-    lock = FileLock(Path(tempfile.gettempdir()) / f"dermaexp-{getpass.getuser()}-gpu-{gpu}.lock")
+    """Whether this process has the GPU for itself from now on."""
     try:
+        folder = _locks()
+        # A home folder may be shared by machines, each with a GPU 0 of its own.
+        lock = FileLock(folder / f"{platform.node()}-gpu-{gpu}.lock")
         lock.acquire(timeout=0)
-    except Timeout:
+    except (Timeout, OSError):
         return False
     _taken[gpu] = lock
     return True
+
+
+def _locks() -> Path:
+    """The folder of the locks, in the user's cache: nobody else can put a file or a link there.
+
+    Raises OSError where it cannot be created or belongs to another user.
+    """
+    folder = pooch.os_cache("dermaexp") / "locks"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    return folder

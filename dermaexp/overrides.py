@@ -5,10 +5,22 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
+
+
+def escaped(value: Any) -> Any:
+    """The value with every "${" in its text as it must stand in a config that keeps it as it is."""
+    if isinstance(value, dict):
+        return {key: escaped(node) for key, node in value.items()}
+    if isinstance(value, list):
+        return [escaped(node) for node in value]
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", value)
 
 
 def quoted(value: str | Path) -> str:
@@ -16,7 +28,7 @@ def quoted(value: str | Path) -> str:
 
     Not even an interpolation, "${…}".
     """
-    text = re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", str(value))
+    text = escaped(str(value))
     return QuotedString(text, Quote.single if '"' in text else Quote.double).with_quotes()
 
 

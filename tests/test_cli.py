@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import NO_FIGURES
+from hydra import compose, initialize_config_dir
 
 import dermaexp
 from dermaexp.errors import UserError, explain
+from dermaexp.overrides import as_typed
 
 Cli = Callable[..., int]
 PROJECT = Path(__file__).resolve().parents[1]
@@ -29,6 +33,7 @@ PROJECT = Path(__file__).resolve().parents[1]
         (["zzz=1"], "the key zzz is unknown: expected one of: "),
         (["+foo=1"], "the key foo is used by nothing: expected one of: name, seed, "),
         (["+epoch=1"], "the key epoch is used by nothing: did you mean 'epochs'?"),
+        (["optimizer.LR=3"], "the key optimizer.LR is unknown: did you mean 'optimizer.lr'?"),
         (["model=cnnn"], "model=cnnn is unknown: did you mean 'cnn'?"),
         (["modle=cnn"], "the key modle is unknown: did you mean 'model'?"),
         (["callbacks=[default,foo]"], "callbacks=foo is unknown: expected one of: best"),
@@ -38,6 +43,12 @@ PROJECT = Path(__file__).resolve().parents[1]
         (["name=run (1)"], "'name=run (1)' cannot be read as an override"),
         (["name=run(1)"], "'name=run(1)' cannot be read as an override (Unknown function 'run'"),
         (["--multrun"], "the flag --multrun is unknown: did you mean '--multirun'?"),
+        (["--model", "cnn"], "the flag --model is unknown: give model=cnn"),
+        (["--batch-size=3"], "the flag --batch-size=3 is unknown: give batch_size=3"),
+        (["--dataset.path", "/a b"], "give 'dataset.path=/a b'"),
+        (["-cn", "foo"], "--config-name foo is unknown: expected one of: config"),
+        (["model=CNN"], "model=CNN is unknown: did you mean 'cnn'?"),
+        (["Batch_Size=3"], "the key Batch_Size is unknown: did you mean 'batch_size'?"),
         (["--cfg", "jbo"], "argument --cfg/-c: invalid choice: 'jbo'"),
         (["--config-dir", "/nowhere"], "directory '/nowhere' not found"),
         (["batch_size=0"], "batch_size=0: expected a whole number from 1"),
@@ -166,6 +177,39 @@ def test_bad_input_that_needs_the_data(
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
+TEXTS = [
+    "/data/run=1/x.npz",
+    "/a#b.npz",
+    "/a b.npz",
+    "/a%b.npz",
+    "/a,b.npz",
+    "/a$b.npz",
+    "/a${b}.npz",
+    "/ä.npz",
+    '/it\'s "mine".npz',
+    "/a(1)[2]{3}.npz",
+    "/a\\\\${b}\\.npz",
+    "15",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_path_with_any_character(text: str, cli: Cli, capsys: pytest.CaptureFixture) -> None:
+    """As it is, or as the answer says that it must be typed, it reaches the data source."""
+    assert cli("dataset=npz", f"dataset.path={text}") == 1
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    if " is not a file" not in errors:
+        shown = errors.partition("type ")[2].partition("; a list")[0]
+        (typed,) = shlex.split(shown)
+        assert cli("dataset=npz", typed) == 1
+        errors = capsys.readouterr().err
+    assert f"error: {text} is not a file: expected an npz" in errors
+    (typed,) = shlex.split(as_typed("name", text))
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        assert str(compose("config", [typed]).name) == text
+
+
 def test_a_typo_leaves_no_folder(cli: Cli, tmp_path: Path) -> None:
     assert cli("batch_sizee=3") == 1
     assert cli("-m", "model=cnn,fnn") == 1
@@ -208,6 +252,43 @@ def test_answers_without_torch(arguments: list[str], code: int, shown: str, tmp_
     assert shown in answer.stdout + answer.stderr
     assert "was imported" not in answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize("option", ["disabled", "none", "default", "stdout"])
+def test_any_logging_of_hydras(option: str, cli: Cli, data_file: Path, tmp_path: Path) -> None:
+    data = ["dataset=npz", f"dataset.path={data_file}", *NO_FIGURES]
+    assert cli(*data, "trainer=debug", f"hydra/job_logging={option}", "hydra.run.dir=run") == 0
+    assert (tmp_path / "run" / "dermaexp.log").exists() == (option == "default")
+
+
+def test_relative_paths_start_where_the_command_is_given(
+    cli: Cli, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the job changes to its own folder, in which what a net writes then lands."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "touching.py").write_text(
+        "import pathlib, torch\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def __init__(self, image_shape, classes, file):\n"
+        "        super().__init__(image_shape[1] ** 2, classes)\n"
+        "        assert pathlib.Path(file).is_file()\n"
+        "    def forward(self, images):\n"
+        "        if self.training and torch.is_grad_enabled():\n"
+        "            pathlib.Path('trace').touch()\n"
+        "        return super().forward(images.flatten(1))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    net = ["model=ffn", "~model.hidden", "~model.activation", "model._target_=touching.Net"]
+    options = [*net, "+model.file=../small.npz", "dataset=npz", f"dataset.path=../{data_file.name}"]
+    options += ["trainer=debug", *NO_FIGURES, "hydra.job.chdir=true"]
+    assert cli(*options, "hydra.run.dir=run") == 0
+    assert (tmp_path / "here" / "run" / "trace").exists()
+    assert not (tmp_path / "here" / "trace").exists()
+    monkeypatch.chdir(tmp_path)
+    record = tmp_path / "here" / "run" / "run.json"
+    record.write_text(record.read_text().replace('"finished"', '"failed"', 1))
+    assert cli("resume=here/run") == 0, "from any folder"
 
 
 def test_flags_may_stand_between_overrides(cli: Cli, capsys: pytest.CaptureFixture) -> None:

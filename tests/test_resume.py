@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from dermaexp import provenance, results
 from dermaexp.callbacks import AtomicCheckpointIO
 from dermaexp.data import sources
 from dermaexp.folders import locked
+from dermaexp.overrides import quoted
 from dermaexp.results import RunDirectory
 
 Cli = Callable[..., int]
@@ -311,6 +313,115 @@ def test_a_damaged_checkpoint_is_told(
     assert "it starts anew" in capsys.readouterr().out
     assert cli(*options, "hydra.run.dir=whole") == 0
     assert numbers(tmp_path / "run") == numbers(tmp_path / "whole")
+
+
+FILES = ("checkpoints/mine.pt", "figures/paper.png", "history.csv", ".hydra/config.yaml")
+
+
+@pytest.mark.parametrize("kept", FILES)
+@pytest.mark.parametrize("command", ["run", "resume"])
+def test_files_of_others_are_neither_removed_nor_overwritten(
+    cli: Cli, options: list[str], tmp_path: Path, capsys, kept: str, command: str
+) -> None:
+    file = tmp_path / "own" / kept
+    file.parent.mkdir(parents=True)
+    file.write_text("precious")
+    if command == "resume":  # a folder of another program that uses Hydra
+        (tmp_path / "own" / ".hydra").mkdir(exist_ok=True)
+        (tmp_path / "own" / ".hydra" / "hydra.yaml").write_text("hydra: {job: {name: other}}")
+    before = {file: file.read_bytes() for file in (tmp_path / "own").rglob("*") if file.is_file()}
+    folder = f"{tmp_path / 'own'}"
+    arguments = (
+        [f"resume={folder}"] if command == "resume" else [*options, f"hydra.run.dir={folder}"]
+    )
+    assert cli(*arguments) == 1
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and folder in errors
+    after = {file: file.read_bytes() for file in (tmp_path / "own").rglob("*") if file.is_file()}
+    assert after == before
+
+
+def test_a_second_run_in_a_runs_folder_changes_nothing(
+    cli: Cli, options: list[str], tmp_path: Path, capsys
+) -> None:
+    assert cli(*options, "hydra.run.dir=run") == 0
+    before = {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
+    capsys.readouterr()
+    assert cli(*options, "hydra.run.dir=run", "seed=1") == 1
+    assert "holds a run already: give another folder, or resume" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in before} == before, "Hydra's record of it neither"
+
+
+def test_a_run_that_starts_anew_keeps_the_users_files(
+    cli: Cli, options: list[str], tmp_path: Path
+) -> None:
+    """Beside its own in checkpoints/ and figures/, and with another run.json than ours nothing."""
+    assert cli(*options, "hydra.run.dir=run") == 0
+    run = tmp_path / "run"
+    mine = [run / "checkpoints" / "mine.pt", run / "figures" / "paper.png"]
+    for file in mine:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("precious")
+    (run / "checkpoints" / "last.ckpt").unlink()
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"status": "failed"}))
+    assert cli("resume=run") == 0
+    assert [file.read_text() for file in mine] == ["precious", "precious"]
+    (run / "run.json").write_text('{"id": 3}')
+    assert cli("resume=run") == 1
+    assert (run / "run.json").read_text() == '{"id": 3}'
+    assert (run / "metrics.json").exists()
+
+
+def test_a_missing_or_older_page_is_written(cli: Cli, options: list[str], tmp_path: Path) -> None:
+    assert cli(*options, "hydra.run.dir=run") == 0  # with report=false
+    run = tmp_path / "run"
+    copy = tmp_path / "copied run, it's $HOME"
+    shutil.copytree(run, copy)
+    expected = numbers(run)
+    record = json.loads((copy / "run.json").read_text())
+    start = record["start"]["arguments"]
+    start[start.index("report=false")] = "report=true"
+    (copy / "run.json").write_text(json.dumps(record))
+    assert cli(f"resume={copy}") == 0
+    page = copy / "report.html"
+    assert "finished" in page.read_text()
+    page.write_text("as of a run that was killed before it wrote its page")
+    os.utime(page, ns=(0, 0))
+    assert cli(f"resume={copy}") == 0
+    assert "finished" in page.read_text()
+    assert numbers(copy) == expected
+    assert not (run / "report.html").exists()
+
+
+def test_a_run_is_resumed_from_its_run_json(
+    cli: Cli, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """Hydra need not have left a record; what runs again is printed before, ready to paste."""
+    name = "名" * 99 + "=,$ #"
+    more = ["hydra.output_subdir=null", f"name={quoted(name)}"]
+    with monkeypatch.context() as patch:
+        kill_at_write(9, patch)
+        with pytest.raises(Killed):
+            cli(*options, *more)
+    (run,) = tmp_path.glob("outputs/*/*")
+    assert len(run.name.encode()) < 255 and not (run / ".hydra").exists()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    capsys.readouterr()
+    assert cli(f"resume={run}") == 0
+    shown = capsys.readouterr().out.splitlines()[0]
+    assert shown.startswith(f"resume={run} runs again: cd {tmp_path} && python -m dermaexp ")
+    record = json.loads((run / "run.json").read_text())
+    assert (record["status"], record["name"]) == ("finished", name)
+    assert len(record["resumed"]) == 1
+    typed = shlex.split(shown.partition("&& python -m dermaexp ")[2])
+    monkeypatch.chdir(tmp_path)
+    assert cli(*typed, "hydra.run.dir=pasted") == 0
+    assert numbers(tmp_path / "pasted") == numbers(run)
+    assert json.loads((tmp_path / "pasted" / "run.json").read_text())["name"] == name
+    assert cli(*shlex.split(record["command"])[3:], "hydra.run.dir=again") == 0
+    assert numbers(tmp_path / "again") == numbers(run)
 
 
 def test_a_running_run_is_not_gone_on_with(cli: Cli, tmp_path: Path, capsys) -> None:

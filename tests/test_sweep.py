@@ -9,12 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
 from PIL import Image
 
+from dermaexp import job
 from dermaexp.data import sources
 from dermaexp.folders import locked
 from dermaexp.models.cnn import CNN
 from dermaexp.results import RunDirectory
+from dermaexp.watch import told
 
 QUICK = (
     "trainer=cpu",
@@ -216,3 +220,167 @@ def test_several_sources_of_a_sweep_are_loaded_once_each(monkeypatch, data_file:
     monkeypatch.setattr(sources, "KEPT_BYTES", 0)
     load("c")
     assert len(sources._kept) == 1, "what is too large together is not kept"
+
+
+DEBUG = ("trainer=debug", "callbacks=no_figures", "report=false", "hydra.sweep.dir=s")
+
+
+@pytest.mark.parametrize(
+    ("options", "jobs"),
+    [
+        (
+            ["experiment=quick,strong", "model.width=4"],
+            {"experiment=quick model.width=4", "experiment=strong model.width=4"},
+        ),
+        (
+            ["model=ffn,cnn", "~model.activation", "loss=focal"],
+            {"model=ffn ~model.activation loss=focal", "model=cnn ~model.activation loss=focal"},
+        ),
+        (
+            ["model=resnet11", "optimizer=adamw,sgd", "optimizer.weight_decay=0.1,0.2"],
+            {
+                f"model=resnet11 optimizer={name} optimizer.weight_decay={decay}"
+                for name in ("adamw", "sgd")
+                for decay in (0.1, 0.2)
+            },
+        ),
+        (
+            ["model=timm,torchvision", "model.arch=resnet18", "model.size=null"],
+            {
+                f"model={name} model.arch=resnet18 model.size=null"
+                for name in ("timm", "torchvision")
+            },
+        ),
+    ],
+)
+def test_keys_of_swept_options_work(
+    cli, monkeypatch: pytest.MonkeyPatch, options: list[str], jobs: set[str]
+) -> None:
+    ran = []
+
+    def composed(config: DictConfig) -> float:
+        ran.append(set(HydraConfig.get().overrides.task) - set(DEBUG) - {"report=False"})
+        return 0.5
+
+    monkeypatch.setattr(job, "run_job", composed)
+    monkeypatch.setattr("dermaexp.compare.compare", lambda folder: 0)
+    assert cli("-m", *options, *DEBUG) == 0
+    assert sorted(ran, key=sorted) == sorted((set(one.split()) for one in jobs), key=sorted)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (
+            ["optimizer=sgd,adamw", "optimizer.momentum=0.5"],
+            "optimizer.momentum is one of optimizer=sgd, not of optimizer=adamw",
+        ),
+        (
+            ["model=ffn,resnet11", "model.width=4,8"],
+            "model.width is one of model=resnet11, not of model=ffn",
+        ),
+        (
+            ["experiment=quick,notebook_ffn", "model.width=4"],
+            "model.width is one of experiment=quick, not of experiment=notebook_ffn",
+        ),
+        (["model=ffn,cnn", "model.hiden=[8]"], "model.hiden is unknown: did you mean 'model.hid"),
+    ],
+)
+def test_a_key_that_only_some_options_have(
+    cli, tmp_path: Path, capsys, options: list[str], line: str
+) -> None:
+    assert cli("-m", *options, *DEBUG) == 1
+    errors = capsys.readouterr().err
+    assert line in errors
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_launcher_inside_a_swept_experiment(cli, tmp_path: Path, capsys) -> None:
+    """It would have no effect; given on the command line it has."""
+    folder = tmp_path / "conf" / "experiment"
+    folder.mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / f"{name}.yaml").write_text(
+            "# @package _global_\ndefaults:\n  - override /hydra/launcher: joblib\n"
+        )
+    options = ["-m", "--config-dir", str(tmp_path / "conf"), "experiment=a,b", *DEBUG]
+    assert cli(*options) == 1
+    errors = capsys.readouterr().err
+    assert "experiment=a sets hydra.launcher (hydra/launcher=joblib), which has no effect" in errors
+    assert errors.count("\n") == 1
+
+
+def test_what_a_sweep_writes_over_is_its_own(cli, tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "multirun" / "s"
+    folder.mkdir(parents=True)
+    for name, content in (("leaderboard.csv", "mine"), ("multirun.yaml", "hydra: {job: {}}")):
+        (folder / name).write_text(content)
+        assert cli("-m", "name=s", "seed=0,1") == 1
+        errors = capsys.readouterr().err
+        assert f"{folder} holds {name} but no sweep of dermaexp" in errors
+        assert (folder / name).read_text() == content
+        (folder / name).unlink()
+
+
+def test_an_error_before_the_first_job_ends_the_sweep(cli, tmp_path: Path, capsys, monkeypatch):
+    """Hydra makes a warning of a callback's exception, and the jobs would run anywhere."""
+    from dermaexp import sweep
+
+    def broken(folder: Path) -> None:
+        raise ValueError("no folder")
+
+    monkeypatch.setattr(sweep, "make", broken)
+    assert cli("-m", "name=s", "seed=0,1") == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ValueError: no folder")
+    assert errors.count("\n") == 1
+    assert not (tmp_path / "multirun").exists()
+
+
+def test_a_damaged_run_in_a_sweep_is_listed(sweep, capsys, tmp_path: Path) -> None:
+    folder = sweep("name=s", "model=ffn")
+    (folder / "old").mkdir()
+    for content in ('{"status": ', "[]", '{"finished": 3}', ""):
+        (folder / "old" / "run.json").write_text(content)
+        with told(folder):  # as of submitit's jobs
+            pass
+        capsys.readouterr()
+        sweep("name=s", "model=ffn", code=1)
+        assert "finished before" in capsys.readouterr().out
+        states = {row["folder"]: row["status"] for row in rows(folder, "runs")}
+        assert set(states) == {"old", next(name for name in states if name != "old")}
+
+
+def test_the_same_data_and_numbers_are_the_same_job(
+    sweep, data_file: Path, tmp_path: Path, capsys
+) -> None:
+    """However they are written: the content of the data is in a job's digest, not its place."""
+    options = ("name=s", "model=ffn", "augment=light", "+trainer.limit_val_batches=1")
+    folder = sweep(*options, "augment.rotation=15,20")
+    first = written(folder)
+    assert len(first) == 2
+    capsys.readouterr()
+    again = (f"dataset.path=./{data_file.name}", "dataset.name=other", "augment.rotation=15.0,20.0")
+    sweep(*options, *again)
+    assert capsys.readouterr().out.count("finished before: not run again") == 2
+    assert written(folder) == first
+    sweep(*options[:-1], "+trainer.limit_val_batches=1.0", "augment.rotation=15,20")
+    assert len(written(folder)) == 4, "1 is a batch, 1.0 all of them"
+
+
+@pytest.mark.parametrize(
+    ("loss", "warned"),
+    [
+        ("loss=weighted", True),
+        ("loss=logit_adjusted", True),
+        ("loss=focal", False),
+        ("loss=weighted loss.power=0", False),
+    ],
+)
+def test_a_loss_and_a_sampler_that_correct_twice(
+    cli, data_file: Path, tmp_path: Path, capsys, loss: str, warned: bool
+) -> None:
+    data = ("dataset=npz", f"dataset.path={data_file}", "sampler=balanced", "model=ffn")
+    assert cli(*data, *loss.split(), *DEBUG[:-1], "hydra.run.dir=run") == 0
+    assert ("both correct for rare classes" in capsys.readouterr().err) == warned

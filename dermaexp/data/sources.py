@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
-from hydra.utils import instantiate
+from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from dermaexp.data.groups import with_groups
@@ -55,7 +56,7 @@ def _loaded(source: DictConfig, groups: str | None, column: str) -> Splits:
     content = OmegaConf.to_container(source, resolve=True)
     key = json.dumps([content, groups, column, str(Path.cwd())], sort_keys=True)
     if key not in _kept:
-        splits = instantiate(source)
+        splits = _made(source, content)
         if groups is not None:
             if splits.synthetic and "if_unavailable" in source:
                 raise UserError(
@@ -68,6 +69,15 @@ def _loaded(source: DictConfig, groups: str | None, column: str) -> Splits:
             del _kept[next(iter(_kept))]
         _kept[key] = splits
     return _kept[key]
+
+
+def _made(source: DictConfig, content: dict[str, Any]) -> Splits:
+    """What the source's function gives; `content` is `source` resolved."""
+    if "${" not in json.dumps(content):
+        return instantiate(source)
+    # Hydra would read an interpolation in text that was given as it is, such as a path with "${".
+    arguments = {key: value for key, value in content.items() if key != "_target_"}
+    return get_method(content["_target_"])(**arguments)
 
 
 def _size(splits: Splits) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import torch
 import torchvision.models
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models import Inception3, WeightsEnum, get_model, get_model_weights, list_models
 
 from dermaexp.errors import UserError, nearest
@@ -86,8 +86,7 @@ def _member(arch: str, weights: str) -> WeightsEnum:
 
 def _pretrained(arch: str, weights: WeightsEnum, classes: int) -> nn.Module:
     """The net with `weights` and a new last layer of `classes` outputs."""
-    _fetch(weights)
-    net = get_model(arch, weights=weights)
+    net = _built(arch, weights, _fetched(weights))
     if isinstance(net, Inception3):
         net.aux_logits, net.AuxLogits = False, None
     outputs = len(weights.meta["categories"])
@@ -105,14 +104,14 @@ def _pretrained(arch: str, weights: WeightsEnum, classes: int) -> nn.Module:
     return net
 
 
-def _fetch(weights: WeightsEnum) -> None:
-    """Have the file of `weights` where torch hub keeps them, and see that it holds tensors only.
+def _fetched(weights: WeightsEnum) -> Mapping[str, Tensor]:
+    """The `weights`, from where torch hub keeps them or downloaded: tensors, and nothing else.
 
     torchvision itself would load whatever lies there as a pickle.
     """
     file = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(weights.url).path).name)
     try:
-        weights.get_state_dict(map_location="cpu", check_hash=True, weights_only=True)
+        return weights.get_state_dict(map_location="cpu", check_hash=True, weights_only=True)
     except Exception as error:
         reason = one_line(getattr(error, "reason", error))
         if file.exists():
@@ -124,3 +123,16 @@ def _fetch(weights: WeightsEnum) -> None:
             )
         # Not from the error: the line has what it says, and more.
         raise UserError(line) from None
+
+
+def _built(arch: str, weights: WeightsEnum, state: Mapping[str, Tensor]) -> nn.Module:
+    """The net as torchvision builds it for these weights, with the `state` that was loaded.
+
+    Its builders know what weights ask of a net, but load them by themselves, unsafely.
+    """
+    kind = type(weights)
+    kind.get_state_dict = lambda *_, **__: state  # type: ignore[method-assign]
+    try:
+        return get_model(arch, weights=weights)
+    finally:
+        del kind.get_state_dict
