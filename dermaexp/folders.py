@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import itertools
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
@@ -17,7 +19,7 @@ from dermaexp import settings
 from dermaexp.console import console
 from dermaexp.data.sources import load_splits
 from dermaexp.errors import UserError
-from dermaexp.results import config_digest, shortened
+from dermaexp.results import RunDirectory, config_digest, shortened
 
 _created: list[str] = []  # by this process
 DIGEST = 8  # hexadecimal digits
@@ -106,9 +108,22 @@ def job_folder(overrides: str, *, _root_: DictConfig) -> str:
     except OmegaConfBaseException:  # likewise
         content = OmegaConf.to_container(_root_)
     digest = config_digest(content)[:DIGEST]
-    for folder in Path(_root_.hydra.sweep.dir).glob(f"*-{digest}"):
-        return folder.name
-    return f"{portable(overrides).strip('-')}-{digest}".lstrip("-")
+    name = portable(overrides).strip("-")
+    sweep = Path(_root_.hydra.sweep.dir)
+    same = [*sweep.glob(f"*-{digest}"), *_alike(sweep, name, content)]
+    return same[0].name if same else f"{name}-{digest}".lstrip("-")
+
+
+def _alike(sweep: Path, name: str, content: Mapping[str, Any]) -> Iterator[Path]:
+    """Folders of runs with this content whose digest an earlier version made in another way."""
+    for folder in sweep.glob(f"{glob.escape(name)}-{'[0-9a-f]' * DIGEST}"):
+        try:
+            record = RunDirectory(folder).read_run()
+            found = settings.identity(record["config"], record["data"])
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # not one, or damaged
+            continue
+        if found == content:
+            yield folder
 
 
 @contextlib.contextmanager

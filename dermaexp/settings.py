@@ -155,8 +155,9 @@ def identity(values: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[
     `data` is the record of the splits: its fingerprints stand for the source's own keys, which may
     name the same content in several ways. None, where they cannot be loaded, keeps those keys.
     """
+    values = _canonical(values)
     if data is None:
-        return dict(values)
+        return values
     dataset = {key: values["dataset"].get(key) for key in PREPARATION}
     dataset |= {
         "fingerprint": data["fingerprint"],

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import torch
 from conftest import NO_FIGURES
 
 from dermaexp import devices, sweep
+from dermaexp.overrides import command
 from dermaexp.results import RunDirectory
 
 Cli = Callable[..., int]
@@ -111,6 +111,11 @@ def test_slurm_gets_what_the_config_asks_for(
         assert f"#SBATCH --{line}\n" in script
     states = {row["folder"][:12]: row["status"] for row in runs(tmp_path / "multirun" / "s")}
     assert states == {"batch_size=3": "finished", "batch_size=0": "failed"}
+    commands = {
+        json.loads(file.read_text())["command"]
+        for file in (tmp_path / "multirun" / "s").glob("*/run.json")
+    }
+    assert commands == {command("-m", *launcher, *options)}, "the sweep's, not submitit's"
     output = capsys.readouterr()
     assert "failed: batch_size=0: expected a whole number from 1" in output.err, "told meanwhile"
     assert ": finished\n" in output.out
@@ -128,7 +133,7 @@ def test_a_plugin_that_is_not_installed(cli: Cli, tmp_path: Path, capsys, monkey
 
 def test_each_process_takes_a_gpu_of_its_own(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(devices, "_taken", {})
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     other = (
@@ -141,7 +146,7 @@ def test_each_process_takes_a_gpu_of_its_own(tmp_path: Path, monkeypatch) -> Non
     def in_another_process(job: int) -> str:
         answer = subprocess.run(
             [sys.executable, "-c", other, str(job)],
-            env={**os.environ, "TMPDIR": str(tmp_path)},
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
             capture_output=True,
             text=True,
             check=True,
@@ -154,6 +159,11 @@ def test_each_process_takes_a_gpu_of_its_own(tmp_path: Path, monkeypatch) -> Non
     assert in_another_process(3) == "[1]", "free again once that process has ended"
     assert devices._take("1")
     assert in_another_process(7) == "[1]", "7 % 2: more processes than GPUs share them"
+    folder = tmp_path / "dermaexp" / "locks"
+    assert len(list(folder.iterdir())) == 2
+    monkeypatch.setattr(devices, "_taken", {})
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+    assert devices.own_device("auto", 1, 3) == [1], "a folder of another user is not trusted"
 
 
 def test_what_is_no_choice_of_one_gpu_is_left_alone(monkeypatch) -> None:

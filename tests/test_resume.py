@@ -108,9 +108,7 @@ def kill_at_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 LAST_AVERAGE = ["epochs=2", "callbacks=[default,ema]", "checkpoint.test_with=last"]
 
 
-@pytest.mark.parametrize(
-    "more", [["epochs=2"], RECIPE, LAST_AVERAGE], ids=["plain", "recipe", "last average"]
-)
+@pytest.mark.parametrize("more", [RECIPE, LAST_AVERAGE], ids=["recipe", "last average"])
 def test_killed_at_any_write_it_ends_with_the_same_numbers(
     cli: Cli,
     options: list[str],
@@ -431,7 +429,7 @@ def test_a_running_run_is_not_gone_on_with(cli: Cli, tmp_path: Path, capsys) -> 
     assert "another process is at work in" in capsys.readouterr().err
 
 
-GRID = ("model=ffn,cnn", "optimizer.lr=1e-3,3e-4", "seed=0,1,2")
+GRID = ("model=ffn,cnn", "seed=0,1,2")
 
 
 def start_sweep(folder: Path, data_file: Path) -> subprocess.Popen:
@@ -452,9 +450,7 @@ def finished_jobs(sweep: Path) -> dict[str, int]:
     return {file.parent.name: file.stat().st_mtime_ns for file in finished}
 
 
-def test_a_sweep_killed_three_times_equals_one_never_killed(
-    data_file: Path, tmp_path: Path
-) -> None:
+def test_a_sweep_killed_twice_equals_one_never_killed(data_file: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()
     killed.mkdir()
@@ -462,9 +458,9 @@ def test_a_sweep_killed_three_times_equals_one_never_killed(
     sweep = killed / "multirun" / "study"
     chance = random.Random(20)
     finished: dict[str, int] = {}
-    for kill in range(3):
+    for kill in range(2):
         process = start_sweep(killed, data_file)
-        goal = 1 + 3 * kill + chance.randrange(3)  # jobs
+        goal = 1 + 2 * kill + chance.randrange(2)  # jobs
         while len(finished_jobs(sweep)) < goal and process.poll() is None:
             time.sleep(0.02)
         time.sleep(chance.random() * 0.5)
@@ -475,7 +471,7 @@ def test_a_sweep_killed_three_times_equals_one_never_killed(
     assert start_sweep(killed, data_file).wait() == 0
     assert finished.items() <= finished_jobs(sweep).items()
     names = finished_jobs(sweep).keys()
-    assert len(names) == 12
+    assert len(names) == 6
     expected = whole / "multirun" / "study"
     assert names == finished_jobs(expected).keys()
     for name in names:

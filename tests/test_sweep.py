@@ -234,7 +234,7 @@ DEBUG = ("trainer=debug", "callbacks=no_figures", "report=false", "hydra.sweep.d
         ),
         (
             ["model=ffn,cnn", "~model.activation", "loss=focal"],
-            {"model=ffn ~model.activation loss=focal", "model=cnn ~model.activation loss=focal"},
+            {f"model={name} ~model.activation=null loss=focal" for name in ("ffn", "cnn")},
         ),
         (
             ["model=resnet11", "optimizer=adamw,sgd", "optimizer.weight_decay=0.1,0.2"],
@@ -365,6 +365,10 @@ def test_the_same_data_and_numbers_are_the_same_job(
     sweep(*options, *again)
     assert capsys.readouterr().out.count("finished before: not run again") == 2
     assert written(folder) == first
+    for number, name in enumerate(first):  # as an earlier version named them
+        (folder / name).rename(folder / f"{name[:-8]}{number:08x}")
+    sweep(*options, *again)
+    assert capsys.readouterr().out.count("finished before: not run again") == 2
     sweep(*options[:-1], "+trainer.limit_val_batches=1.0", "augment.rotation=15,20")
     assert len(written(folder)) == 4, "1 is a batch, 1.0 all of them"
 
