@@ -367,7 +367,7 @@ def test_the_same_data_and_numbers_are_the_same_job(
     assert written(folder) == first
     for number, name in enumerate(first):  # as an earlier version named them
         (folder / name).rename(folder / f"{name[:-8]}{number:08x}")
-    sweep(*options, *again)
+    sweep(*options, "augment.rotation=15,20")
     assert capsys.readouterr().out.count("finished before: not run again") == 2
     sweep(*options[:-1], "+trainer.limit_val_batches=1.0", "augment.rotation=15,20")
     assert len(written(folder)) == 4, "1 is a batch, 1.0 all of them"
