@@ -7,9 +7,8 @@ import glob
 import itertools
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf
@@ -107,22 +106,22 @@ def job_folder(overrides: str, *, _root_: DictConfig) -> str:
         content = settings.identity(settings.effective(_root_), data)
     except OmegaConfBaseException:  # likewise
         content = OmegaConf.to_container(_root_)
-    digest = config_digest(content)[:DIGEST]
+    digest = config_digest(content)
     name = portable(overrides).strip("-")
     sweep = Path(_root_.hydra.sweep.dir)
-    same = [*sweep.glob(f"*-{digest}"), *_alike(sweep, name, content)]
-    return same[0].name if same else f"{name}-{digest}".lstrip("-")
+    same = [*sweep.glob(f"*-{digest[:DIGEST]}"), *_alike(sweep, name, digest)]
+    return same[0].name if same else f"{name}-{digest[:DIGEST]}".lstrip("-")
 
 
-def _alike(sweep: Path, name: str, content: Mapping[str, Any]) -> Iterator[Path]:
-    """Folders of runs with this content whose digest an earlier version made in another way."""
+def _alike(sweep: Path, name: str, digest: str) -> Iterator[Path]:
+    """Folders of runs with this digest that an earlier version named by a digest of its own."""
     for folder in sweep.glob(f"{glob.escape(name)}-{'[0-9a-f]' * DIGEST}"):
         try:
             record = RunDirectory(folder).read_run()
-            found = settings.identity(record["config"], record["data"])
+            found = config_digest(settings.identity(record["config"], record["data"]))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):  # not one, or damaged
             continue
-        if found == content:
+        if found == digest:
             yield folder
 
 

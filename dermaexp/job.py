@@ -160,7 +160,7 @@ def _check_same_run(
     if "config" not in earlier or "data" not in earlier:  # it failed early
         return
     own, other = (
-        settings.identity(values, earlier["data"])
+        config_digest(settings.identity(values, earlier["data"]))
         for values in (settings.effective(config), earlier["config"])
     )
     # A changed file is another matter where it is resumed: the run starts anew.
