@@ -131,7 +131,7 @@ def comparison_of(folders: Sequence[Path]) -> Comparison:
 def _table(title: str, groups: Sequence[Group]) -> Table:
     noted = with_peculiarities(groups)
     found = [baseline_of(*(fold[0].metrics for fold in group.by_fold)) for group in noted]
-    baselines = {baseline.answer: baseline for baseline in found}
+    baselines = {baseline.answers: baseline for baseline in found}
     return Table(
         title,
         _data(groups),

@@ -133,11 +133,17 @@ class Group:
         (Student's t).
         """
         if self.replicates == 1:
-            return baseline.p_of_one_run(self.confusion)
+            by_fold = [fold[0].metrics["test"]["confusion_matrix"] for fold in self.by_fold]
+            return baseline.p_of_one_run(*map(np.array, by_fold))
         if self._answers is None:
             return math.nan
-        correct, targets = (np.concatenate(folds, axis=-1) for folds in self._answers)
-        constant = targets == baseline.label_index
+        correct = np.concatenate(self._answers[0], axis=-1)
+        constant = np.concatenate(
+            [
+                targets == answer
+                for targets, (answer, _) in zip(self._answers[1], baseline.answers, strict=True)
+            ]
+        )
         of_images = stats.sign_flip_exact(correct, constant[None])
         accuracies = correct.mean(axis=1)
         if accuracies.std() == 0:  # nothing to tell the seeds' chance from

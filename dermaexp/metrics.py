@@ -200,11 +200,16 @@ def class_answers(confusion: np.ndarray, classes: Sequence[str]) -> dict[str, di
     }
 
 
+def majority_class(train_targets: np.ndarray) -> int:
+    """The largest class; of several, the first."""
+    return int(np.bincount(train_targets).argmax())
+
+
 def majority_baseline(
     train_targets: np.ndarray, targets: np.ndarray, classes: int
 ) -> dict[str, float]:
     """The headline numbers of always answering the largest training class."""
-    majority = np.full(len(targets), np.bincount(train_targets, minlength=classes).argmax())
+    majority = np.full(len(targets), majority_class(train_targets))
     confusion = confusion_matrix(majority, targets, classes)
     return {
         "accuracy": accuracy(confusion),
