@@ -83,11 +83,8 @@ def composed(overrides: Sequence[str], config_dir: Path | None = None) -> DictCo
                 f"'{override}' is no setting of an audit: expected dataset=OPTION or "
                 "dataset.KEY=VALUE"
             )
-    if config_dir is not None:
-        if not config_dir.is_dir():
-            raise UserError(
-                f"--config-dir {config_dir} is not a folder: expected one with dataset/"
-            )
+    if config_dir is not None and not config_dir.is_dir():
+        raise UserError(f"--config-dir {config_dir} is not a folder: expected one with dataset/")
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         if config_dir is not None:
             _search_also(config_dir.absolute())

@@ -11,7 +11,7 @@ from dermaexp.evidence import Evidence, weigh
 from dermaexp.groups import Group, group_runs
 from dermaexp.peculiarities import with_peculiarities
 from dermaexp.runs import Run, read_runs
-from dermaexp.varied import varied_keys
+from dermaexp.varied import TARGET, varied_keys
 
 SEEDS = (
     "Best first, by the mean val macro AUROC over a group's seeds; ± is the standard deviation "
@@ -165,9 +165,9 @@ def _data(groups: Sequence[Group]) -> str:
 
 
 def _headings(keys: Sequence[str]) -> dict[str, str]:
-    """Each key's last part, or all of it where two keys end alike."""
+    """Each key's last part, or all of it where that says too little or two keys end alike."""
     leaves = [key.rpartition(".")[2] for key in keys]
     return {
-        key: leaf if leaves.count(leaf) == 1 else key
+        key: leaf if leaves.count(leaf) == 1 and leaf != TARGET else key
         for key, leaf in zip(keys, leaves, strict=True)
     }

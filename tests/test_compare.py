@@ -218,6 +218,98 @@ def test_experiments_go_by_their_names(tmp_path: Path) -> None:
     }
 
 
+EMA = {"_target_": "pytorch_lightning.callbacks.EMAWeightAveraging", "decay": 0.998}
+STOP = {"_target_": "pytorch_lightning.callbacks.EarlyStopping", "patience": 3}
+
+
+def labels_of(folder: Path, *runs: tuple[str, dict, list[str]]) -> dict[str, set[str]]:
+    """Headings and labels of runs with these options of callbacks, callbacks and overrides."""
+    for index, (option, callbacks, overrides) in enumerate(runs):
+        choices = {"model": "ffn", "optimizer": "adam", "callbacks": option}
+        settings = {"callbacks": callbacks}
+        write_run(folder / str(index), settings=settings, choices=choices, overrides=overrides)
+    comparison = comparison_of([folder])
+    groups = comparison.tables[0].groups
+    assert compare.compare(folder) == 0
+    return {"headings": set(comparison.varied.values()), "labels": {g.label for g in groups}}
+
+
+def test_lists_of_options_go_by_what_was_given(tmp_path: Path) -> None:
+    """Hydra names no option where it is a list."""
+    found = labels_of(
+        tmp_path,
+        (None, {}, ["callbacks=[default]"]),
+        (None, {"ema": EMA}, ["epochs=3", "callbacks=[default, 'ema']"]),
+        ("default", {"mine": STOP}, ["+callbacks.mine=x"]),
+    )
+    assert found["headings"] == {"callbacks"}
+    assert found["labels"] == {
+        "callbacks=[default]",
+        "callbacks=[default,ema]",
+        "callbacks=default",
+    }
+    markdown = (tmp_path / "leaderboard.md").read_text()
+    assert "_target_" not in (tmp_path / "comparison.html").read_text() + markdown
+
+
+def test_keys_within_lists_of_options(tmp_path: Path) -> None:
+    found = labels_of(
+        tmp_path,
+        (None, {"ema": EMA}, ["callbacks=[default,ema]"]),
+        (None, {"ema": EMA | {"decay": 0.9}}, ["callbacks=[default,ema]"]),
+    )
+    assert found == {
+        "headings": {"decay"},
+        "labels": {f"callbacks.ema.decay={x}" for x in (0.998, 0.9)},
+    }
+
+
+def test_components_that_only_some_runs_have(tmp_path: Path) -> None:
+    """What lacks one says so, and what is inside is compared among those that have it."""
+    found = labels_of(
+        tmp_path / "left out",
+        ("early", {"stop": STOP}, []),
+        ("early", {"stop": STOP | {"patience": 5}}, ["callbacks.stop.patience=5"]),
+        ("early", {}, ["~callbacks.stop"]),
+    )
+    assert found["headings"] == {"stop", "patience"}
+    assert found["labels"] == {
+        "callbacks.stop=EarlyStopping callbacks.stop.patience=3",
+        "callbacks.stop=EarlyStopping callbacks.stop.patience=5",
+        "callbacks.stop=null",
+    }
+    mine = {"_target_": "my.Callback", "every": 2}
+    found = labels_of(
+        tmp_path / "added",
+        ("default", {"x": mine}, ["+callbacks.x._target_=my.Callback", "+callbacks.x.every=2"]),
+        ("default", {}, []),
+    )
+    assert found["headings"] == {"callbacks.x._target_"}
+    assert found["labels"] == {
+        "callbacks.x._target_=my.Callback",
+        "callbacks.x._target_=null",
+    }
+
+
+def test_a_class_of_ones_own_and_keys_that_were_added(tmp_path: Path) -> None:
+    for name in ("A", "B"):
+        settings = {"model": {"_target_": f"my.{name}"}}
+        write_run(tmp_path / name, settings=settings, overrides=[f"model._target_=my.{name}"])
+    comparison = comparison_of([tmp_path])
+    assert comparison.varied == {"model._target_": "model._target_"}
+    assert {g.label for g in comparison.tables[0].groups} == {
+        f"model._target_=my.{n}" for n in "AB"
+    }
+    settings = {"trainer": {"max_epochs": 3, "max_time": "00:01"}}
+    write_run(tmp_path / "A", settings=settings, overrides=["+trainer.max_time=00:01"])
+    write_run(tmp_path / "B")
+    comparison = comparison_of([tmp_path])
+    assert {g.label for g in comparison.tables[0].groups} == {
+        "trainer.max_time=00:01",
+        "trainer.max_time=null",
+    }
+
+
 def test_derived_keys_are_no_columns(tmp_path: Path) -> None:
     """trainer.max_epochs is ${epochs}; the callbacks' option changes no number."""
     write_run(tmp_path / "a", settings={"epochs": 3})
