@@ -93,6 +93,11 @@ class Comparison:
         return [run for table in self.tables for group in table.groups for run in group.runs]
 
     @property
+    def damaged(self) -> list[Run]:
+        """Those of them that have a file which cannot be read."""
+        return [run for run in self.runs if run.damage]
+
+    @property
     def has_folds(self) -> bool:
         """Whether any run, compared or not, was tested on a fold."""
         return any(run.fold is not None for run in (*self.runs, *self.left_out))

@@ -59,6 +59,8 @@ def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
             for run in comparison.left_out
         ],
         "left_out_title": leaderboard.LEFT_OUT,
+        "damaged": [{"damage": run.damage, **_link(run, folder)} for run in comparison.damaged],
+        "damaged_title": leaderboard.DAMAGED,
         "commands": _distinct(run.record.get("command") for run in runs),
         "remake": _remake(comparison, folder),
         "provenance": _provenance(comparison.runs),

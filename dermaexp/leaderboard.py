@@ -16,6 +16,7 @@ from dermaexp.runs import Run
 from dermaexp.varied import setting_values, value_text
 
 LEFT_OUT = "Did not finish or cannot be compared"
+DAMAGED = "Compared without a part of their files"
 SHOWN = {  # what the terminal has room for
     "val AUROC": ("val", "macro_auroc"),
     "test accuracy": ("test", "accuracy"),
@@ -66,6 +67,8 @@ def show(comparison: Comparison) -> None:
             console.print(line, markup=False)
     if comparison.warning:
         console.print(comparison.warning, markup=False)
+    for run in comparison.damaged:
+        console.print(f"note: {run.directory.path.name}: {run.damage}", markup=False)
     if comparison.left_out:
         columns = {"status": "status", "error": "reason", "folder": "folder"}
         print_table(LEFT_OUT, columns, [_left_out_row(run) for run in comparison.left_out])
@@ -110,14 +113,15 @@ def _run_rows(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
 
 def run_cells(run: Run, varied: Iterable[str], folder: Path) -> dict[str, Any]:
     """What is known of any run, also of one that failed before its settings were recorded."""
-    values = setting_values(run) if "config" in run.record else {}
+    is_known = {"config", "choices", "overrides"} <= set(run.record)
+    values = setting_values(run) if is_known else {}
     return {
         "name": run.name,
         "seed": run.record.get("seed"),
         **({} if run.fold is None else {"fold": run.fold}),
         **{key: value_text(values[key]) for key in varied if key in values},
         "status": run.status,
-        "error": run.reason,
+        "error": run.reason or run.damage or None,
         "data": run.data.get("name"),
         "folder": os.path.relpath(run.directory.path, folder),
     }
@@ -187,6 +191,9 @@ def _markdown(comparison: Comparison) -> str:
         sections += [table.evidence.method] if table.evidence.pairs else []
         if table.notes:
             sections += ["Notes:", "\n".join(f"- {note}" for note in table.notes)]
+    if comparison.damaged:
+        lines = [f"- {run.directory.path.name}: {run.damage}" for run in comparison.damaged]
+        sections += [f"## {DAMAGED}", "\n".join(lines)]
     if comparison.left_out:
         rows = [list(_left_out_row(run).values()) for run in comparison.left_out]
         table = _markdown_table(["status", "reason", "folder"], rows)

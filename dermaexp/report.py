@@ -17,6 +17,7 @@ from dermaexp.console import console, print_error
 from dermaexp.errors import UserError, explain
 from dermaexp.report_results import results_of
 from dermaexp.results import RunDirectory, write_bytes
+from dermaexp.schemas import known, lacking, wrong_run
 
 FIGURES = {  # in this order; others follow by name
     "learning_curves": "Accuracy and loss of train and val over the epochs.",
@@ -32,6 +33,7 @@ FIGURES = {  # in this order; others follow by name
     "misclassified": "Test images that the net got wrong, the surest first.",
     "montage": "Training images before augmentation, a row for each class.",
 }
+NEEDED = ("status", "command")  # in run.json
 FORMATS = {"epoch": ".0f", "lr": ".4g", "seconds": ".2f"}  # in the history; four decimals else
 
 
@@ -63,7 +65,7 @@ def write_report(directory: RunDirectory) -> Path:
         raise UserError(f"{directory.path} is no run directory: expected a run.json in it")
     try:
         page = pages.render("report.html.j2", _content(directory))
-    except (ValueError, KeyError) as error:
+    except ValueError as error:
         raise UserError(f"{directory.path} holds a file that is damaged: {error}") from error
     write_bytes(directory.report, page.encode())
     return directory.report
@@ -71,12 +73,15 @@ def write_report(directory: RunDirectory) -> Path:
 
 def _content(directory: RunDirectory) -> dict[str, Any]:
     """What report.html.j2 shows."""
-    run = directory.read_run()
+    run = known(directory.read_run())
+    needed = [*NEEDED, *(["data.name"] if "data" in run else [])]
+    if wrong := wrong_run(run) or ", ".join(f"no {key}" for key in lacking(run, needed)):
+        raise ValueError(f"run.json: {wrong}")
     return {
         "version": __version__,
         "run": run,
         "name": run.get("name", directory.path.absolute().name),
-        "data": run.get("data"),
+        "data": {"synthetic": False} | run["data"] if "data" in run else None,
         "results": results_of(directory),
         "figures": _figures(directory),
         "history": _history(directory),
@@ -144,12 +149,13 @@ def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
     """Label -> text; None for what is not known (yet)."""
     data, device, versions = (run.get(key) or {} for key in ("data", "device", "versions"))
     details = [f"{key} {value}" for key, value in device.items() if key not in ("type", "name")]
+    known = [device["name"]] if "name" in device else []
     return {
         "Status": run["status"],
-        "Started": run["started"],
+        "Started": run.get("started"),
         "Resumed": "; ".join(_resumption(attempt) for attempt in run.get("resumed", [])),
-        "Finished": run["finished"],
-        "Device": ", ".join([device["name"], *details]) if device else None,
+        "Finished": run.get("finished"),
+        "Device": ", ".join([*known, *details]),
         "Seed": run.get("seed"),
         "Data": data.get("name"),
         "Split": _split(data.get("split")),
@@ -164,13 +170,13 @@ def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _split(split: Mapping[str, Any] | None) -> str | None:
-    if split is None or "fold" not in split:
-        return split and split["kind"]
+    if split is None or not {"fold", "folds"} <= set(split):
+        return split and split.get("kind")
     return f"fold {split['fold']} of 0 to {split['folds'] - 1}"
 
 
 def _resumption(attempt: Mapping[str, Any]) -> str:
-    return f"{attempt['started']} (code digest {attempt['code_digest']})"
+    return f"{attempt.get('started')} (code digest {attempt.get('code_digest')})"
 
 
 def _yaml(config: Mapping[str, Any]) -> str:

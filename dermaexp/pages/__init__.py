@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 
 
 def render(template: str, content: Mapping[str, Any]) -> str:
-    """The page that `template` makes of `content`; a name that it lacks is an error."""
-    return _environment().get_template(template).render(content)
+    """The page that `template` makes of `content`; ValueError for a name that it lacks."""
+    from jinja2 import UndefinedError
+
+    try:
+        return _environment().get_template(template).render(content)
+    except UndefinedError as error:
+        raise ValueError(f"the page lacks something: {error}") from error
 
 
 def fixed(value: float | None, digits: int = 4) -> str:
