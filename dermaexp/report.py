@@ -18,6 +18,7 @@ from dermaexp.errors import UserError, explain
 from dermaexp.report_results import results_of
 from dermaexp.results import RunDirectory, write_bytes
 from dermaexp.schemas import known, lacking, wrong_run
+from dermaexp.shortened import short_command, shortened
 
 FIGURES = {  # in this order; others follow by name
     "learning_curves": "Accuracy and loss of train and val over the epochs.",
@@ -67,7 +68,12 @@ def write_report(directory: RunDirectory) -> Path:
         page = pages.render("report.html.j2", _content(directory))
     except ValueError as error:
         raise UserError(f"{directory.path} holds a file that is damaged: {error}") from error
-    write_bytes(directory.report, page.encode())
+    if directory.report.exists() and not pages.is_ours(directory.report):
+        raise UserError(
+            f"{directory.report} was not written by dermaexp, and would be overwritten: move it "
+            "away"
+        )
+    write_bytes(directory.report, page.encode(errors="replace"))
     return directory.report
 
 
@@ -77,15 +83,19 @@ def _content(directory: RunDirectory) -> dict[str, Any]:
     needed = [*NEEDED, *(["data.name"] if "data" in run else [])]
     if wrong := wrong_run(run) or ", ".join(f"no {key}" for key in lacking(run, needed)):
         raise ValueError(f"run.json: {wrong}")
+    commands = _commands(run)
+    run = shortened(run, directory.path)
     return {
         "version": __version__,
         "run": run,
         "name": run.get("name", directory.path.absolute().name),
         "data": {"synthetic": False} | run["data"] if "data" in run else None,
-        "results": results_of(directory),
+        "results": shortened(results_of(directory), directory.path),
         "figures": _figures(directory),
         "history": _history(directory),
-        "commands": _commands(directory, run),
+        "commands": {
+            label: short_command(command, directory.path) for label, command in commands.items()
+        },
         "provenance": _provenance(run),
         "config": _yaml(run["config"]) if "config" in run else None,
         "files": _files(directory),
@@ -123,10 +133,13 @@ def _history(directory: RunDirectory) -> dict[str, Any] | None:
     }
 
 
-def _commands(directory: RunDirectory, run: Mapping[str, Any]) -> dict[str, str]:
-    """Label -> command: as it was given, to make a sweep's job alone, to go on with the run."""
-    program, given = ["python", "-m", "dermaexp"], shlex.split(run["command"])[3:]
-    commands = {"Command": run["command"]}
+def _commands(run: Mapping[str, Any]) -> dict[str, str]:
+    """Label -> command: as it was given, to run a sweep's job alone, to resume the run."""
+    program, commands = ["python", "-m", "dermaexp"], {"Command": run["command"]}
+    try:
+        given = shlex.split(run["command"])[3:]
+    except ValueError as error:
+        raise ValueError(f"run.json: command: {error}") from error
     if {"-m", "--multirun"} & set(given):
         flags = itertools.takewhile(_is_no_override, given)
         alone = [word for word in flags if word not in ("-m", "--multirun")]
@@ -135,8 +148,7 @@ def _commands(directory: RunDirectory, run: Mapping[str, Any]) -> dict[str, str]
             "Command of this job alone": shlex.join([*program, *alone, *run.get("overrides", [])]),
         }
     if run["status"] != "finished":
-        path = directory.path.absolute()
-        commands["Command to go on with it"] = shlex.join([*program, f"resume={path}"])
+        commands["Command to resume it, given in its folder"] = shlex.join([*program, "resume=."])
     return commands
 
 

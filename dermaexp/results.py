@@ -36,6 +36,8 @@ HISTORY_COLUMNS = (
     "seconds",
 )
 SURPLUS = ""  # of a row of history.csv
+FORMULA = ("=", "+", "-", "@", "\t", "\n", "\N{FULLWIDTH EQUALS SIGN}")  # begin one in a cell
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 FIGURE_DPI = 100
 FASTER_PNG = {"compress_level": 3}  # in half the time, a tenth larger
 
@@ -225,19 +227,36 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Write `rows` under a header of `columns`, whole or not at all."""
+    write_bytes(path, csv_bytes(columns, rows))
+
+
+def csv_bytes(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """The file that `write_csv` writes; a text in it that is no number is no formula either."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_bytes(path, text.getvalue().encode())
+    writer = csv.writer(text, lineterminator="\n")
+    for row in (columns, *([row.get(column) for column in columns] for row in rows)):
+        writer.writerow([_no_formula(cell) for cell in row])
+    return text.getvalue().encode(errors="replace")  # of names of folders that are no Unicode
+
+
+def _no_formula(cell: Any) -> Any:
+    """With the quote before it that spreadsheets take for text, as OWASP advises."""
+    if not isinstance(cell, str):
+        return cell
+    cell = "\n".join(cell.split("\r"))  # which would end the row, for csv does not quote it
+    return f"'{cell}" if cell.startswith(FORMULA) and not NUMBER.fullmatch(cell) else cell
 
 
 def write_figure(folder: Path, name: str, figure: Figure) -> None:
     """Write `figure` to `folder`/figures/, on white."""
+    write_bytes(folder / "figures" / f"{name}.png", png_bytes(figure))
+
+
+def png_bytes(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     options = {"dpi": FIGURE_DPI, "facecolor": "white", "pil_kwargs": FASTER_PNG}
     figure.savefig(buffer, format="png", **options)
-    write_bytes(folder / "figures" / f"{name}.png", buffer.getvalue())
+    return buffer.getvalue()
 
 
 def config_digest(config: Mapping[str, Any]) -> str:

@@ -84,7 +84,7 @@ def test_no_value_of_any_key_raises(name: str, tmp_path: Path, monkeypatch) -> N
         (damaged.path / name).write_text(json.dumps(changed))
         try:
             found = comparison_of([folder])
-            leaderboard.write(found, tmp_path / "out")
+            leaderboard.files(found, tmp_path / "out")
         except Exception as error:
             raise AssertionError(told) from error
         reasons = [str(run.reason) for run in found.left_out]
