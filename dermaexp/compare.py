@@ -67,8 +67,11 @@ def main() -> None:
 
 
 def _write(comparison: Comparison, folder: Path) -> None:
-    files = leaderboard.files(comparison, folder) | comparison_page.files(comparison, folder)
-    write_files(folder, KIND, files)
+    files = leaderboard.files(comparison, folder)
+    try:
+        files |= comparison_page.files(comparison, folder)
+    finally:  # the tables do not depend on a figure
+        write_files(folder, KIND, files)
 
 
 def _was_ours(folder: Path, name: str) -> bool:

@@ -40,8 +40,9 @@ def write_files(
         is_other = os.path.lexists(path) and name not in owned
         if is_other or (os.path.lexists(above) and not above.is_dir()):
             raise UserError(
-                f"{path if is_other else above} was not written by dermaexp, and would be overwritten: nothing "
-                "was written; move it away or give another folder, --output DIR"
+                f"{path if is_other else above} was not written by dermaexp, and would be "
+                "overwritten: nothing was written; move it away or give another folder, --output "
+                "DIR"
             )
     record = {"schema": SCHEMA, **(content or {})}
     # At any moment the list has all that is there.
