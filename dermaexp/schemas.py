@@ -183,10 +183,10 @@ def _unlike_classes(numbers: Mapping[str, Any]) -> str:
 def _wrong(value: Any, shape: Any, key: str = "") -> str:
     """The first thing in `value` that has not its `shape`, in words; keys may be missing."""
     if isinstance(shape, Is):
-        return "" if shape.holds(value) else _told(key, value, shape.words)
+        return "" if shape.holds(value) else _mismatch(key, value, shape.words)
     kind = shape.kind if isinstance(shape, Each) else dict
     if not isinstance(value, kind):
-        return _told(key, value, "a list" if kind is list else "an object")
+        return _mismatch(key, value, "a list" if kind is list else "an object")
     if isinstance(shape, Each):
         items = value.items() if kind is dict else enumerate(value)
         parts = ((name, item, shape.item) for name, item in items)
@@ -196,7 +196,7 @@ def _wrong(value: Any, shape: Any, key: str = "") -> str:
     return next(filter(None, found), "")
 
 
-def _told(key: str, value: Any, expected: str) -> str:
+def _mismatch(key: str, value: Any, expected: str) -> str:
     text = json.dumps(value)
     return f"{key} is {text if len(text) < 40 else f'{text[:39]}…'}, expected {expected}"
 

@@ -80,24 +80,24 @@ def test_no_value_of_any_key_raises(name: str, tmp_path: Path, monkeypatch) -> N
         content["test_clean"] = None
         content["data"]["groups"] = {"column": "lesion"}
     seen = set()
-    for told, changed in mutations(content):
+    for which, changed in mutations(content):
         (damaged.path / name).write_text(json.dumps(changed))
         try:
             found = comparison_of([folder])
             leaderboard.files(found, tmp_path / "out")
         except Exception as error:
-            raise AssertionError(told) from error
+            raise AssertionError(which) from error
         reasons = [str(run.reason) for run in found.left_out]
-        assert len(found.runs) + len(reasons) == 2, told
-        assert not any("\n" in reason for reason in reasons), told
+        assert len(found.runs) + len(reasons) == 2, which
+        assert not any("\n" in reason for reason in reasons), which
         seen |= set(reasons)
         try:
             write_report(damaged)
         except UserError as error:
             assert str(error).startswith(f"{damaged.path} holds a file that is damaged: {name}: ")
-            assert "\n" not in str(error), told
+            assert "\n" not in str(error), which
         except Exception as error:
-            raise AssertionError(told) from error
+            raise AssertionError(which) from error
     damage = "status is 1, expected running" if name == "run.json" else "seconds.total is null"
     assert any(reason.startswith(f"its {name} is damaged: {damage}") for reason in seen)
 
