@@ -17,7 +17,7 @@ from dermaexp import intervals, stats
 from dermaexp.baseline import Baseline
 from dermaexp.replicates import counted, counting_runs
 from dermaexp.runs import Run
-from dermaexp.varied import settings_of, settings_text, varied_keys, varied_settings
+from dermaexp.varied import identity_of, settings_text, varied_keys, varied_settings
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1")
 SPLITS = ("val", "test")
@@ -170,7 +170,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     """
     by_config: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        settings = json.dumps(settings_of(run), sort_keys=True)
+        settings = json.dumps(identity_of(run), sort_keys=True)
         key = (settings, run.source_fingerprint, run.grouping_fingerprint)
         by_config.setdefault(key, []).append(run)
     keys = varied_keys(runs)

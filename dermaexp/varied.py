@@ -15,6 +15,9 @@ from hydra.errors import HydraException
 from dermaexp.runs import Run
 
 TARGET = "_target_"
+# Of a dataset, what is done to a source's images. All else, such as a path, says where they are:
+# the data's fingerprint stands for it.
+PREPARATION = ("grayscale", "normalize", "split", "folds", "fold")
 
 
 @dataclass
@@ -60,11 +63,15 @@ def _varied_keys(runs: Sequence[Run]) -> dict[str, Varied]:
     """Of runs of the same experiment."""
     settings = [setting_values(run) for run in runs]
     components = [_components(run) for run in runs]
+    is_same_data = len({run.source_fingerprint for run in runs}) == 1
     every = {path for paths in components for path in paths}
     given = {_key(override) for run in runs for override in run.record["overrides"]}
     choices = {group for run in runs for group in run.record["choices"]}
     varied: dict[str, Varied] = {}
     for key in dict.fromkeys(key for values in settings for key in values):
+        group, _, leaf = key.partition(".")
+        if is_same_data and group == "dataset" and leaf.partition(".")[0] not in PREPARATION:
+            continue  # it may be found in several places
         by_option: dict[str | None, set[str]] = {}
         contents = set()
         parent = key.rpartition(".")[0]
@@ -107,6 +114,15 @@ def settings_of(run: Run) -> dict[str, Any]:
     dataset = config.get("dataset")
     if isinstance(dataset, Mapping) and "split" in dataset:  # else a source's own idea of a fold
         config["dataset"] = {key: value for key, value in dataset.items() if key != "fold"}
+    return config
+
+
+def identity_of(run: Run) -> dict[str, Any]:
+    """The same without what says where the data are: equal for runs of one configuration."""
+    config = settings_of(run)
+    dataset = config.get("dataset")
+    if isinstance(dataset, Mapping):
+        config["dataset"] = {key: dataset[key] for key in PREPARATION if key in dataset}
     return config
 
 

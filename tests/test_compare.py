@@ -310,6 +310,22 @@ def test_a_class_of_ones_own_and_keys_that_were_added(tmp_path: Path) -> None:
     }
 
 
+def test_where_the_data_are_is_no_setting(tmp_path: Path) -> None:
+    """The fingerprint stands for the path, unless the content differs too."""
+    for seed, path in enumerate(["x.npz", "/home/anna/x.npz", "../x.npz"]):
+        dataset = {"_target_": "npz", "path": path, "grayscale": False}
+        write_run(tmp_path / str(seed), seed=seed, settings={"dataset": dataset})
+    comparison = comparison_of([tmp_path])
+    assert comparison.varied == {}
+    (group,) = comparison.tables[0].groups
+    assert (group.label, group.seeds) == ("ffn", [0, 1, 2])
+    data = OTHER_DATA | {"test_fingerprint": "1f5"}
+    dataset = {"_target_": "npz", "path": "other.npz", "grayscale": False}
+    write_run(tmp_path / "3", settings={"dataset": dataset}, data=data)
+    labels = {group.label for group in comparison_of([tmp_path]).tables[0].groups}
+    assert labels == {"dataset.path=x.npz", "dataset.path=other.npz"}
+
+
 def test_derived_keys_are_no_columns(tmp_path: Path) -> None:
     """trainer.max_epochs is ${epochs}; the callbacks' option changes no number."""
     write_run(tmp_path / "a", settings={"epochs": 3})

@@ -149,6 +149,7 @@ def test_pages_hold_no_absolute_paths(data_file: Path, tmp_path: Path, monkeypat
             command=shlex.join(["python", "-m", "dermaexp", "-m", given]),
             overrides=overrides,
             choices={"model": "cnn"},
+            data={**OTHER, "fingerprint": name},
             config={"seed": 7, "dataset": {"path": f"{home}/data/{name}.npz", "dir": str(sweep)}},
         )
         write_report(run)
