@@ -14,6 +14,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 from hydra import compose, initialize_config_dir
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from threadpoolctl import threadpool_limits
 
@@ -79,12 +83,20 @@ def composed(overrides: Sequence[str], config_dir: Path | None = None) -> DictCo
                 f"'{override}' is no setting of an audit: expected dataset=OPTION or "
                 "dataset.KEY=VALUE"
             )
-    if config_dir is not None:
-        if not config_dir.is_dir():
-            raise UserError(f"--config-dir {config_dir} is not a folder")
-        overrides = [*overrides, f"hydra.searchpath=['file://{config_dir.absolute()}']"]
+    if config_dir is not None and not config_dir.is_dir():
+        raise UserError(f"--config-dir {config_dir} is not a folder: expected one with dataset/")
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        if config_dir is not None:
+            _search_also(config_dir.absolute())
         return compose("config", list(overrides))
+
+
+def _search_also(folder: Path) -> None:
+    """What Hydra does for --config-dir: as text of hydra.searchpath, "$" or "'" would be read."""
+    path = create_config_search_path(str(config_folder()))
+    path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+    GlobalHydra.instance().clear()
+    Hydra.create_main_hydra2("audit", path)
 
 
 def audit(splits: Splits) -> Audit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,8 +17,10 @@ from dermaexp.console import console, print_table
 from dermaexp.data.splits import SPLITS
 from dermaexp.detection import missed
 from dermaexp.duplicates import Place
+from dermaexp.owned import Kind, write_files
 from dermaexp.pages import percent
-from dermaexp.results import write_bytes, write_csv, write_figure
+from dermaexp.results import csv_bytes, png_bytes
+from dermaexp.shortened import short_command, shortened
 
 PICTURES = 24  # pairs on a sheet
 LISTED = 50  # exact duplicates on the page; all are in audit.json
@@ -31,21 +33,43 @@ VALIDATED = {  # at THRESHOLD, between test and the other splits; an audit of th
 
 
 def write(audit: Audit, folder: Path) -> None:
-    """Write audit.json, near_duplicates.csv, figures/ and audit.html into `folder`."""
-    facts = json.dumps(audit.facts, indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(folder / "audit.json", f"{facts}\n".encode())
+    """Write audit.json, near_duplicates.csv, figures/ and audit.html into `folder`.
+
+    Raises UserError where a file there has such a name that dermaexp did not write.
+    """
     rows = list(_rows(audit))
-    write_csv(folder / "near_duplicates.csv", list(rows[0]) if rows else ["margin"], rows)
+    files = {"near_duplicates.csv": csv_bytes(list(rows[0]) if rows else ["margin"], rows)}
     figures = []
     for name, (caption, views) in _sheets(audit, rows).items():
         if views:
-            write_figure(folder, name, pair_sheet(views, title=f"{audit.splits.title}: {caption}"))
-            png = (folder / "figures" / f"{name}.png").read_bytes()
+            png = png_bytes(pair_sheet(views, title=f"{audit.splits.title}: {caption}"))
+            files[f"figures/{name}.png"] = png
             figures.append(
                 {"source": pages.data_uri(png), "caption": f"{caption[0].upper()}{caption[1:]}."}
             )
-    page = pages.render("audit.html.j2", _content(audit) | {"figures": figures})
-    write_bytes(folder / "audit.html", page.encode())
+    content = shortened(_content(audit), folder) | {"figures": figures}
+    content["command"] = short_command(_command(), folder)
+    files["audit.html"] = pages.render("audit.html.j2", content).encode(errors="replace")
+    write_files(folder, KIND, files, audit.facts)
+
+
+def _was_ours(folder: Path, name: str) -> bool:
+    """Of an audit whose audit.json has no list of files yet."""
+    path = folder / name
+    if not path.is_file() or not (NAMES.fullmatch(name) or name == KIND.record):
+        return False
+    begins = {"near_duplicates.csv": (b"first_split,", b"margin"), KIND.record: (b"{",)}
+    if name == "audit.html":
+        return pages.is_ours(path)
+    is_place = (folder / "audit.html").is_file() and pages.is_ours(folder / "audit.html")
+    return is_place and path.read_bytes().startswith(begins.get(name, (b"\x89PNG",)))
+
+
+NAMES = re.compile(
+    r"near_duplicates\.csv|audit\.html|"
+    r"figures/(conflicts|near_duplicates|other_group|missed)\.png"
+)
+KIND = Kind("audit.json", NAMES, _was_ours)
 
 
 def show(audit: Audit) -> None:
@@ -209,8 +233,11 @@ def _content(audit: Audit) -> dict[str, Any]:
             (", ".join(f"{split} {index}" for split, index in same), _labels(audit, same))
             for same in audit.duplicates[:LISTED]
         ],
-        "command": shlex.join(["python", "-m", "dermaexp.audit", *sys.argv[1:]]),
     }
+
+
+def _command() -> str:
+    return shlex.join(["python", "-m", "dermaexp.audit", *sys.argv[1:]])
 
 
 def _labels(audit: Audit, same: list[Place]) -> str:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from dermaexp import leaderboard
+from dermaexp import comparison_page, leaderboard, pages
 from dermaexp.comparison import Comparison, comparison_of
-from dermaexp.comparison_page import write_page
+from dermaexp.comparison_figures import NAMES as FIGURES
 from dermaexp.console import console, print_error
 from dermaexp.errors import UserError, explain
 from dermaexp.folders import new_folder
+from dermaexp.owned import Kind, write_files
+
+NAMES = re.compile(
+    rf"leaderboard\.(csv|md)|runs\.csv|comparison\.html|figures/({'|'.join(FIGURES)})(_\d+)?\.png"
+)
 
 
 def compare(sweep: Path) -> int:
@@ -21,11 +27,11 @@ def compare(sweep: Path) -> int:
 
     Prints the tables and writes leaderboard.csv, runs.csv, leaderboard.md, comparison.html and its
     figures/ into `sweep`. Runs on other test data stand in tables of their own.
-    Raises UserError where there are no runs.
+    Raises UserError where there are no runs, or a file there that dermaexp did not write.
     """
     comparison = comparison_of([sweep])
+    leaderboard.show(comparison)  # first, it cannot fail
     _write(comparison, sweep)
-    leaderboard.show(comparison)
     return sum(not run.finished for run in comparison.left_out)
 
 
@@ -61,8 +67,28 @@ def main() -> None:
 
 
 def _write(comparison: Comparison, folder: Path) -> None:
-    leaderboard.write(comparison, folder)
-    write_page(comparison, folder)
+    files = leaderboard.files(comparison, folder)
+    try:
+        files |= comparison_page.files(comparison, folder)
+    finally:  # the tables do not depend on a figure
+        write_files(folder, KIND, files)
+
+
+def _was_ours(folder: Path, name: str) -> bool:
+    """Of a comparison before comparison.json, which was a sweep's or has our page."""
+    path, page = folder / name, folder / comparison_page.NAME
+    has_page = page.is_file() and pages.is_ours(page)
+    if not NAMES.fullmatch(name) or not path.is_file():
+        return False
+    if path == page:
+        return has_page
+    begins = {"leaderboard.csv": b"rank,name,", "runs.csv": b"rank,name,"}
+    begin = (begins | {"leaderboard.md": b"# Leaderboard"}).get(name, b"\x89PNG")
+    is_place = has_page or (folder / "multirun.yaml").is_file()
+    return is_place and path.read_bytes().startswith(begin)
+
+
+KIND = Kind("comparison.json", NAMES, _was_ours)
 
 
 def _refuse_other_data(comparison: Comparison) -> None:

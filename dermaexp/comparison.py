@@ -11,7 +11,7 @@ from dermaexp.evidence import Evidence, weigh
 from dermaexp.groups import Group, group_runs
 from dermaexp.peculiarities import with_peculiarities
 from dermaexp.runs import Run, read_runs
-from dermaexp.varied import varied_keys
+from dermaexp.varied import TARGET, varied_keys
 
 SEEDS = (
     "Best first, by the mean val macro AUROC over a group's seeds; ± is the standard deviation "
@@ -93,6 +93,11 @@ class Comparison:
         return [run for table in self.tables for group in table.groups for run in group.runs]
 
     @property
+    def damaged(self) -> list[Run]:
+        """Those of them that have a file which cannot be read."""
+        return [run for run in self.runs if run.damage]
+
+    @property
     def has_folds(self) -> bool:
         """Whether any run, compared or not, was tested on a fold."""
         return any(run.fold is not None for run in (*self.runs, *self.left_out))
@@ -131,7 +136,7 @@ def comparison_of(folders: Sequence[Path]) -> Comparison:
 def _table(title: str, groups: Sequence[Group]) -> Table:
     noted = with_peculiarities(groups)
     found = [baseline_of(*(fold[0].metrics for fold in group.by_fold)) for group in noted]
-    baselines = {baseline.answer: baseline for baseline in found}
+    baselines = {baseline.answers: baseline for baseline in found}
     return Table(
         title,
         _data(groups),
@@ -165,9 +170,9 @@ def _data(groups: Sequence[Group]) -> str:
 
 
 def _headings(keys: Sequence[str]) -> dict[str, str]:
-    """Each key's last part, or all of it where two keys end alike."""
+    """Each key's last part, or all of it where that says too little or two keys end alike."""
     leaves = [key.rpartition(".")[2] for key in keys]
     return {
-        key: leaf if leaves.count(leaf) == 1 else key
+        key: leaf if leaves.count(leaf) == 1 and leaf != TARGET else key
         for key, leaf in zip(keys, leaves, strict=True)
     }

@@ -21,6 +21,13 @@ QUANTITIES = {
     "val macro AUROC": ("val", "macro_auroc"),
     "test accuracy": ("test", "accuracy"),
 }
+NAMES = (  # of all that there may be
+    "test_accuracy",
+    "learning_curves",
+    "per_class_accuracy",
+    "confusion_matrices",
+    "effects",
+)
 
 
 @dataclass(frozen=True)

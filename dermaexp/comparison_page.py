@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from dermaexp.console import HEADLINES
 from dermaexp.evidence import TESTED
 from dermaexp.groups import Group
 from dermaexp.replicates import counted
-from dermaexp.results import write_bytes, write_figure
+from dermaexp.results import png_bytes
 from dermaexp.runs import Run
+from dermaexp.shortened import short_command, short_path, shortened
 from dermaexp.significance import LEVEL
 
 NAME = "comparison.html"
@@ -25,19 +27,44 @@ SHOWN_PAIRS = 3  # at once; the others unfold
 NOT_ON_PAGE = "confusion_matrices"  # the page lets its reader choose the two groups
 
 
-def write_page(comparison: Comparison, folder: Path) -> Path:
-    """Write comparison.html and figures/ into `folder`, beside `leaderboard.write`'s files.
+def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
+    """comparison.html and the figures, as they stand in `folder` beside those of the leaderboard.
 
-    Returns the page's path. It holds its figures, and links to the runs relative to `folder`.
+    The page holds its figures, and links to the runs relative to `folder`.
     """
-    tables = [
-        _table(table, comparison, folder, "" if number == 1 else f"_{number}")
-        for number, table in enumerate(comparison.tables, 1)
+    figures: dict[str, bytes] = {}
+    tables = []
+    for number, table in enumerate(comparison.tables, 1):
+        drawn = _figures(table, comparison, folder, "" if number == 1 else f"_{number}")
+        figures |= {figure["path"]: png for figure, png in drawn.values()}
+        shown = {name: figure for name, (figure, _) in drawn.items()}
+        tables.append(shortened(_table(table, comparison), folder) | {"figures": shown})
+    content = shortened(_content(comparison, folder), folder) | {"tables": tables}
+    page = pages.render("comparison.html.j2", content)
+    return {NAME: page.encode(errors="replace"), **figures}
+
+
+def _figures(
+    table: Table, comparison: Comparison, folder: Path, suffix: str
+) -> dict[str, tuple[dict[str, str], bytes]]:
+    """Name -> what the page shows of the figure, and its file."""
+    groups = [
+        replace(
+            group,
+            label=shortened(group.label, folder),
+            settings=shortened(group.settings, folder),
+        )
+        for group in table.groups
     ]
-    page = folder / NAME
-    content = _content(comparison, folder) | {"tables": tables}
-    write_bytes(page, pages.render("comparison.html.j2", content).encode())
-    return page
+    intervals = {group.label: group.accuracy_interval() for group in groups}
+    figures = {}
+    for drawing in drawings(replace(table, groups=tuple(groups)), intervals, comparison.varied):
+        png = png_bytes(drawing.figure)
+        figure = {"path": f"figures/{drawing.name}{suffix}.png", "caption": drawing.caption}
+        if drawing.name != NOT_ON_PAGE:
+            figure["source"] = pages.data_uri(png)
+        figures[drawing.name] = figure, png
+    return figures
 
 
 def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
@@ -59,7 +86,12 @@ def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
             for run in comparison.left_out
         ],
         "left_out_title": leaderboard.LEFT_OUT,
-        "commands": _distinct(run.record.get("command") for run in runs),
+        "damaged": [{"damage": run.damage, **_link(run, folder)} for run in comparison.damaged],
+        "damaged_title": leaderboard.DAMAGED,
+        "commands": [
+            short_command(command, folder)
+            for command in _distinct(run.record.get("command") for run in runs)
+        ],
         "remake": _remake(comparison, folder),
         "provenance": _provenance(comparison.runs),
         "files": ["leaderboard.csv", "leaderboard.md", "runs.csv"],
@@ -76,23 +108,15 @@ def _title(comparison: Comparison) -> str:
     return f"{title} on {data}" if data else title
 
 
-def _table(table: Table, comparison: Comparison, folder: Path, suffix: str) -> dict[str, Any]:
-    intervals = {group.label: group.accuracy_interval() for group in table.groups}
-    figures = {}
-    for drawing in drawings(table, intervals, comparison.varied):
-        name = drawing.name + suffix
-        write_figure(folder, name, drawing.figure)
-        path = f"figures/{name}.png"
-        figures[drawing.name] = {"path": path, "caption": drawing.caption}
-        if drawing.name != NOT_ON_PAGE:
-            source = pages.data_uri((folder / path).read_bytes())
-            figures[drawing.name] |= {"source": source}
+def _table(table: Table, comparison: Comparison) -> dict[str, Any]:
+    """What it shows of a table beside the figures."""
+    interval = table.groups[0].accuracy_interval()
     pairs = [[one.words for one in pair.findings.values()] for pair in table.evidence.pairs]
     return {
         "title": table.title,
         "whose": f"Of {len(table.groups)} groups," if table.groups[1:] else "The only group,",
         "best": table.groups[0].label,
-        "summary": _summary(table, *intervals[table.groups[0].label]),
+        "summary": _summary(table, *interval),
         "findings": pairs[:SHOWN_PAIRS],
         "more_findings": pairs[SHOWN_PAIRS:],
         "method": table.evidence.method,
@@ -102,7 +126,6 @@ def _table(table: Table, comparison: Comparison, folder: Path, suffix: str) -> d
         "scores": list(leaderboard.SHOWN),
         "tested": [HEADLINES[metric] for metric in TESTED],
         "rows": _rows(table, comparison.varied or {"name": "name"}),
-        "figures": figures,
         "confusions": {
             "classes": table.groups[0].runs[0].metrics["data"]["classes"],
             "groups": [
@@ -243,16 +266,16 @@ def _link(run: Run, folder: Path) -> dict[str, str]:
     path = Path(os.path.relpath(run.directory.path, folder)).as_posix()
     report = run.directory.report
     return {
-        "folder": path,
+        "folder": short_path(run.directory.path, folder),
         "address": f"{path}/{report.name}" if report.is_file() else f"{path}/",
     }
 
 
 def _remake(comparison: Comparison, folder: Path) -> str:
-    folders = [str(path.absolute()) for path in comparison.folders]
+    """The command that makes the page again, given in the page's folder."""
+    folders = [short_path(path, folder) for path in comparison.folders]
     force = ["--force"] if len(comparison.tables) > 1 else []
-    output = ["--output", str(folder.absolute())]
-    return shlex.join(["python", "-m", "dermaexp.compare", *folders, *force, *output])
+    return shlex.join(["python", "-m", "dermaexp.compare", *folders, *force, "--output", "."])
 
 
 def _provenance(runs: Sequence[Run]) -> dict[str, str]:

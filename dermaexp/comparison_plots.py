@@ -215,7 +215,7 @@ def effects(lines: Mapping[str, Sequence[Line]], *, title: str) -> Figure:
             axes.set_xlabel(setting, fontsize=TEXT)
             axes.set_ylabel(quantity, fontsize=TEXT)
             axes.tick_params(labelsize=SMALL)
-        if 1 < len(joined) <= NAMED_LINES:
+        if 1 < len(joined) <= NAMED_LINES and any(line.label for line in joined):
             row[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=SMALL)
     figure.suptitle(title, fontsize=TITLE)
     return figure

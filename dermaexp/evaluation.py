@@ -24,10 +24,11 @@ def evaluate(
     what temperature scaling makes of them and changes nothing else.
     """
     val, test = predictions["val"], predictions["test"]
-    numbers = {
+    numbers: dict[str, Any] = {
         split: metrics.evaluate(*predictions[split], train_targets, classes)
         for split in ("val", "test")
     }
+    numbers["majority_class"] = classes[metrics.majority_class(train_targets)]
     numbers["operating_points"] = operating_points(val, test, classes)
     if calibrate:
         numbers["calibration"] = calibration.calibration(val, test)

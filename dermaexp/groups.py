@@ -17,7 +17,7 @@ from dermaexp import intervals, stats
 from dermaexp.baseline import Baseline
 from dermaexp.replicates import counted, counting_runs
 from dermaexp.runs import Run
-from dermaexp.varied import settings_of, settings_text, varied_keys, varied_settings
+from dermaexp.varied import identity_of, settings_text, varied_keys, varied_settings
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1")
 SPLITS = ("val", "test")
@@ -133,11 +133,17 @@ class Group:
         (Student's t).
         """
         if self.replicates == 1:
-            return baseline.p_of_one_run(self.confusion)
+            by_fold = [fold[0].metrics["test"]["confusion_matrix"] for fold in self.by_fold]
+            return baseline.p_of_one_run(*map(np.array, by_fold))
         if self._answers is None:
             return math.nan
-        correct, targets = (np.concatenate(folds, axis=-1) for folds in self._answers)
-        constant = targets == baseline.label_index
+        correct = np.concatenate(self._answers[0], axis=-1)
+        constant = np.concatenate(
+            [
+                targets == answer
+                for targets, (answer, _) in zip(self._answers[1], baseline.answers, strict=True)
+            ]
+        )
         of_images = stats.sign_flip_exact(correct, constant[None])
         accuracies = correct.mean(axis=1)
         if accuracies.std() == 0:  # nothing to tell the seeds' chance from
@@ -164,7 +170,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     """
     by_config: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
-        settings = json.dumps(settings_of(run), sort_keys=True)
+        settings = json.dumps(identity_of(run), sort_keys=True)
         key = (settings, run.source_fingerprint, run.grouping_fingerprint)
         by_config.setdefault(key, []).append(run)
     keys = varied_keys(runs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ from dermaexp.comparison import SEEDS, Comparison, Table
 from dermaexp.console import cell_text, console, print_table
 from dermaexp.evidence import TESTED
 from dermaexp.groups import METRICS, SPLITS, Group
-from dermaexp.results import write_bytes, write_csv
+from dermaexp.results import csv_bytes
 from dermaexp.runs import Run
+from dermaexp.shortened import short_path, shortened
 from dermaexp.varied import setting_values, value_text
 
 LEFT_OUT = "Did not finish or cannot be compared"
+DAMAGED = "Compared without a part of their files"
 SHOWN = {  # what the terminal has room for
     "val AUROC": ("val", "macro_auroc"),
     "test accuracy": ("test", "accuracy"),
@@ -27,20 +29,24 @@ SHOWN_PAIRS = 4  # in the terminal
 SCORES = [f"{split}_{metric}" for split in SPLITS for metric in METRICS]
 
 
-def write(comparison: Comparison, folder: Path) -> None:
-    """Write the files of a comparison into `folder`, over those of an earlier one."""
+def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
+    """leaderboard.csv, runs.csv and leaderboard.md, as they stand in `folder`."""
     varied = list(comparison.varied)
     with_sd = [column for score in SCORES for column in (score, f"{score}_sd")]
     tested = [f"p_{metric}" for metric in TESTED]
     counts = ["n", "seeds", *(["folds"] if comparison.has_folds else [])]
-    columns = ["rank", "name", *varied, *counts, *with_sd, *tested, "best_epoch", "seconds"]
-    rows = [row for table in comparison.tables for row in _group_rows(table)]
-    write_csv(folder / "leaderboard.csv", [*columns, "data", "test_images", "notes"], rows)
+    groups = ["rank", "name", *varied, *counts, *with_sd, *tested, "best_epoch", "seconds"]
+    groups += ["data", "test_images", "notes"]
     replicate = ["seed", *(["fold"] if comparison.has_folds else [])]
-    columns = ["rank", "name", *replicate, *varied, *SCORES, "best_epoch", "seconds"]
-    rows = _run_rows(comparison, folder)
-    write_csv(folder / "runs.csv", [*columns, "status", "error", "data", "folder"], rows)
-    write_bytes(folder / "leaderboard.md", _markdown(comparison).encode())
+    runs = ["rank", "name", *replicate, *varied, *SCORES, "best_epoch", "seconds"]
+    runs += ["status", "error", "data", "folder"]
+    ranked = [row for table in comparison.tables for row in _group_rows(table)]
+    markdown = shortened(_markdown(comparison), folder)
+    return {
+        "leaderboard.csv": csv_bytes(groups, shortened(ranked, folder)),
+        "runs.csv": csv_bytes(runs, shortened(_run_rows(comparison, folder), folder)),
+        "leaderboard.md": markdown.encode(errors="replace"),
+    }
 
 
 def show(comparison: Comparison) -> None:
@@ -66,6 +72,8 @@ def show(comparison: Comparison) -> None:
             console.print(line, markup=False)
     if comparison.warning:
         console.print(comparison.warning, markup=False)
+    for run in comparison.damaged:
+        console.print(f"note: {run.directory.path.name}: {run.damage}", markup=False)
     if comparison.left_out:
         columns = {"status": "status", "error": "reason", "folder": "folder"}
         print_table(LEFT_OUT, columns, [_left_out_row(run) for run in comparison.left_out])
@@ -110,16 +118,17 @@ def _run_rows(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
 
 def run_cells(run: Run, varied: Iterable[str], folder: Path) -> dict[str, Any]:
     """What is known of any run, also of one that failed before its settings were recorded."""
-    values = setting_values(run) if "config" in run.record else {}
+    is_known = {"config", "choices", "overrides"} <= set(run.record)
+    values = setting_values(run) if is_known else {}
     return {
         "name": run.name,
         "seed": run.record.get("seed"),
         **({} if run.fold is None else {"fold": run.fold}),
         **{key: value_text(values[key]) for key in varied if key in values},
         "status": run.status,
-        "error": run.reason,
+        "error": run.reason or run.damage or None,
         "data": run.data.get("name"),
-        "folder": os.path.relpath(run.directory.path, folder),
+        "folder": short_path(run.directory.path, folder),
     }
 
 
@@ -181,12 +190,15 @@ def _markdown(comparison: Comparison) -> str:
             label = [f"majority baseline: {baseline.label}", *[None] * (len(names) - 1)]
             rows.append([None, *label, *[None] * len(counts), None, *scores, None, None])
         heading = ["rank", *names, *counts, *SHOWN, "best epoch", "seconds"]
-        sections += [f"## {table.title}", _markdown_table(heading, rows)]
+        sections += [f"## {_plain(table.title)}", _markdown_table(heading, rows)]
         for pair in table.evidence.pairs:
-            sections.append("\n".join(f"- {one.words}" for one in pair.findings.values()))
+            sections.append(_markdown_list(one.words for one in pair.findings.values()))
         sections += [table.evidence.method] if table.evidence.pairs else []
         if table.notes:
-            sections += ["Notes:", "\n".join(f"- {note}" for note in table.notes)]
+            sections += ["Notes:", _markdown_list(table.notes)]
+    if comparison.damaged:
+        lines = (f"{run.directory.path.name}: {run.damage}" for run in comparison.damaged)
+        sections += [f"## {DAMAGED}", _markdown_list(lines)]
     if comparison.left_out:
         rows = [list(_left_out_row(run).values()) for run in comparison.left_out]
         table = _markdown_table(["status", "reason", "folder"], rows)
@@ -196,5 +208,15 @@ def _markdown(comparison: Comparison) -> str:
 
 def _markdown_table(heading: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = [heading, ["---"] * len(heading), *rows]
-    cells = [[cell_text(value).replace("|", "\\|") for value in line] for line in lines]
+    cells = [[_plain(cell_text(value)).replace("|", "\\|") for value in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _markdown_list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {_plain(line)}" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """The text in one line, with what would be a tag, an entity or a link in Markdown escaped."""
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(text.splitlines()))
+    return re.sub(r"<(?=[\w/!?])", "&lt;", text).replace("](", "]\\(")

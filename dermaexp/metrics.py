@@ -200,12 +200,23 @@ def class_answers(confusion: np.ndarray, classes: Sequence[str]) -> dict[str, di
     }
 
 
+def majority_class(train_targets: np.ndarray) -> int:
+    """The largest class; of several, the first."""
+    return int(np.bincount(train_targets).argmax())
+
+
 def majority_baseline(
     train_targets: np.ndarray, targets: np.ndarray, classes: int
 ) -> dict[str, float]:
     """The headline numbers of always answering the largest training class."""
-    majority = np.full(len(targets), np.bincount(train_targets, minlength=classes).argmax())
-    confusion = confusion_matrix(majority, targets, classes)
+    counts = np.bincount(targets, minlength=classes)
+    return constant_answer(counts, majority_class(train_targets))
+
+
+def constant_answer(counts: np.ndarray, answer: int) -> dict[str, float]:
+    """The headline numbers of one answer to all samples; `counts` (K,) are those of each class."""
+    confusion = np.zeros((len(counts), len(counts)), np.int64)
+    confusion[:, answer] = counts
     return {
         "accuracy": accuracy(confusion),
         "balanced_accuracy": balanced_accuracy(confusion),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 from dermaexp.runs import Run
 
@@ -14,7 +15,7 @@ def counting_runs(runs: Iterable[Run]) -> tuple[tuple[tuple[Run, ...], ...], tup
     The official split counts as a single fold. A seed counts where it has all folds that any seed
     has; where none does, one run of each fold counts, that of its lowest seed.
     """
-    ordered = sorted(runs, key=lambda run: run.record.get("finished") or "")
+    ordered = sorted(runs, key=_finished)
     latest = {(run.fold, run.record["seed"]): run for run in ordered}
     seeds: dict[int | None, set[int]] = {}
     for fold, seed in latest:
@@ -47,6 +48,14 @@ def told(runs: Sequence[Run]) -> str:
 def counted(noun: str, numbers: Sequence[int]) -> str:
     """ "fold 3", or "folds 0, 1, 3"."""
     return f"{noun}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+def _finished(run: Run) -> datetime:
+    """The instant at which it finished; the earliest of all where that is not known."""
+    try:
+        return datetime.fromisoformat(run.record.get("finished") or "").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def _duplicates(runs: Iterable[Run]) -> list[str]:

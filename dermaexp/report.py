@@ -17,6 +17,8 @@ from dermaexp.console import console, print_error
 from dermaexp.errors import UserError, explain
 from dermaexp.report_results import results_of
 from dermaexp.results import RunDirectory, write_bytes
+from dermaexp.schemas import known, lacking, wrong_run
+from dermaexp.shortened import short_command, shortened
 
 FIGURES = {  # in this order; others follow by name
     "learning_curves": "Accuracy and loss of train and val over the epochs.",
@@ -32,6 +34,7 @@ FIGURES = {  # in this order; others follow by name
     "misclassified": "Test images that the net got wrong, the surest first.",
     "montage": "Training images before augmentation, a row for each class.",
 }
+NEEDED = ("status", "command")  # in run.json
 FORMATS = {"epoch": ".0f", "lr": ".4g", "seconds": ".2f"}  # in the history; four decimals else
 
 
@@ -63,24 +66,36 @@ def write_report(directory: RunDirectory) -> Path:
         raise UserError(f"{directory.path} is no run directory: expected a run.json in it")
     try:
         page = pages.render("report.html.j2", _content(directory))
-    except (ValueError, KeyError) as error:
+    except ValueError as error:
         raise UserError(f"{directory.path} holds a file that is damaged: {error}") from error
-    write_bytes(directory.report, page.encode())
+    if directory.report.exists() and not pages.is_ours(directory.report):
+        raise UserError(
+            f"{directory.report} was not written by dermaexp, and would be overwritten: move it "
+            "away"
+        )
+    write_bytes(directory.report, page.encode(errors="replace"))
     return directory.report
 
 
 def _content(directory: RunDirectory) -> dict[str, Any]:
     """What report.html.j2 shows."""
-    run = directory.read_run()
+    run = known(directory.read_run())
+    needed = [*NEEDED, *(["data.name"] if "data" in run else [])]
+    if wrong := wrong_run(run) or ", ".join(f"no {key}" for key in lacking(run, needed)):
+        raise ValueError(f"run.json: {wrong}")
+    commands = _commands(run)
+    run = shortened(run, directory.path)
     return {
         "version": __version__,
         "run": run,
         "name": run.get("name", directory.path.absolute().name),
-        "data": run.get("data"),
-        "results": results_of(directory),
+        "data": {"synthetic": False} | run["data"] if "data" in run else None,
+        "results": shortened(results_of(directory), directory.path),
         "figures": _figures(directory),
         "history": _history(directory),
-        "commands": _commands(directory, run),
+        "commands": {
+            label: short_command(command, directory.path) for label, command in commands.items()
+        },
         "provenance": _provenance(run),
         "config": _yaml(run["config"]) if "config" in run else None,
         "files": _files(directory),
@@ -118,10 +133,13 @@ def _history(directory: RunDirectory) -> dict[str, Any] | None:
     }
 
 
-def _commands(directory: RunDirectory, run: Mapping[str, Any]) -> dict[str, str]:
-    """Label -> command: as it was given, to make a sweep's job alone, to go on with the run."""
-    program, given = ["python", "-m", "dermaexp"], shlex.split(run["command"])[3:]
-    commands = {"Command": run["command"]}
+def _commands(run: Mapping[str, Any]) -> dict[str, str]:
+    """Label -> command: as it was given, to run a sweep's job alone, to resume the run."""
+    program, commands = ["python", "-m", "dermaexp"], {"Command": run["command"]}
+    try:
+        given = shlex.split(run["command"])[3:]
+    except ValueError as error:
+        raise ValueError(f"run.json: command: {error}") from error
     if {"-m", "--multirun"} & set(given):
         flags = itertools.takewhile(_is_no_override, given)
         alone = [word for word in flags if word not in ("-m", "--multirun")]
@@ -130,8 +148,7 @@ def _commands(directory: RunDirectory, run: Mapping[str, Any]) -> dict[str, str]
             "Command of this job alone": shlex.join([*program, *alone, *run.get("overrides", [])]),
         }
     if run["status"] != "finished":
-        path = directory.path.absolute()
-        commands["Command to go on with it"] = shlex.join([*program, f"resume={path}"])
+        commands["Command to resume it, given in its folder"] = shlex.join([*program, "resume=."])
     return commands
 
 
@@ -144,12 +161,13 @@ def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
     """Label -> text; None for what is not known (yet)."""
     data, device, versions = (run.get(key) or {} for key in ("data", "device", "versions"))
     details = [f"{key} {value}" for key, value in device.items() if key not in ("type", "name")]
+    known = [device["name"]] if "name" in device else []
     return {
         "Status": run["status"],
-        "Started": run["started"],
+        "Started": run.get("started"),
         "Resumed": "; ".join(_resumption(attempt) for attempt in run.get("resumed", [])),
-        "Finished": run["finished"],
-        "Device": ", ".join([device["name"], *details]) if device else None,
+        "Finished": run.get("finished"),
+        "Device": ", ".join([*known, *details]),
         "Seed": run.get("seed"),
         "Data": data.get("name"),
         "Split": _split(data.get("split")),
@@ -164,13 +182,13 @@ def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _split(split: Mapping[str, Any] | None) -> str | None:
-    if split is None or "fold" not in split:
-        return split and split["kind"]
+    if split is None or not {"fold", "folds"} <= set(split):
+        return split and split.get("kind")
     return f"fold {split['fold']} of 0 to {split['folds'] - 1}"
 
 
 def _resumption(attempt: Mapping[str, Any]) -> str:
-    return f"{attempt['started']} (code digest {attempt['code_digest']})"
+    return f"{attempt.get('started')} (code digest {attempt.get('code_digest')})"
 
 
 def _yaml(config: Mapping[str, Any]) -> str:

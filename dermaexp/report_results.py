@@ -12,12 +12,25 @@ from dermaexp.baseline import Baseline, baseline_of
 from dermaexp.console import HEADLINES
 from dermaexp.operating_points import HIGHLIGHTED, operating_points
 from dermaexp.results import RunDirectory
+from dermaexp.schemas import lacking, wrong_metrics
 
 NUMBERS = {
     **HEADLINES,
     "loss": "loss",
     "expected_calibration_error": "expected calibration error",
 }
+NEEDED = (  # in metrics.json
+    "data.classes",
+    *(f"data.samples.{split}" for split in ("train", "val", "test")),
+    "model.name",
+    "model.parameters",
+    "val",
+    "test.confusion_matrix",
+    "tested_with",
+    "best_epoch",
+    "epochs",
+    *(f"seconds.{part}" for part in ("total", "data", "fit", "test")),
+)
 CLASS_NUMBERS = {
     "recall": "Recall",
     "precision": "Precision",
@@ -28,10 +41,22 @@ CLASS_NUMBERS = {
 
 
 def results_of(directory: RunDirectory) -> dict[str, Any] | None:
-    """The final numbers with the majority baseline's; None before metrics.json is written."""
+    """The final numbers with the majority baseline's; None before metrics.json is written.
+
+    Raises ValueError where it cannot be read, or lacks what every version has written.
+    """
     if not directory.has_metrics():
         return None
     numbers = directory.read_metrics()
+    if wrong := wrong_metrics(numbers) or ", ".join(f"no {k}" for k in lacking(numbers, NEEDED)):
+        raise ValueError(f"metrics.json: {wrong}")
+    try:
+        return _shown(directory, numbers)
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"metrics.json: no {error.args[0]}") from error
+
+
+def _shown(directory: RunDirectory, numbers: dict[str, Any]) -> dict[str, Any]:
     baseline = baseline_of(numbers)
     numbers = {"planned_epochs": numbers["epochs"]} | _completed(directory, numbers, baseline)
     test = numbers["test"]
@@ -146,9 +171,9 @@ def _found(point: Mapping[str, Any] | None) -> str:
     told = []
     for side in ("sensitivity", "specificity"):
         share = point["test"][side] if point else None
-        if share is None or share != share:
+        low, high = point["test"]["intervals"][side] if share is not None else (None, None)
+        if None in (low, high):
             return ""
-        low, high = point["test"]["intervals"][side]
         told.append(
             f"a {side} of {pages.percent(share)} (95\N{NO-BREAK SPACE}% Wilson interval "
             f"{pages.percent(low)} to {pages.percent(high)})"

@@ -10,8 +10,6 @@ import json
 import math
 import os
 import re
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,6 +51,9 @@ CHECKPOINTS = ("best.ckpt", "last.ckpt")
 NAMES = ("run.json", *RESULTS, *FOLDERS)  # all that a run writes itself
 NAMES_OF_HYDRA = (".hydra", "dermaexp.log")  # that Hydra writes before the run begins
 LONGEST_NAME, LONGEST_BYTES = 100, 180  # file systems allow 255 bytes, and names get additions
+SURPLUS = ""  # of a row of history.csv
+FORMULA = ("=", "+", "-", "@", "\t", "\n", "\N{FULLWIDTH EQUALS SIGN}")  # begin one in a cell
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 FIGURE_DPI = 100
 FASTER_PNG = {"compress_level": 3}  # in half the time, a tenth larger
 
@@ -170,13 +171,23 @@ class RunDirectory:
         write_csv(self.path / "history.csv", HISTORY_COLUMNS, rows)
 
     def read_history(self) -> list[dict[str, float]]:
-        """Rows by epoch; a value that was not a number is read as NaN."""
+        """Rows by epoch; a value that was not a number is read as NaN.
+
+        Columns that we do not know are left out. Raises ValueError where one of ours is missing,
+        or where a row has more values than there are columns.
+        """
         path = self.path / "history.csv"
-        with _named(path), path.open(newline="") as file:
-            return [
-                {key: float(value or "nan") for key, value in row.items()}
-                for row in csv.DictReader(file)
-            ]
+        with _named(path), path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, restkey=SURPLUS)
+            for column in HISTORY_COLUMNS:
+                if column not in (reader.fieldnames or ()):
+                    raise ValueError(f"it has no column {column}")
+            rows = []
+            for row in reader:
+                if SURPLUS in row:
+                    raise ValueError(f"line {reader.line_num} has more values than columns")
+                rows.append({key: float(row[key] or "nan") for key in HISTORY_COLUMNS})
+            return rows
 
     def has_report(self) -> bool:
         """Whether there is a page, written after run.json was for the last time."""
@@ -285,19 +296,36 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Write `rows` under a header of `columns`, whole or not at all."""
+    write_bytes(path, csv_bytes(columns, rows))
+
+
+def csv_bytes(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """The file that `write_csv` writes; a text in it that is no number is no formula either."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_bytes(path, text.getvalue().encode())
+    writer = csv.writer(text, lineterminator="\n")
+    for row in (columns, *([row.get(column) for column in columns] for row in rows)):
+        writer.writerow([_no_formula(cell) for cell in row])
+    return text.getvalue().encode(errors="replace")  # of names of folders that are no Unicode
+
+
+def _no_formula(cell: Any) -> Any:
+    """With the quote before it that spreadsheets take for text, as OWASP advises."""
+    if not isinstance(cell, str):
+        return cell
+    cell = "\n".join(cell.split("\r"))  # which would end the row, for csv does not quote it
+    return f"'{cell}" if cell.startswith(FORMULA) and not NUMBER.fullmatch(cell) else cell
 
 
 def write_figure(folder: Path, name: str, figure: Figure) -> None:
     """Write `figure` to `folder`/figures/, on white."""
+    write_bytes(folder / "figures" / f"{name}.png", png_bytes(figure))
+
+
+def png_bytes(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     options = {"dpi": FIGURE_DPI, "facecolor": "white", "pil_kwargs": FASTER_PNG}
     figure.savefig(buffer, format="png", **options)
-    write_bytes(folder / "figures" / f"{name}.png", buffer.getvalue())
+    return buffer.getvalue()
 
 
 def config_digest(config: Mapping[str, Any]) -> str:
@@ -325,7 +353,9 @@ def _named(path: Path) -> Iterator[None]:
     """Raise what is wrong with the content of a file as a ValueError that names it."""
     try:
         yield
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except OSError:
+        raise
+    except Exception as error:  # NumPy's and zipfile's on damaged bytes have nothing in common
         raise ValueError(f"{path.name}: {error}") from error
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,17 @@ import numpy as np
 from dermaexp.errors import UserError
 from dermaexp.folders import is_locked
 from dermaexp.results import RunDirectory
+from dermaexp.schemas import HEADLINES, known, wrong_metrics, wrong_run
 
-NEEDED = {  # to compare a run
-    "run.json": ("config", "choices", "overrides", "seed", "code_digest"),
+NEEDED = {  # to compare a run: where -> what must be there
+    "run.json": ("config", "choices", "overrides", "seed", "code_digest", "data"),
     "data in run.json": ("name", "fingerprint", "test_fingerprint"),
     "metrics.json": ("data", "val", "test", "best_epoch", "seconds"),
+    "data in metrics.json": ("classes", "samples"),
+    "data.samples in metrics.json": ("test",),
+    "val in metrics.json": HEADLINES,
+    "test in metrics.json": (*HEADLINES, "confusion_matrix", "majority_accuracy"),
+    "seconds in metrics.json": ("total",),
 }
 NEEDED_OF_FOLDS = ("folds", "fold", "pool_fingerprint")
 
@@ -82,6 +91,10 @@ class Run:
         return "" if self.fold is None else self.data.get("groups", {}).get("fingerprint", "")
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.metrics["data"]["classes"])
+
+    @property
     def best_epoch(self) -> int | None:
         """The epoch that val chose; None where the last one was tested."""
         chosen = self.metrics.get("tested_with", "best") == "best"
@@ -98,18 +111,42 @@ class Run:
 
     def history(self) -> list[dict[str, float]]:
         """Rows of history.csv; none where the run kept none that can be read."""
-        try:
-            return self.directory.read_history()
-        except (OSError, ValueError):
-            return []
+        return self._history[0]
 
     def test_predictions(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Probabilities (N, K) and targets (N,) of test; None where they cannot be read."""
+        return self._predictions[0]
+
+    @property
+    def damage(self) -> str:
+        """Which files of a run that can be compared cannot be read, and why; or nothing."""
+        if not self.compared:
+            return ""
+        return "; ".join(filter(None, (self._history[1], self._predictions[1])))
+
+    @cached_property
+    def _history(self) -> tuple[list[dict[str, float]], str]:
+        """And why there is none where there is a file."""
         try:
+            return (self.directory.read_history() if self.directory.has_history() else []), ""
+        except (OSError, ValueError) as error:
+            return [], _unreadable("history.csv", error)
+
+    @cached_property
+    def _predictions(self) -> tuple[tuple[np.ndarray, np.ndarray] | None, str]:
+        """The same."""
+        try:
+            if not self.directory.has_predictions():
+                return None, ""
             arrays = self.directory.read_predictions()
-            return arrays["test_probabilities"], arrays["test_targets"]
-        except (OSError, ValueError, KeyError):
-            return None
+            stored = arrays["test_probabilities"], arrays["test_targets"]
+        except (OSError, ValueError) as error:
+            return None, _unreadable("predictions.npz", error)
+        except KeyError as error:
+            return None, f"its predictions.npz has no {error.args[0]}"
+        confusion = np.array(self.metrics["test"]["confusion_matrix"])
+        wrong = _unlike(*stored, int(confusion.sum()), len(confusion))
+        return (None, f"its predictions.npz {wrong}") if wrong else (stored, "")
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:
@@ -127,15 +164,15 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
         if not runs:
             raise UserError(f"{folder} holds no runs: expected run directories in it")
         found |= runs
-    return list(found.values())
+    return _of_same_classes(list(found.values()))
 
 
 def _directories(folder: Path) -> Iterator[RunDirectory]:
-    for path, below, _ in os.walk(folder):
-        directory = RunDirectory(path)
-        if directory.has_run() or directory.was_begun():
+    for path, below, files in os.walk(folder):
+        # By their names alone: what cannot be read is a run nevertheless.
+        if "run.json" in (*below, *files) or ".hydra" in below:
             below.clear()  # no run inside a run
-            yield directory
+            yield RunDirectory(path)
         else:
             below[:] = sorted((name for name in below if name[0] != "."), key=_by_number)
 
@@ -148,11 +185,13 @@ def _by_number(name: str) -> list[tuple[str, int]]:
 def _read(directory: RunDirectory) -> Run:
     # A file may vanish or be replaced between a look and a read: the sweep still runs.
     try:
-        record = directory.read_run()
+        record = known(directory.read_run())
     except FileNotFoundError:
         return Run(directory, {}, {}, "it left no run.json")
-    except (OSError, ValueError):
-        return Run(directory, {}, {}, "its run.json cannot be read")
+    except (OSError, ValueError) as error:
+        return Run(directory, {}, {}, _unreadable("run.json", error))
+    if wrong := wrong_run(record):
+        return Run(directory, {}, {}, f"its run.json is damaged: {wrong}")
     if record.get("status") != "finished":
         reason = record.get("error")
         if record.get("status") == "running" and not is_locked(directory.path):
@@ -162,24 +201,63 @@ def _read(directory: RunDirectory) -> Run:
         metrics = directory.read_metrics()
     except FileNotFoundError:
         return Run(directory, record, {}, "it left no metrics.json")
-    except (OSError, ValueError):
-        return Run(directory, record, {}, "its metrics.json cannot be read")
+    except (OSError, ValueError) as error:
+        return Run(directory, record, {}, _unreadable("metrics.json", error))
+    if wrong := wrong_metrics(metrics):
+        return Run(directory, record, {}, f"its metrics.json is damaged: {wrong}")
     return Run(directory, record, metrics, _lack(record, metrics))
 
 
+def _unreadable(name: str, error: OSError | ValueError) -> str:
+    line = f"its {name} cannot be read"
+    if isinstance(error.__cause__, json.JSONDecodeError):  # its place says nothing to a reader
+        return line
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(f"{line}: {reason.removeprefix(f'{name}: ')}".split())
+
+
 def _lack(record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str | None:
-    contents = {
-        "run.json": record,
-        "data in run.json": record.get("data", {}),
-        "metrics.json": metrics,
-    }
-    lacks = [
-        f"no {key} in {name}"
-        for name, keys in NEEDED.items()
-        for key in keys
-        if key not in contents[name]
-    ]
+    files = {"run.json": record, "metrics.json": metrics}
+    lacks = []
+    for place, keys in NEEDED.items():
+        path, _, name = place.rpartition(" in ")
+        content: Any = files[name]
+        for part in filter(None, path.split(".")):
+            content = None if content is None else content.get(part)
+        if content is not None:  # else it is what is lacking
+            lacks += [f"no {key} in {place}" for key in keys if key not in content]
     split = record.get("data", {}).get("split", {"kind": "official"})
     if split.get("kind") != "official":
         lacks += [f"no {key} in split" for key in NEEDED_OF_FOLDS if key not in split]
     return f"another version of dermaexp wrote it: {', '.join(lacks)}" if lacks else None
+
+
+def _unlike(probabilities: np.ndarray, targets: np.ndarray, images: int, classes: int) -> str:
+    """In what the test predictions are none of so many images and classes; or nothing."""
+    if probabilities.shape != (images, classes) or targets.shape != (images,):
+        return f"is not of the {images} test images and {classes} classes in metrics.json"
+    if probabilities.dtype.kind != "f" or targets.dtype.kind not in "iu":
+        return "holds other things than probabilities and classes"
+    if not np.isfinite(probabilities).all():
+        return "holds probabilities that are no numbers"
+    if targets.min() < 0 or targets.max() >= classes:
+        return "holds classes that metrics.json does not know"
+    return ""
+
+
+def _of_same_classes(runs: Sequence[Run]) -> list[Run]:
+    """The runs, those left out that know other classes than most with the same test images."""
+    counts: dict[str, Counter[tuple[str, ...]]] = {}
+    for run in runs:
+        if run.compared:
+            counts.setdefault(run.data["test_fingerprint"], Counter())[run.classes] += 1
+    found = []
+    for run in runs:
+        if run.compared:
+            ((usual, _),) = counts[run.data["test_fingerprint"]].most_common(1)
+            if run.classes != usual:
+                reason = f"its metrics.json knows {len(run.classes)} classes "
+                reason += f"({', '.join(run.classes)}), those of others with the same test images "
+                run = replace(run, reason=f"{reason}know {len(usual)} ({', '.join(usual)})")
+        found.append(run)
+    return found

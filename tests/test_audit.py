@@ -13,7 +13,7 @@ import pytest
 from conftest import REAL_DATA, exit_code
 from PIL import Image
 
-from dermaexp.audit import THRESHOLD, audit, main
+from dermaexp.audit import THRESHOLD, audit, composed, main
 from dermaexp.audit_page import VALIDATED, findings
 from dermaexp.data import npz
 from dermaexp.data.groups import with_groups
@@ -330,6 +330,17 @@ def test_a_dataset_of_ones_own(command: Callable[..., int], planted_file: Path) 
         "grayscale: true\nnormalize: false\n"
     )
     assert command("--config-dir", own.parent, "dataset=mine", "--output", "out") == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["it's mine", "a, b", "${x} $y", "a=1", "ü{}[1]", "\\${now:%Y} \\'q\\\\", 'a "b" # %d']
+)
+def test_the_folder_of_ones_own_may_have_any_name(name: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name / "dataset").mkdir(parents=True)
+    (tmp_path / name / "dataset" / "mine.yaml").write_text("path: here")
+    assert composed(["dataset=mine"], Path(name)).dataset.path == "here"
+    assert "path" not in composed(["dataset=synthetic"]).dataset, "Hydra is as it was"
 
 
 def test_a_single_class_and_image_can_be_audited(tmp_path: Path, command) -> None:

@@ -13,8 +13,8 @@ from conftest import exit_code
 from PIL import Image
 from scipy.stats import binomtest, ttest_1samp
 
-from dermaexp import compare, metrics, stats
-from dermaexp.baseline import Baseline
+from dermaexp import compare, evaluation, metrics, stats
+from dermaexp.baseline import Baseline, baseline_of
 from dermaexp.comparison import Comparison, comparison_of
 from dermaexp.errors import UserError
 from dermaexp.evidence import sentence
@@ -218,6 +218,114 @@ def test_experiments_go_by_their_names(tmp_path: Path) -> None:
     }
 
 
+EMA = {"_target_": "pytorch_lightning.callbacks.EMAWeightAveraging", "decay": 0.998}
+STOP = {"_target_": "pytorch_lightning.callbacks.EarlyStopping", "patience": 3}
+
+
+def labels_of(folder: Path, *runs: tuple[str, dict, list[str]]) -> dict[str, set[str]]:
+    """Headings and labels of runs with these options of callbacks, callbacks and overrides."""
+    for index, (option, callbacks, overrides) in enumerate(runs):
+        choices = {"model": "ffn", "optimizer": "adam", "callbacks": option}
+        settings = {"callbacks": callbacks}
+        write_run(folder / str(index), settings=settings, choices=choices, overrides=overrides)
+    comparison = comparison_of([folder])
+    groups = comparison.tables[0].groups
+    assert compare.compare(folder) == 0
+    return {"headings": set(comparison.varied.values()), "labels": {g.label for g in groups}}
+
+
+def test_lists_of_options_go_by_what_was_given(tmp_path: Path) -> None:
+    """Hydra names no option where it is a list."""
+    found = labels_of(
+        tmp_path,
+        (None, {}, ["callbacks=[default]"]),
+        (None, {"ema": EMA}, ["epochs=3", "callbacks=[default, 'ema']"]),
+        ("default", {"mine": STOP}, ["+callbacks.mine=x"]),
+    )
+    assert found["headings"] == {"callbacks"}
+    assert found["labels"] == {
+        "callbacks=[default]",
+        "callbacks=[default,ema]",
+        "callbacks=default",
+    }
+    markdown = (tmp_path / "leaderboard.md").read_text()
+    assert "_target_" not in (tmp_path / "comparison.html").read_text() + markdown
+
+
+def test_keys_within_lists_of_options(tmp_path: Path) -> None:
+    found = labels_of(
+        tmp_path,
+        (None, {"ema": EMA}, ["callbacks=[default,ema]"]),
+        (None, {"ema": EMA | {"decay": 0.9}}, ["callbacks=[default,ema]"]),
+    )
+    assert found == {
+        "headings": {"decay"},
+        "labels": {f"callbacks.ema.decay={x}" for x in (0.998, 0.9)},
+    }
+
+
+def test_components_that_only_some_runs_have(tmp_path: Path) -> None:
+    """What lacks one says so, and what is inside is compared among those that have it."""
+    found = labels_of(
+        tmp_path / "left out",
+        ("early", {"stop": STOP}, []),
+        ("early", {"stop": STOP | {"patience": 5}}, ["callbacks.stop.patience=5"]),
+        ("early", {}, ["~callbacks.stop"]),
+    )
+    assert found["headings"] == {"stop", "patience"}
+    assert found["labels"] == {
+        "callbacks.stop=EarlyStopping callbacks.stop.patience=3",
+        "callbacks.stop=EarlyStopping callbacks.stop.patience=5",
+        "callbacks.stop=null",
+    }
+    mine = {"_target_": "my.Callback", "every": 2}
+    found = labels_of(
+        tmp_path / "added",
+        ("default", {"x": mine}, ["+callbacks.x._target_=my.Callback", "+callbacks.x.every=2"]),
+        ("default", {}, []),
+    )
+    assert found["headings"] == {"callbacks.x._target_"}
+    assert found["labels"] == {
+        "callbacks.x._target_=my.Callback",
+        "callbacks.x._target_=null",
+    }
+
+
+def test_a_class_of_ones_own_and_keys_that_were_added(tmp_path: Path) -> None:
+    for name in ("A", "B"):
+        settings = {"model": {"_target_": f"my.{name}"}}
+        write_run(tmp_path / name, settings=settings, overrides=[f"model._target_=my.{name}"])
+    comparison = comparison_of([tmp_path])
+    assert comparison.varied == {"model._target_": "model._target_"}
+    assert {g.label for g in comparison.tables[0].groups} == {
+        f"model._target_=my.{n}" for n in "AB"
+    }
+    settings = {"trainer": {"max_epochs": 3, "max_time": "00:01"}}
+    write_run(tmp_path / "A", settings=settings, overrides=["+trainer.max_time=00:01"])
+    write_run(tmp_path / "B")
+    comparison = comparison_of([tmp_path])
+    assert {g.label for g in comparison.tables[0].groups} == {
+        "trainer.max_time=00:01",
+        "trainer.max_time=null",
+    }
+
+
+def test_where_the_data_are_is_no_setting(tmp_path: Path) -> None:
+    """The fingerprint stands for the path, unless the content differs too."""
+    for seed, path in enumerate(["x.npz", "/home/anna/x.npz", "../x.npz"]):
+        dataset = {"_target_": "npz", "path": path, "grayscale": False}
+        write_run(tmp_path / str(seed), seed=seed, settings={"dataset": dataset})
+    comparison = comparison_of([tmp_path])
+    assert comparison.varied == {}
+    (group,) = comparison.tables[0].groups
+    assert (group.label, group.seeds) == ("ffn", [0, 1, 2])
+    data = OTHER_DATA | {"test_fingerprint": "1f5"}
+    dataset = {"_target_": "npz", "path": "other.npz", "grayscale": False}
+    write_run(tmp_path / "3", settings={"dataset": dataset}, data=data)
+    labels = {group.label for group in comparison_of([tmp_path]).tables[0].groups}
+    assert labels == {"dataset.path=x.npz", "dataset.path=other.npz"}
+
+
 def test_derived_keys_are_no_columns(tmp_path: Path) -> None:
     """trainer.max_epochs is ${epochs}; the callbacks' option changes no number."""
     write_run(tmp_path / "a", settings={"epochs": 3})
@@ -263,6 +371,71 @@ def test_what_sets_runs_apart_is_noted(tmp_path: Path) -> None:
     compare.compare(tmp_path)
     assert "seed 2 ran on cuda" in rows(tmp_path)[0]["notes"]
     assert "- model=cnn: seed 2 ran on cuda" in (tmp_path / "leaderboard.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("2026-01-01T12:30:00+02:00", "2026-01-01T11:00:00+00:00"),  # 10:30 UTC
+        ("2025-10-26T02:40:00+02:00", "2025-10-26T02:10:00+01:00"),  # when the clock was put back
+        (None, "2026-01-01T11:00:00+00:00"),
+        ("yesterday", "1999-01-01T00:00:00Z"),
+    ],
+)
+def test_the_latest_run_is_told_by_the_instant(earlier, later, tmp_path: Path) -> None:
+    write_run(tmp_path / "a", finished=later)
+    write_run(tmp_path / "b", finished=earlier)
+    (group,) = comparison_of([tmp_path]).tables[0].groups
+    assert [run.directory.path.name for run in group.runs] == ["a"]
+
+
+def test_the_majority_is_that_of_train(tmp_path: Path) -> None:
+    """Test has as many of all classes; an older version wrote only the share of each split."""
+    targets = np.repeat([0, 1, 2], 20)
+    probabilities = np.eye(3, dtype=np.float32)[np.where(np.arange(60) < 12, 0, targets)]
+    both = {"val": (probabilities[10:], targets[10:]), "test": (probabilities, targets)}
+    numbers = evaluation.evaluate(both, np.array([0, 2, 2, 1]), CLASSES, calibrate=False)
+    assert numbers["majority_class"] == "c"
+    numbers |= {"data": {"classes": CLASSES, "samples": {"test": 60}}}
+    baseline = baseline_of(numbers)
+    assert (baseline.label, baseline.scores["accuracy"]) == ('always "c"', pytest.approx(1 / 3))
+    right = np.array(numbers["test"]["confusion_matrix"])
+    assert baseline.p_of_one_run(right) == pytest.approx(binomtest(40, 40).pvalue)
+    del numbers["majority_class"]
+    assert baseline_of(numbers).answer == "b", "of val's two classes with that share the first"
+    both["val"] = (probabilities[:50], targets[:50])
+    older = evaluation.evaluate(both, np.array([0, 2, 2, 1]), CLASSES, calibrate=False)
+    del older["majority_class"]
+    assert baseline_of(numbers | older).answer == "c"
+    ties = evaluation.evaluate(both, np.array([2, 1, 0, 2, 1]), CLASSES, calibrate=False)
+    assert ties["majority_class"] == "b", "the first of the largest"
+
+
+def test_folds_may_have_other_majorities(tmp_path: Path) -> None:
+    """The answers of each fold stand against that fold's own majority."""
+    folds, right, constant = [], [], []
+    for largest, counts in (("b", (20, 50, 30)), ("c", (10, 60, 40))):
+        targets = np.repeat([0, 1, 2], counts)
+        answers = np.where(np.arange(len(targets)) % 3 == 0, 2, targets)
+        confusion = metrics.confusion_matrix(answers, targets, 3)
+        folds.append(
+            {
+                "majority_class": largest,
+                "data": {"classes": CLASSES},
+                "test": {"confusion_matrix": confusion.tolist()},
+            }
+        )
+        right.append(answers == targets)
+        constant.append(targets == CLASSES.index(largest))
+    baseline = baseline_of(*folds)
+    assert baseline.label == 'always "b" or "c"'
+    assert baseline.scores["accuracy"] == pytest.approx((50 / 100 + 40 / 110) / 2)
+    told = baseline.beside(0.7, 0.01, "it")
+    assert "“b” or “c”, the largest training class of each fold, scores" in told
+    right, constant = np.concatenate(right), np.concatenate(constant)
+    b, c = int((right & ~constant).sum()), int((~right & constant).sum())
+    confusions = [np.array(fold["test"]["confusion_matrix"]) for fold in folds]
+    assert baseline.p_of_one_run(*confusions) == pytest.approx(binomtest(b, b + c).pvalue)
 
 
 def test_other_training_data_with_the_same_test_data_are_flagged(tmp_path: Path) -> None:

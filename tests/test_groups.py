@@ -103,6 +103,36 @@ def test_labels_in_the_file_must_be_the_datas(tmp_path: Path) -> None:
         with_groups(splits_of(LABELS), path, "lesion_id")
 
 
+@pytest.mark.parametrize("classes", [("1", "2"), ("0", "1"), ("1", "0"), ("benign", "1")])
+def test_names_of_classes_may_be_numbers(classes: tuple[str, str], tmp_path: Path) -> None:
+    """The whole column is names or is numbers, whichever of both fits."""
+    splits = splits_of(LABELS, classes)
+    names = {s: [classes[k] for k in own] for s, own in LABELS.items()}
+    for column in (names, LABELS):
+        with_groups(splits, write_groups(tmp_path / "g.csv", GROUPS, label=column), "lesion_id")
+    mixed = LABELS | {"test": names["test"]}
+    swapped = {s: [classes[1 - k] for k in own] for s, own in LABELS.items()}
+    refused = {"swapped": swapped, "mixed": mixed}
+    if set(classes) == {"0", "1"}:  # the names swapped are the numbers, or the other way round
+        del refused["swapped"]
+    if classes == ("0", "1"):
+        del refused["mixed"]
+    for column in refused.values():
+        path = write_groups(tmp_path / "g.csv", GROUPS, label=column)
+        with pytest.raises(UserError, match=r"g\.csv, line \d+: \w+ \d has the label"):
+            with_groups(splits, path, "lesion_id")
+
+
+def test_the_wrong_line_is_that_of_the_reading_that_fits_the_others(tmp_path: Path) -> None:
+    labels = {"train": [0, 1, 2, 3, 4, 5], "val": [0, 5], "test": [3, 4]}
+    splits = splits_of(labels, tuple("123456"))
+    groups = {split: [f"{split}{k}" for k in own] for split, own in labels.items()}
+    wrong = {s: [str(k + 1) for k in own] for s, own in labels.items()} | {"test": ["4", "6"]}
+    path = write_groups(tmp_path / "g.csv", groups, label=wrong)
+    with pytest.raises(UserError, match="line 11: test 1 has the label 6, but 5 in the data"):
+        with_groups(splits, path, "lesion_id")
+
+
 @pytest.mark.parametrize(
     ("spoil", "column", "message"),
     [

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,15 @@ from dermaexp.errors import UserError, nearest
 
 PLACE = ("split", "index")  # the columns that say of which image a row is
 LABEL = "label"  # a column that the file may have
+
+
+class _Label(NamedTuple):
+    """What a line says of an image's class."""
+
+    line: int
+    split: str
+    index: int
+    text: str
 
 
 def with_groups(splits: Splits, path: str, column: str) -> Splits:
@@ -26,22 +36,16 @@ def with_groups(splits: Splits, path: str, column: str) -> Splits:
     """
     file = Path(str(path)).expanduser()
     groups = {split: np.full(len(splits[split]), "", dtype=object) for split in SPLITS}
-    labels = {name: label for label, name in enumerate(splits.classes)}
-    labels |= {str(label): label for label in range(len(splits.classes))}
+    labels = []
     for line, row in _rows(file, str(column)):
         split, index = _image(row, groups, f"{file}, line {line}")
-        known = labels.get((row.get(LABEL) or "").strip())
-        label = int(splits[split].labels[index])
-        if known is not None and known != label:
-            raise UserError(
-                f"{file}, line {line}: {split} {index} has the label {row[LABEL]}, but {label} in "
-                "the data: expected a file of this very data, in its order"
-            )
+        labels.append(_Label(line, split, index, (row.get(LABEL) or "").strip()))
         if groups[split][index]:
             raise UserError(f"{file}, line {line}: {split} {index} stands there twice")
         groups[split][index] = (row[column] or "").strip()
         if not groups[split][index]:
             raise UserError(f"{file}, line {line}: the {column} is empty: expected a name")
+    _check_labels(labels, splits, file)
     _check_all_there(groups, file)
     named = {split: names.astype(str) for split, names in groups.items()}
     parts = {split: replace(splits[split], groups=names) for split, names in named.items()}
@@ -108,6 +112,30 @@ def _image(row: dict[str, str], groups: dict[str, np.ndarray], where: str) -> tu
             f"{where}: {split} has no image {index!r}: expected a number from 0 to {size - 1}"
         )
     return split, int(index)
+
+
+def _check_labels(labels: Sequence[_Label], splits: Splits, file: Path) -> None:
+    """Raise UserError unless all labels are the data's, read as names of classes or as numbers.
+
+    Names may be numbers themselves, such as folders 1 to 6. What is neither, such as the codes of
+    another table, says nothing.
+    """
+    numbers = tuple(map(str, range(len(splits.classes))))
+    said = [label for label in labels if label.text in numbers or label.text in splits.classes]
+    wrong = []  # the first label that is not so, in each reading
+    for words in (splits.classes, numbers):
+        for label in said:
+            truth = words[splits[label.split].labels[label.index]]
+            if label.text != truth:
+                wrong.append((label, truth))
+                break
+        else:
+            return
+    label, truth = max(wrong, key=lambda found: found[0].line)  # the reading that goes further
+    raise UserError(
+        f"{file}, line {label.line}: {label.split} {label.index} has the label {label.text}, but "
+        f"{truth} in the data: expected a file of this very data, in its order"
+    )
 
 
 def _check_all_there(groups: dict[str, np.ndarray], file: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -13,9 +14,24 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
+GENERATOR = '<meta name="generator" content="dermaexp '
+FOOTER = re.compile(r"<p>dermaexp \S+\. Not for clinical use\.</p>")
+
+
 def render(template: str, content: Mapping[str, Any]) -> str:
-    """The page that `template` makes of `content`; a name that it lacks is an error."""
-    return _environment().get_template(template).render(content)
+    """The page that `template` makes of `content`; ValueError for a name that it lacks."""
+    from jinja2 import UndefinedError
+
+    try:
+        return _environment().get_template(template).render(content)
+    except UndefinedError as error:
+        raise ValueError(f"the page lacks something: {error}") from error
+
+
+def is_ours(path: Path) -> bool:
+    """Whether `render` made the file; pages of earlier versions have no generator, but a footer."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return GENERATOR in text or FOOTER.search(text) is not None
 
 
 def fixed(value: float | None, digits: int = 4) -> str:
