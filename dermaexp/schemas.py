@@ -69,7 +69,15 @@ DATA = {
 }
 ATTEMPT = {"started": TEXT, "code_digest": TEXT, "git_commit": _or_null(TEXT)}
 # What a resumption writes as null where the older version that began the run did not know it.
-FROM_START = ("started", "command", "git_commit", "code_digest", "versions", "platform")
+FROM_START = (
+    "started",
+    "command",
+    "git_commit",
+    "code_digest",
+    "own_code",
+    "versions",
+    "platform",
+)
 RUN = {
     "status": STATUS,
     "name": TEXT,
@@ -86,6 +94,8 @@ RUN = {
     "code_digest": TEXT,
     "git_commit": TEXT,
     "versions": Each(dict, _or_null(TEXT)),
+    "own_code": Each(dict, TEXT),
+    "start": {"folder": TEXT, "arguments": Each(list, TEXT)},
     "platform": TEXT,
     "device": {"type": TEXT, "name": TEXT},
     "resumed": Each(list, ATTEMPT),

@@ -355,14 +355,19 @@ def test_what_sets_runs_apart_is_noted(tmp_path: Path) -> None:
     write_run(tmp_path / "a0", "cnn", 0, 0.9)
     write_run(tmp_path / "a1", "cnn", 1, 0.9, code_digest="1" * 64)
     write_run(tmp_path / "a2", "cnn", 2, 0.9, device={"type": "cuda"}, resumed=[attempt])
-    write_run(tmp_path / "b0", "ffn", 0, 0.8, versions={"torch": "2.5"})
+    own = {"own_code": {"own_net": "3" * 64}}
+    write_run(tmp_path / "a3", "cnn", 3, 0.9, own_code={"own_net": "4" * 64})
+    versions = {"torch": "2.5", "timm": "1.0"}  # which others need not have
+    write_run(tmp_path / "b0", "ffn", 0, 0.8, versions=versions, **own)
     write_run(tmp_path / "b1", "ffn", 1, 0.8, versions={"torch": "2.5"}, wrong=10)
-    again = write_run(tmp_path / "b1x", "ffn", 1, 0.8, finished="2026-01-02", wrong=50)
+    more = {"finished": "2026-01-02", "wrong": 50, **own}
+    again = write_run(tmp_path / "b1x", "ffn", 1, 0.8, **more)
     comparison = comparison_of([tmp_path])
     assert notes(comparison) == [
         "model=cnn: seed 1 ran other code (commit aaaaaaa, digest 11111111; others commit aaaaaaa, "
         "digest 00000000)",
         "model=cnn: seed 2 ran on cuda, others on cpu",
+        f"model=cnn: seed 3 ran other code of the user's: own_net {'4' * 20} instead of {'3' * 20}",
         "model=cnn: seed 2 was resumed by other code (no commit, digest 99999999)",
         "model=ffn: seed 1 was run 2 times: the latest counts",
         "model=ffn: seed 0 ran with torch 2.5 instead of 2.4",
