@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dermaexp import swept
 from dermaexp.console import console, print_error
@@ -22,6 +22,7 @@ from dermaexp.provenance import COMMAND
 from dermaexp.results import NAMES, NAMES_OF_HYDRA, RunDirectory
 from dermaexp.watch import told
 
+NEW_FOLDER = "${new_folder:"  # begins a folder that holds nothing yet
 # Of the sweep's folder. Not in the callback itself, which launchers send to other processes.
 until_the_end = contextlib.ExitStack()
 
@@ -31,11 +32,12 @@ class Sweep(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Refuse a folder with files of others in it, before Hydra writes there."""
+        template = OmegaConf.to_container(config.hydra.run, resolve=False)["dir"]
+        if config.resume or template.startswith(NEW_FOLDER):
+            return
         with _errors_end_all():
             HydraConfig.instance().set_config(config)  # which the folder's name may ask
             directory = RunDirectory(Path(config.hydra.run.dir).absolute())
-            if config.resume:
-                return
             directory.check_unused((*NAMES, *NAMES_OF_HYDRA))
             if directory.has_run():
                 raise UserError(

@@ -46,7 +46,11 @@ def check(config: DictConfig, overrides: Sequence[Override]) -> None:
     `config` is the sweep's, composed with the default options.
     """
     groups = _swept_groups(overrides)
-    shared = [o.input_line for o in overrides if _is_group(o) and not o.is_sweep_override()]
+    shared = [
+        one.input_line
+        for one in overrides
+        if not one.is_sweep_override() and not _relevant(one, groups)
+    ]
 
     @lru_cache
     def composed(*options: str) -> DictConfig:
