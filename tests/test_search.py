@@ -27,7 +27,7 @@ from optuna.distributions import (  # noqa: E402
     IntDistribution,
 )
 
-from dermaexp.search import distribution  # noqa: E402
+from dermaexp.search_space import distribution  # noqa: E402
 
 SPACE = ("optimizer.lr=tag(log,interval(1e-4,1e-1))", "batch_size=choice(16,32)")
 FOLDER = Path("multirun", "study")
