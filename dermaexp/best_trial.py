@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,11 @@ class BestTrial:
         self._plan = plan
         self._written: int | None = None  # the trial's number
         self._folder = Path(sweeper.config.hydra.sweep.dir)
-        known = sweeper.hydra_context.config_loader.get_group_options("experiment")
+        known = sweeper.hydra_context.config_loader.get_group_options(
+            "experiment",
+            config_name=sweeper.config.hydra.job.config_name,
+            overrides=_search_path(sweeper),
+        )
         self.name, number = "best", 2
         while self.name in known:  # Hydra would find that one first
             self.name, number = f"best_{number}", number + 1
@@ -71,7 +76,7 @@ class BestTrial:
         best = study.best_trial
         if best.number == self._written:
             return
-        options, values = _experiment(self._sweeper, self._plan.jobs(best.params)[0])
+        options, values = self._experiment(self._plan.jobs(best.params)[0])
         defaults = [{f"override /{group}": option} for group, option in options.items()]
         content = OmegaConf.create({"defaults": defaults, **values} if defaults else values)
         text = (
@@ -83,29 +88,30 @@ class BestTrial:
         write_bytes(self.file, text.encode())
         self._written = best.number
 
+    def _experiment(self, overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The options of groups and the values in which a job differs from the config's defaults.
 
-def _experiment(
-    sweeper: OptunaSweeper, overrides: Sequence[str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options of groups and the values in which a job differs from the config's defaults.
+        Found by composing, not from the overrides' text, so that what an experiment sets, +KEY,
+        ~KEY and quoted values all come out as the job gets them.
+        """
+        config = composed(self._sweeper, overrides)
+        name = str(config.name)  # the model's, unless given
+        wanted = OmegaConf.to_container(config)
+        chosen = _options(self._sweeper, overrides)
+        options = {group: chosen[group] for group in GROUPS if chosen[group] != self._usual[group]}
+        base = _base(self._sweeper, options)
+        # A file cannot remove what an option holds, such as ~optimizer.weight_decay: then no option
+        # is chosen, and the values are all of the group.
+        removed = [group for group in GROUPS if _lacks(wanted.get(group), base.get(group))]
+        if removed:
+            options |= dict.fromkeys(removed)
+            base = _base(self._sweeper, options)
+        return options, _difference(base, wanted | {"name": name})
 
-    Found by composing, not from the overrides' text, so that what an experiment sets, +KEY, ~KEY
-    and quoted values all come out as the job gets them.
-    """
-    config = composed(sweeper, overrides)
-    name = str(config.name)  # the model's, unless given
-    wanted = OmegaConf.to_container(config)
-    usual = _options(sweeper, [])
-    chosen = _options(sweeper, overrides)
-    options = {group: chosen[group] for group in GROUPS if chosen[group] != usual[group]}
-    base = _base(sweeper, options)
-    # A file cannot remove what an option holds, such as ~optimizer.weight_decay: then no option is
-    # chosen, and the values are all of the group.
-    removed = [group for group in GROUPS if _lacks(wanted.get(group), base.get(group))]
-    if removed:
-        options |= dict.fromkeys(removed)
-        base = _base(sweeper, options)
-    return options, _difference(base, wanted | {"name": name})
+    @cached_property
+    def _usual(self) -> dict[str, Any]:
+        """The option of each group where none is given."""
+        return _options(self._sweeper, [])
 
 
 def _options(sweeper: OptunaSweeper, overrides: Sequence[str]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def search(sweeper: OptunaSweeper, arguments: Sequence[str]) -> None:
             _tell(study, trial, own, plan)
         best.update(study)
     best.update(study)
-    _print_end(study, best, sweeper.max_retry)
+    _print_end(study, folder, best, sweeper.max_retry)
 
 
 def _tell(study: optuna.Study, trial: FrozenTrial, scores: Sequence[float], plan: Plan) -> None:
@@ -89,13 +89,12 @@ def _tell(study: optuna.Study, trial: FrozenTrial, scores: Sequence[float], plan
     if math.isnan(score):
         study.tell(trial.number, state=TrialState.FAIL)
         jobs = zip(plan.repeats, scores, strict=True)
-        lost = [" ".join(repeat) for repeat, score in jobs if math.isnan(score)]
-        outcome = f"failed with {', '.join(lost)}"
-    else:
-        study.tell(trial.number, score)
-        outcome = f"val macro AUROC {score:.4f}, the mean over {plan.places}"
+        where = ", ".join(" ".join(repeat) for repeat, one in jobs if math.isnan(one))
+        _print(f"trial {trial.number} failed: no val macro AUROC{where and f' with {where}'}")
+        return
+    study.tell(trial.number, score)
     if len(scores) > 1:
-        _print(f"trial {trial.number}: {outcome}")
+        _print(f"trial {trial.number}: val macro AUROC {score:.4f}, the mean over {plan.places}")
 
 
 def _opened(folder: Path, plan: Plan) -> optuna.Study:
@@ -138,19 +137,22 @@ def _opened(folder: Path, plan: Plan) -> optuna.Study:
 
 def _due(study: optuna.Study, space: Space, sweeper: OptunaSweeper) -> Iterator[FrozenTrial]:
     """The trials to run, each stored as running before it is given."""
-    retry = Retry(sweeper.max_retry)
-    before = study.get_trials(deepcopy=False)
-    retried = {number for trial in before for number in retry.retry_history(trial)}
-    for trial in before:
-        if trial.state == TrialState.FAIL and trial.number not in retried:
-            retry(study, trial)  # adds a waiting trial, unless it was tried too often
+    before = study.get_trials()  # copies: Retry changes the trial that it is given
+    for trial in _not_retried(before):
+        Retry(sweeper.max_retry)(study, trial)  # adds one that waits, unless tried too often
     yield from (trial for trial in before if trial.state == TrialState.RUNNING)
     for _ in study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
         number = study.ask().number  # of the first that waits
         yield study.get_trials(deepcopy=False)[number]
-    asked = sum(retry.retried_trial_number(trial) is None for trial in before)
+    asked = sum(Retry.retried_trial_number(trial) is None for trial in before)
     for number in range(asked, sweeper.n_trials):
         yield _begun(study, space, _proposed(study, space, f"{sweeper.seed},{number}"))
+
+
+def _not_retried(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that failed and that no later trial tries again."""
+    retried = {number for trial in trials for number in Retry.retry_history(trial)}
+    return [t for t in trials if t.state == TrialState.FAIL and t.number not in retried]
 
 
 def _begun(study: optuna.Study, space: Space, params: Mapping[str, Any]) -> FrozenTrial:
@@ -178,17 +180,15 @@ def _proposed(study: optuna.Study, space: Space, seed: str) -> dict[str, Any]:
     return params
 
 
-def _print_end(study: optuna.Study, best: BestTrial, max_retry: int) -> None:
+def _print_end(study: optuna.Study, folder: Path, best: BestTrial, max_retry: int) -> None:
     """Print the best trial and its command, and how many failed; UserError where all did."""
-    retry = Retry(max_retry)
     trials = study.get_trials(deepcopy=False)
     done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    retried = {number for trial in trials for number in retry.retry_history(trial)}
-    failed = [t for t in trials if t.state == TrialState.FAIL and t.number not in retried]
-    again = sum(len(retry.retry_history(trial)) < max_retry for trial in failed)
-    hint = f"; the same command tries {again} of them again" if again else ""
+    failed = _not_retried(trials)
+    again = sum(len(Retry.retry_history(trial)) < max_retry for trial in failed)
+    hint = f", of which the next start tries {again} again" if again else ""
     if not done:
-        raise UserError(f"all {len(failed)} trials of the search failed, there is no best{hint}")
+        raise UserError(f"all trials of {folder} failed: {len(failed)}{hint}")
     _print(
         f"\nbest of {len(done)} trials: val macro AUROC {study.best_value:.4f} of trial "
         f"{study.best_trial.number} with {' '.join(as_overrides(study.best_params))}"
