@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from hydra_plugins.dermaexp_search import OptunaSweeper
 
-HEADER = "# @package _global_\n# The best trial of a search"  # by which we know our file
+MARK = "# @package _global_\n# The best trial of a search"  # by which we know our file
 
 
 class BestTrial:
@@ -35,7 +35,6 @@ class BestTrial:
     def __init__(self, sweeper: OptunaSweeper, plan: Plan) -> None:
         self._sweeper = sweeper
         self._plan = plan
-        self._written: int | None = None  # the trial's number
         self._folder = Path(sweeper.config.hydra.sweep.dir)
         known = sweeper.hydra_context.config_loader.get_group_options(
             "experiment",
@@ -46,7 +45,7 @@ class BestTrial:
         while self.name in known:  # Hydra would find that one first
             self.name, number = f"best_{number}", number + 1
         self.file = self._folder / "experiment" / f"{self.name}.yaml"
-        if self.file.exists() and not self.file.read_bytes().startswith(HEADER.encode()):
+        if self.file.exists() and not self.file.read_bytes().startswith(MARK.encode()):
             raise UserError(
                 f"{self.file} was not written by a search, which would overwrite it: move it to "
                 "another folder"
@@ -74,19 +73,17 @@ class BestTrial:
         if not study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
             return
         best = study.best_trial
-        if best.number == self._written:
+        header = (
+            f"{MARK}: trial {best.number}, val macro AUROC {best.value:.4f} with "
+            f"{self._plan.places}: {self.command}\n"
+        ).encode()
+        if self.file.exists() and self.file.read_bytes().startswith(header):
             return
         options, values = self._experiment(self._plan.jobs(best.params)[0])
         defaults = [{f"override /{group}": option} for group, option in options.items()]
         content = OmegaConf.create({"defaults": defaults, **values} if defaults else values)
-        text = (
-            f"{HEADER}: trial {best.number}, val macro AUROC {best.value:.4f} with "
-            f"{self._plan.places}: {self.command}\n"
-            "# The search replaces this file when a better trial comes: change a copy of it.\n"
-            f"{OmegaConf.to_yaml(content)}"
-        )
-        write_bytes(self.file, text.encode())
-        self._written = best.number
+        note = "# The search replaces this file when a better trial comes: change a copy of it.\n"
+        write_bytes(self.file, header + f"{note}{OmegaConf.to_yaml(content)}".encode())
 
     def _experiment(self, overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         """The options of groups and the values in which a job differs from the config's defaults.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,8 +18,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 from test_resume import Killed, kill_at_write
 
+from dermaexp import settings
 from dermaexp.errors import UserError
-from dermaexp.results import RunDirectory
+from dermaexp.results import RunDirectory, config_digest
 
 optuna = pytest.importorskip("optuna", reason="the search needs pip install 'dermaexp[search]'")
 
@@ -31,12 +34,14 @@ from dermaexp.search_space import distribution  # noqa: E402
 
 SPACE = ("optimizer.lr=tag(log,interval(1e-4,1e-1))", "batch_size=choice(16,32)")
 FOLDER = Path("multirun", "study")
+BEST = FOLDER / "experiment" / "best.yaml"
 Search = Callable[..., int]
+Pasted = Callable[[], list[DictConfig]]
 
 
 @pytest.fixture
 def search(cli: Callable[..., int], data_file: Path) -> Search:
-    """Start a small search, or go on with it; gives the exit code."""
+    """Start a small search, or resume it; gives the exit code."""
     data = ("dataset=npz", f"dataset.path={data_file}", "trainer=cpu")
     small = ("epochs=1", "model=ffn", "model.hidden=[4]", *NO_FIGURES)
 
@@ -48,13 +53,15 @@ def search(cli: Callable[..., int], data_file: Path) -> Search:
 
 
 @pytest.fixture
-def objective(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Jobs score a formula at once instead of training; gives the learning rates tried."""
+def objective(monkeypatch: pytest.MonkeyPatch) -> list[DictConfig]:
+    """Jobs score a formula at once instead of training; gives the configs tried."""
     tried = []
 
     def run_job(config: DictConfig) -> float:
-        tried.append(config.optimizer.lr)
-        return 1 - abs(math.log10(config.optimizer.lr) + 2) / 4 - config.batch_size / 1000
+        settings.check(config)
+        tried.append(config)
+        score = 1 - abs(math.log10(config.optimizer.lr) + 2) / 4 - config.batch_size / 1000
+        return score - config.seed / 10 - config.dataset.fold / 100
 
     monkeypatch.setattr("dermaexp.job.run_job", run_job)
     monkeypatch.setattr("dermaexp.compare.compare", lambda folder: 0)
@@ -67,12 +74,32 @@ def trials(folder: Path = FOLDER) -> list[tuple[str, dict, float | None]]:
     return [(trial.state.name, trial.params, trial.value) for trial in study.trials]
 
 
+@pytest.fixture
+def pasted(cli: Callable[..., int], objective: list[DictConfig], capsys) -> Pasted:
+    """Run the command that a search printed last for its best trial; gives the jobs' configs."""
+
+    def run() -> list[DictConfig]:
+        del objective[:]
+        (line,) = re.findall("to run the best again .*: (python -m .*)", capsys.readouterr().out)
+        assert line in BEST.read_text().splitlines()[1]
+        assert cli(*shlex.split(line)[3:]) == 0
+        return objective
+
+    return run
+
+
+def digest(config: DictConfig) -> str:
+    return config_digest(settings.effective(config))
+
+
 def jobs(folder: Path = FOLDER) -> Iterator[tuple[RunDirectory, list[str]]]:
     for file in folder.glob("*/run.json"):
         yield RunDirectory(file.parent), json.loads(file.read_text())["overrides"]
 
 
-def test_each_trial_is_a_job_with_its_val_score(search: Search, capsys) -> None:
+def test_each_trial_is_a_job_with_its_val_score_from_which_a_lost_study_is_made_again(
+    search: Search, capsys
+) -> None:
     assert search() == 0
     found = trials()
     assert [state for state, _, _ in found] == ["COMPLETE"] * 3
@@ -91,13 +118,21 @@ def test_each_trial_is_a_job_with_its_val_score(search: Search, capsys) -> None:
     assert f" with {line}\n" in output.out
     assert output.err == "", "Optuna says nothing of its own"
     assert len(list(csv.reader((FOLDER / "runs.csv").open()))) == 1 + 3
+    before = trials()
+    (FOLDER / "study.db").write_text("no database" * 20)
+    assert search() == 1
+    assert "study.db cannot be opened (file is not a database): " in capsys.readouterr().err
+    (FOLDER / "study.db").unlink()
+    assert search() == 0
+    assert capsys.readouterr().out.count("finished before: not run again") == 3
+    assert trials() == before
 
 
 def test_a_killed_search_equals_one_that_was_not(
-    search: Search, objective: list[float], monkeypatch: pytest.MonkeyPatch
+    search: Search, objective: list[DictConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At each step of a trial, also after the sampler's random start of ten trials."""
-    count = 13
+    count = 11
     assert search(trials=count, name="whole") == 0
     expected = trials(Path("multirun/whole"))
     assert len({params["optimizer.lr"] for _, params, _ in expected}) == count
@@ -106,15 +141,18 @@ def test_a_killed_search_equals_one_that_was_not(
         (3, "optuna.Study.add_trial", False),
         (3, "dermaexp.job.run_job", True),
         (4, "optuna.Study.tell", True),
-        (4, "optuna.Study.tell", False),
+        (2, "optuna.Study.tell", False),
     ]:
         with monkeypatch.context() as patch:
             kill_at_call(call, target, before, patch)
             with pytest.raises(Killed):
                 search(trials=count)
         assert len(trials()) < count
+    assert "trial 1, val macro AUROC 0.9" in BEST.read_text(), "the best so far"
     assert search(trials=count) == 0
     assert trials() == expected
+    whole = Path("multirun/whole/experiment/best.yaml").read_text()
+    assert BEST.read_text().replace("study", "whole") == whole
 
 
 def kill_at_call(number: int, target: str, before: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,32 +179,40 @@ def kill_at_call(number: int, target: str, before: bool, monkeypatch: pytest.Mon
     monkeypatch.setattr(owner, name, counted)
 
 
-def test_a_killed_trial_goes_on_from_its_checkpoint(
+def test_a_search_killed_between_the_seeds_of_a_trial_runs_those_that_are_missing(
     search: Search, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    assert search("epochs=2", trials=2, name="whole") == 0
-    with monkeypatch.context() as patch:
-        kill_at_write(7, patch)  # after the first epoch
-        with pytest.raises(Killed):
-            search("epochs=2", trials=2)
-    ((state, params, _),) = trials()
-    assert state == "RUNNING"
-    capsys.readouterr()
-    assert search("epochs=2", trials=2) == 0
+    repeated = ("epochs=2", "seed=1,0")
+    assert search(*repeated, trials=1, name="whole") == 0
     output = capsys.readouterr().out
-    assert output.count("epoch 1/2") == 1 and output.count("epoch 2/2") == 2
+    scores = [run.read_metrics()["val"]["macro_auroc"] for run, _ in jobs(Path("multirun/whole"))]
+    ((_, params, score),) = trials(Path("multirun/whole"))
+    assert len(set(scores)) == 2 and params.keys() == {"optimizer.lr", "batch_size"}
+    assert score == pytest.approx(sum(scores) / 2, abs=1e-12)
+    assert f"trial 0: val macro AUROC {score:.4f}, the mean over seed=0,1\n" in output
+    group, _ = csv.DictReader(Path("multirun/whole/leaderboard.csv").read_text().splitlines())
+    assert (group["n"], group["seeds"]) == ("2", "0 1")
+    with monkeypatch.context() as patch:
+        kill_at_write(19, patch)  # of the second seed, after the first epoch
+        with pytest.raises(Killed):
+            search(*repeated, trials=1)
+    assert [state for state, _, _ in trials()] == ["RUNNING"]
+    capsys.readouterr()
+    assert search("epochs=2", "seed=range(0,2)", trials=1) == 0
+    output = capsys.readouterr().out
+    assert output.count("finished before: not run again") == 1
+    assert output.count("epoch 1/2") == 0 and output.count("epoch 2/2") == 1
     assert trials() == trials(Path("multirun/whole"))
-    assert trials()[0][1] == params
 
 
 def test_resume_goes_on_with_a_search_or_one_of_its_runs(
     cli: Callable[..., int], search: Search, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    assert search(name="whole") == 0
+    assert search(trials=2, name="whole") == 0
     with monkeypatch.context() as patch:
         kill_at_write(3, patch)
         with pytest.raises(Killed):
-            search()
+            search(trials=2)
     ((directory, _),) = jobs()
     assert cli(f"resume={directory.path}") == 0
     assert directory.read_run()["status"] == "finished"
@@ -177,18 +223,18 @@ def test_resume_goes_on_with_a_search_or_one_of_its_runs(
     assert trials(moved) == trials(Path("multirun/whole"))
 
 
-def test_more_trials_later(search: Search, objective: list[float]) -> None:
+def test_more_trials_later(search: Search, objective: list[DictConfig]) -> None:
     assert search(trials=3, name="whole") == 0
     assert search(trials=1) == 0
     del objective[:]
     assert search(trials=3) == 0
     assert len(objective) == 2
     assert trials() == trials(Path("multirun/whole"))
-    assert search(trials=3) == search(trials=1) == 0
+    assert search(trials=1) == 0
     assert len(objective) == 2, "enough of them finished"
 
 
-def test_a_failed_trial_counts_and_is_tried_again_by_the_next_start(
+def test_a_trial_fails_with_one_of_its_seeds_which_alone_is_tried_again(
     search: Search, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     from dermaexp import experiment
@@ -201,19 +247,40 @@ def test_a_failed_trial_counts_and_is_tried_again_by_the_next_start(
             raise UserError("out of luck")
         return run(*arguments, **named)
 
-    with monkeypatch.context() as patch:
-        patch.setattr("dermaexp.experiment.run", failing)
-        assert search() == 1
-    assert [state for state, _, _ in trials()] == ["COMPLETE", "FAIL", "COMPLETE"]
+    monkeypatch.setattr("dermaexp.experiment.run", failing)
+    assert search("seed=0,1", trials=2) == 1
+    assert [state for state, _, _ in trials()] == ["FAIL", "COMPLETE"]
     output = capsys.readouterr()
     assert "job 1 failed: out of luck" in output.err
-    assert "best of 2 trials" in output.out
-    assert search() == search() == 0
+    assert "trial 0 failed: no val macro AUROC with seed=1\n" in output.out
+    assert "best of 1 trials" in output.out
+    assert "failed trials: 1, of which the next start tries 1 again" in output.out
+    assert search("seed=0,1", trials=2) == search("seed=0,1", trials=2) == 0
     states, params, _ = zip(*trials(), strict=True)
-    assert states == ("COMPLETE", "FAIL", "COMPLETE", "COMPLETE")
-    assert params[3] == params[1]
-    assert len(list(jobs())) == 3
-    assert "best of 3 trials" in capsys.readouterr().out
+    assert states == ("FAIL", "COMPLETE", "COMPLETE")
+    assert params[2] == params[0]
+    assert len(list(jobs())) == 4 and len(calls) == 5
+    output = capsys.readouterr()
+    assert "best of 2 trials" in output.out
+    assert "failed" not in output.out + output.err
+
+
+def test_failed_trials_are_tried_again_a_bounded_number_of_times(
+    search: Search, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    tried = []
+    monkeypatch.setattr("dermaexp.job.run_job", lambda config: tried.append(config) or math.nan)
+    monkeypatch.setattr("dermaexp.compare.compare", lambda folder: 0)
+    counts = []
+    for arguments in [[], [], [], ["hydra.sweeper.max_retry=2"]]:
+        assert search(*arguments, trials=2) == 1
+        counts.append(len(tried))
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"all trials of {FOLDER.absolute()} failed: 2" in line
+        assert line.endswith("of which the next start tries 2 again") == (len(tried) == 2)
+    assert counts == [2, 4, 4, 6]
+    assert {state for state, _, _ in trials()} == {"FAIL"}
+    assert not BEST.exists()
 
 
 def test_what_was_tried_before_is_not_run_again(search: Search, capsys) -> None:
@@ -223,8 +290,8 @@ def test_what_was_tried_before_is_not_run_again(search: Search, capsys) -> None:
     assert capsys.readouterr().out.count("finished before: not run again") == 3
 
 
-def test_several_jobs_at_once(
-    search: Search, objective: list[float], monkeypatch: pytest.MonkeyPatch
+def test_seeds_and_folds_of_several_trials_at_once(
+    search: Search, objective: list[DictConfig], pasted: Pasted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 
@@ -235,13 +302,96 @@ def test_several_jobs_at_once(
         return launch(self, jobs, initial_job_idx)
 
     monkeypatch.setattr(BasicLauncher, "launch", counting)
-    assert search("hydra.sweeper.n_jobs=2", trials=5) == 0
-    assert batches == [(0, 2), (2, 2), (4, 1)]
-    assert {state for state, _, _ in trials()} == {"COMPLETE"}
+    grouped = ("dataset.split=grouped", "dataset.groups=g.csv", "dataset.folds=2")
+    places = ("seed=choice(3,1)", "dataset.fold=0,1")
+    assert search("hydra.sweeper.n_jobs=2", *grouped, *places, trials=3) == 0
+    assert batches == [(0, 8), (8, 4)], "unique numbers: a trial's first is four times its own"
+    assert [(config.seed, config.dataset.fold) for config in objective[:4]] == [
+        (1, 0),
+        (1, 1),
+        (3, 0),
+        (3, 1),
+    ]
+    for _, params, value in trials():
+        alone = 1 - abs(math.log10(params["optimizer.lr"]) + 2) / 4
+        assert value == pytest.approx(alone - int(params["batch_size"]) / 1000 - 0.2 - 0.005)
+    tried = {digest(config) for config in objective}
+    assert len(tried) == 12
+    again = [digest(config) for config in pasted()]
+    assert len(again) == 4 and tried.issuperset(again)
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        (
+            ["experiment=quick", "model.width=8,16", "callbacks.ema.decay=0.5"],
+            ["- override /callbacks:\n  - default\n  - ema\n", "    decay: 0.5\n", "epochs: 28\n"],
+        ),
+        (
+            [
+                "~optimizer.weight_decay",
+                "+optimizer.betas=[0.5,0.9]",
+                "seed=7",
+                "model=ffn",
+                "model.hidden=[4],[8,8]",
+                r"dataset.path='it\'s, #1=ü $%{ 1e3.npz'",
+                "dataset.classes=[a,'b c','null','1e-3']",
+                "name='1e3'",
+                "hydra.sweep.dir=multirun/study",
+            ],
+            ["- override /optimizer: null\n", "seed: 7\n", "- 0.5\n  - 0.9\n", "'null'"],
+        ),
+    ],
+)
+def test_the_best_trial_runs_again_by_its_experiment_file(
+    cli: Callable[..., int],
+    objective: list[DictConfig],
+    pasted: Pasted,
+    given: list[str],
+    parts: list[str],
+) -> None:
+    options = ("hparams_search=optuna", "hydra.sweeper.n_trials=3", "name=study", "dataset=npz")
+    assert cli("-m", *options, "dataset.path=x.npz", *given) == 0
+    scores = [score for _, _, score in trials()]
+    number = scores.index(max(scores))
+    best = objective[number]
+    text = BEST.read_text()
+    assert text.startswith(
+        f"# @package _global_\n# The best trial of a search: trial {number}, val macro AUROC "
+        f"{max(scores):.4f} with seed={best.seed}: python -m dermaexp --config-dir "
+    )
+    assert [part for part in parts if part not in text] == []
+    (again,) = pasted()
+    assert digest(again) == digest(best)
+    assert again.name == best.name
+
+
+def test_an_experiment_named_best_of_ones_own(
+    cli: Callable[..., int], objective: list[DictConfig], pasted: Pasted, capsys, monkeypatch
+) -> None:
+    """It is neither taken for the search's nor overwritten; --config-dir can be given once only."""
+    own = Path("it's mine, =1")
+    for name, text in [("model/own", "_target_: x.Y"), ("experiment/best", "# mine")]:
+        file = own / f"{name}.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    options = ("hparams_search=optuna", "hydra.sweeper.n_trials=1", "name=study", "model=own")
+    arguments = ("-m", "--config-dir", str(own), *options)
+    monkeypatch.setitem(globals(), "BEST", BEST.with_name("best_2.yaml"))
+    BEST.parent.mkdir(parents=True)
+    BEST.write_text("# mine")
+    assert cli(*arguments) == 1
+    assert f"{BEST.absolute()} was not written by a search" in capsys.readouterr().err
+    assert BEST.read_text() == "# mine" and not objective
+    BEST.unlink()
+    assert cli(*arguments) == 0
+    before = digest(objective[0])
+    assert [digest(config) for config in pasted()] == [before]
 
 
 def test_the_configs_space_and_the_command_lines(
-    search: Search, objective: list[float], capsys
+    search: Search, objective: list[DictConfig], capsys
 ) -> None:
     assert search("optimizer=sgd,adam", "optimizer.momentum=0.5", trials=1) == 1
     assert "the key optimizer.momentum is unknown" in capsys.readouterr().err, (
@@ -287,6 +437,15 @@ def test_hydras_sweeps_as_distributions(text: str, expected: object) -> None:
         (["+hydra.sweeper.space.epochs=3"], "epochs=3 cannot be searched (it is one value)"),
         (["+hydra.sweeper.space.name='a,b'"], "name=a,b cannot be searched (the name is that of"),
         (["+hydra.sweeper.space.epoch='2,3'"], "the key epoch is unknown: did you mean 'epochs'?"),
+        (["seed=interval(0,5)"], "seed=interval(0,5): expected whole numbers, such as seed=0,1,2"),
+        (["seed=tag(log,range(1,3))"], "seed=tag(log,range(1,3)): expected whole numbers, such"),
+        (["seed=range(3,3)"], "seed=range(3,3): expected whole numbers, such as seed=0,1,2"),
+        (["seed=0,1,0"], "seed=0 with fold 0 would be run twice: give each seed and fold once"),
+        (["seed=0,x"], "seed=x: expected a whole number from 0"),
+        (["dataset.fold=0,1"], "dataset.fold=1, but the official split has no folds"),
+        (["+hydra.sweeper.space.seed='0,1'"], "holds seed, but a search cannot choose it: give s"),
+        (["+hydra.sweeper.space.dataset.fold='0,1'"], "holds dataset.fold, but a search cannot"),
+        (["hydra.sweeper.max_retry=-1"], "hydra.sweeper.max_retry=-1: expected a whole number"),
         (["epochs=interval(2,1)"], "epochs=interval(2,1) cannot be searched ("),
         (["epochs=tag(lg,range(1,3))"], "the tag lg is unknown, expected log"),
         (["epochs=range(3,3)"], "epochs=range(3,3) cannot be searched (the range is empty)"),
@@ -305,28 +464,19 @@ def test_what_cannot_be_searched(
     assert not list(tmp_path.rglob("*.*")), "nothing is written"
 
 
-def test_another_search_of_the_same_name(search: Search, objective: list[float], capsys) -> None:
+def test_another_search_of_the_same_name(
+    search: Search, objective: list[DictConfig], capsys
+) -> None:
     assert search(trials=1) == 0
     before = {file: file.read_bytes() for file in FOLDER.iterdir() if file.is_file()}
     assert search("batch_size=choice(16,64)") == 1
     assert "holds a search of another space, in batch_size: choose" in capsys.readouterr().err
+    assert search("seed=0,1") == 1
+    assert "holds a search with seed=0, not with seed=0,1: choose" in capsys.readouterr().err
     assert search("epochs=2") == 1
     assert "holds a search with other settings than those composed" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in before} == before
     assert len(objective) == 1
-
-
-def test_a_lost_study_is_made_again_from_its_runs(search: Search, capsys) -> None:
-    assert search(trials=2) == 0
-    before = trials()
-    (FOLDER / "study.db").write_text("no database" * 20)
-    capsys.readouterr()
-    assert search(trials=2) == 1
-    assert "study.db cannot be opened (file is not a database): " in capsys.readouterr().err
-    (FOLDER / "study.db").unlink()
-    assert search(trials=2) == 0
-    assert capsys.readouterr().out.count("finished before: not run again") == 2
-    assert trials() == before
 
 
 def test_without_multirun(cli: Callable[..., int], tmp_path: Path, capsys) -> None:
