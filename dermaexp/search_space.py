@@ -97,7 +97,7 @@ def _split(
         raise UserError(
             "the search's space is empty: give KEY=interval(LOW,HIGH) or KEY=choice(A,B)"
         )
-    repeated = [_repetitions(o) for o in swept if o.key_or_group in REPEATED]
+    repeated = [repetitions(o) for o in swept if o.key_or_group in REPEATED]
     return (
         [override.input_line for override in given if not override.is_sweep_override()],
         {override.get_key_element(): distribution(override) for override in searched},
@@ -132,7 +132,7 @@ def _leaves(space: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-def _repetitions(override: Override) -> list[str]:
+def repetitions(override: Override) -> list[str]:
     """An override for each value; whether the value is a seed or fold is checked when composed."""
     key = override.get_key_element()
     sweep = override.value()
