@@ -20,10 +20,16 @@ class OptunaSweeper(Sweeper):
     """Hydra's sweeper of a search; conf/hparams_search/optuna.yaml explains its arguments."""
 
     def __init__(
-        self, n_trials: int, n_jobs: int, seed: int, space: Mapping[str, str] | None
+        self,
+        n_trials: int,
+        n_jobs: int,
+        max_retry: int,
+        seed: int,
+        space: Mapping[str, str] | None,
     ) -> None:
         self.n_trials = n_trials
         self.n_jobs = n_jobs
+        self.max_retry = max_retry
         self.seed = seed
         self.space = space or {}
 

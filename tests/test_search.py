@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,8 +18,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 from test_resume import Killed, kill_at_write
 
+from dermaexp import settings
 from dermaexp.errors import UserError
-from dermaexp.results import RunDirectory
+from dermaexp.results import RunDirectory, config_digest
 
 optuna = pytest.importorskip("optuna", reason="the search needs pip install 'dermaexp[search]'")
 
@@ -27,16 +30,20 @@ from optuna.distributions import (  # noqa: E402
     IntDistribution,
 )
 
-from dermaexp.search import distribution  # noqa: E402
+from dermaexp.best_trial import BestTrial  # noqa: E402
+from dermaexp.search_space import distribution, repetitions  # noqa: E402
 
 SPACE = ("optimizer.lr=tag(log,interval(1e-4,1e-1))", "batch_size=choice(16,32)")
 FOLDER = Path("multirun", "study")
+UPDATE = BestTrial.update
+BEST = FOLDER / "experiment" / "best.yaml"
 Search = Callable[..., int]
+Pasted = Callable[[], list[DictConfig]]
 
 
 @pytest.fixture
 def search(cli: Callable[..., int], data_file: Path) -> Search:
-    """Start a small search, or go on with it; gives the exit code."""
+    """Start a small search, or resume it; gives the exit code."""
     data = ("dataset=npz", f"dataset.path={data_file}", "trainer=cpu")
     small = ("epochs=1", "model=ffn", "model.hidden=[4]", *NO_FIGURES)
 
@@ -48,16 +55,19 @@ def search(cli: Callable[..., int], data_file: Path) -> Search:
 
 
 @pytest.fixture
-def objective(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Jobs score a formula at once instead of training; gives the learning rates tried."""
+def objective(monkeypatch: pytest.MonkeyPatch) -> list[DictConfig]:
+    """Jobs score a formula at once instead of training; gives the configs tried."""
     tried = []
 
     def run_job(config: DictConfig) -> float:
-        tried.append(config.optimizer.lr)
-        return 1 - abs(math.log10(config.optimizer.lr) + 2) / 4 - config.batch_size / 1000
+        settings.check(config)
+        tried.append(config)
+        score = 1 - abs(math.log10(config.optimizer.lr) + 2) / 4 - config.batch_size / 1000
+        return score - config.seed / 10 - config.dataset.fold / 100
 
     monkeypatch.setattr("dermaexp.job.run_job", run_job)
     monkeypatch.setattr("dermaexp.compare.compare", lambda folder: 0)
+    monkeypatch.setattr(BestTrial, "update", lambda self, study: None)
     return tried
 
 
@@ -67,12 +77,38 @@ def trials(folder: Path = FOLDER) -> list[tuple[str, dict, float | None]]:
     return [(trial.state.name, trial.params, trial.value) for trial in study.trials]
 
 
+@pytest.fixture
+def pasted(
+    cli: Callable[..., int],
+    objective: list[DictConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys,
+) -> Pasted:
+    """Run the command that a search printed for its best trial; gives the jobs' configs."""
+    monkeypatch.setattr(BestTrial, "update", UPDATE)
+
+    def run() -> list[DictConfig]:
+        del objective[:]
+        (line,) = re.findall("to run the best again .*: (python -m .*)", capsys.readouterr().out)
+        assert line in BEST.read_text().splitlines()[1]
+        assert cli(*shlex.split(line)[3:]) == 0
+        return objective
+
+    return run
+
+
+def digest(config: DictConfig) -> str:
+    return config_digest(settings.effective(config))
+
+
 def jobs(folder: Path = FOLDER) -> Iterator[tuple[RunDirectory, list[str]]]:
     for file in folder.glob("*/run.json"):
         yield RunDirectory(file.parent), json.loads(file.read_text())["overrides"]
 
 
-def test_each_trial_is_a_job_with_its_val_score(search: Search, capsys) -> None:
+def test_each_trial_is_a_job_with_its_val_score_from_which_a_lost_study_is_made_again(
+    search: Search, capsys
+) -> None:
     assert search() == 0
     found = trials()
     assert [state for state, _, _ in found] == ["COMPLETE"] * 3
@@ -91,13 +127,21 @@ def test_each_trial_is_a_job_with_its_val_score(search: Search, capsys) -> None:
     assert f" with {line}\n" in output.out
     assert output.err == "", "Optuna says nothing of its own"
     assert len(list(csv.reader((FOLDER / "runs.csv").open()))) == 1 + 3
+    before = trials()
+    (FOLDER / "study.db").write_text("no database" * 20)
+    assert search() == 1
+    assert "study.db cannot be opened (file is not a database): " in capsys.readouterr().err
+    (FOLDER / "study.db").unlink()
+    assert search() == 0
+    assert capsys.readouterr().out.count("finished before: not run again") == 3
+    assert trials() == before
 
 
 def test_a_killed_search_equals_one_that_was_not(
-    search: Search, objective: list[float], monkeypatch: pytest.MonkeyPatch
+    search: Search, objective: list[DictConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At each step of a trial, also after the sampler's random start of ten trials."""
-    count = 13
+    count = 11
     assert search(trials=count, name="whole") == 0
     expected = trials(Path("multirun/whole"))
     assert len({params["optimizer.lr"] for _, params, _ in expected}) == count
@@ -106,7 +150,7 @@ def test_a_killed_search_equals_one_that_was_not(
         (3, "optuna.Study.add_trial", False),
         (3, "dermaexp.job.run_job", True),
         (4, "optuna.Study.tell", True),
-        (4, "optuna.Study.tell", False),
+        (2, "optuna.Study.tell", False),
     ]:
         with monkeypatch.context() as patch:
             kill_at_call(call, target, before, patch)
@@ -141,32 +185,40 @@ def kill_at_call(number: int, target: str, before: bool, monkeypatch: pytest.Mon
     monkeypatch.setattr(owner, name, counted)
 
 
-def test_a_killed_trial_goes_on_from_its_checkpoint(
+def test_a_search_killed_between_the_seeds_of_a_trial_runs_those_that_are_missing(
     search: Search, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    assert search("epochs=2", trials=2, name="whole") == 0
-    with monkeypatch.context() as patch:
-        kill_at_write(7, patch)  # after the first epoch
-        with pytest.raises(Killed):
-            search("epochs=2", trials=2)
-    ((state, params, _),) = trials()
-    assert state == "RUNNING"
-    capsys.readouterr()
-    assert search("epochs=2", trials=2) == 0
+    repeated = ("epochs=2", "seed=1,0")
+    assert search(*repeated, trials=1, name="whole") == 0
     output = capsys.readouterr().out
-    assert output.count("epoch 1/2") == 1 and output.count("epoch 2/2") == 2
+    scores = [run.read_metrics()["val"]["macro_auroc"] for run, _ in jobs(Path("multirun/whole"))]
+    ((_, params, score),) = trials(Path("multirun/whole"))
+    assert len(set(scores)) == 2 and params.keys() == {"optimizer.lr", "batch_size"}
+    assert score == pytest.approx(sum(scores) / 2, abs=1e-12)
+    assert f"trial 0: val macro AUROC {score:.4f}, the mean over seed=0,1\n" in output
+    group, _ = csv.DictReader(Path("multirun/whole/leaderboard.csv").read_text().splitlines())
+    assert (group["n"], group["seeds"]) == ("2", "0 1")
+    with monkeypatch.context() as patch:
+        kill_at_write(19, patch)  # of the second seed, after the first epoch
+        with pytest.raises(Killed):
+            search(*repeated, trials=1)
+    assert [state for state, _, _ in trials()] == ["RUNNING"]
+    capsys.readouterr()
+    assert search("epochs=2", "seed=range(0,2)", trials=1) == 0
+    output = capsys.readouterr().out
+    assert output.count("finished before: not run again") == 1
+    assert output.count("epoch 1/2") == 0 and output.count("epoch 2/2") == 1
     assert trials() == trials(Path("multirun/whole"))
-    assert trials()[0][1] == params
 
 
 def test_resume_goes_on_with_a_search_or_one_of_its_runs(
     cli: Callable[..., int], search: Search, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    assert search(name="whole") == 0
+    assert search(trials=2, name="whole") == 0
     with monkeypatch.context() as patch:
         kill_at_write(3, patch)
         with pytest.raises(Killed):
-            search()
+            search(trials=2)
     ((directory, _),) = jobs()
     assert cli(f"resume={directory.path}") == 0
     assert directory.read_run()["status"] == "finished"
@@ -175,20 +227,23 @@ def test_resume_goes_on_with_a_search_or_one_of_its_runs(
     assert cli(f"resume={moved}") == 0
     assert capsys.readouterr().out.count("finished before: not run again") == 1
     assert trials(moved) == trials(Path("multirun/whole"))
+    header = (moved / "experiment" / "best.yaml").read_text().splitlines()[1]
+    config_dir = shlex.join(["--config-dir", str(moved.absolute())])
+    assert header.endswith(f": python -m dermaexp {config_dir} experiment=best")
 
 
-def test_more_trials_later(search: Search, objective: list[float]) -> None:
+def test_more_trials_later(search: Search, objective: list[DictConfig]) -> None:
     assert search(trials=3, name="whole") == 0
     assert search(trials=1) == 0
     del objective[:]
     assert search(trials=3) == 0
     assert len(objective) == 2
     assert trials() == trials(Path("multirun/whole"))
-    assert search(trials=3) == search(trials=1) == 0
+    assert search(trials=1) == 0
     assert len(objective) == 2, "enough of them finished"
 
 
-def test_a_failed_trial_counts_and_is_tried_again_by_the_next_start(
+def test_a_trial_fails_with_one_of_its_seeds_which_alone_is_tried_again(
     search: Search, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     from dermaexp import experiment
@@ -201,30 +256,44 @@ def test_a_failed_trial_counts_and_is_tried_again_by_the_next_start(
             raise UserError("out of luck")
         return run(*arguments, **named)
 
-    with monkeypatch.context() as patch:
-        patch.setattr("dermaexp.experiment.run", failing)
-        assert search() == 1
-    assert [state for state, _, _ in trials()] == ["COMPLETE", "FAIL", "COMPLETE"]
+    monkeypatch.setattr("dermaexp.experiment.run", failing)
+    assert search("seed=0,1", trials=2) == 1
+    assert [state for state, _, _ in trials()] == ["FAIL", "COMPLETE"]
     output = capsys.readouterr()
     assert "job 1 failed: out of luck" in output.err
-    assert "best of 2 trials" in output.out
-    assert search() == search() == 0
+    assert "trial 0 failed: no val macro AUROC with seed=1\n" in output.out
+    assert "best of 1 trials" in output.out
+    assert "failed trials: 1, of which the next start tries 1 again" in output.out
+    assert search("seed=0,1", trials=2) == 0
     states, params, _ = zip(*trials(), strict=True)
-    assert states == ("COMPLETE", "FAIL", "COMPLETE", "COMPLETE")
-    assert params[3] == params[1]
-    assert len(list(jobs())) == 3
-    assert "best of 3 trials" in capsys.readouterr().out
+    assert states == ("FAIL", "COMPLETE", "COMPLETE")
+    assert params[2] == params[0]
+    assert len(list(jobs())) == 4 and len(calls) == 5
+    output = capsys.readouterr()
+    assert "best of 2 trials" in output.out
+    assert "failed" not in output.out + output.err
 
 
-def test_what_was_tried_before_is_not_run_again(search: Search, capsys) -> None:
-    assert search("optimizer.lr=1e-2", trials=5) == 0
-    assert len(trials()) == 5
-    assert len(list(jobs())) == 2
-    assert capsys.readouterr().out.count("finished before: not run again") == 3
+def test_failed_trials_are_tried_again_a_bounded_number_of_times(
+    search: Search, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    tried = []
+    monkeypatch.setattr("dermaexp.job.run_job", lambda config: tried.append(config) or math.nan)
+    monkeypatch.setattr("dermaexp.compare.compare", lambda folder: 0)
+    counts = []
+    for _ in range(3):
+        assert search(trials=2) == 1
+        counts.append(len(tried))
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"all trials of {FOLDER.absolute()} failed: 2" in line
+        assert line.endswith("of which the next start tries 2 again") == (len(tried) == 2)
+    assert counts == [2, 4, 4]
+    assert {state for state, _, _ in trials()} == {"FAIL"}
+    assert not BEST.exists()
 
 
-def test_several_jobs_at_once(
-    search: Search, objective: list[float], monkeypatch: pytest.MonkeyPatch
+def test_seeds_and_folds_of_several_trials_at_once(
+    search: Search, objective: list[DictConfig], pasted: Pasted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 
@@ -235,13 +304,94 @@ def test_several_jobs_at_once(
         return launch(self, jobs, initial_job_idx)
 
     monkeypatch.setattr(BasicLauncher, "launch", counting)
-    assert search("hydra.sweeper.n_jobs=2", trials=5) == 0
-    assert batches == [(0, 2), (2, 2), (4, 1)]
-    assert {state for state, _, _ in trials()} == {"COMPLETE"}
+    grouped = ("dataset.split=grouped", "dataset.groups=g.csv", "dataset.folds=2")
+    places = ("seed=choice(3,1)", "dataset.fold=0,1")
+    assert search("hydra.sweeper.n_jobs=2", *grouped, *places, trials=3) == 0
+    assert batches == [(0, 8), (8, 4)], "unique numbers: a trial's first is four times its own"
+    assert [(config.seed, config.dataset.fold) for config in objective[:4]] == [
+        (1, 0),
+        (1, 1),
+        (3, 0),
+        (3, 1),
+    ]
+    for _, params, value in trials():
+        alone = 1 - abs(math.log10(params["optimizer.lr"]) + 2) / 4
+        assert value == pytest.approx(alone - int(params["batch_size"]) / 1000 - 0.2 - 0.005)
+    tried = {digest(config) for config in objective}
+    assert len(tried) == 12
+    again = [digest(config) for config in pasted()]
+    assert len(again) == 4 and tried.issuperset(again)
+
+
+def test_the_best_trial_runs_again_by_its_experiment_file(
+    cli: Callable[..., int],
+    objective: list[DictConfig],
+    pasted: Pasted,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = (
+        "-m",
+        "hparams_search=optuna",
+        "hydra.sweeper.n_trials=2",
+        "hydra.sweep.dir=multirun/study",
+        "name='1e3'",
+        "experiment=quick",
+        "model.width=8,16",
+        "callbacks.ema.decay=0.5",
+        "callbacks.montage=null",
+        "~optimizer.weight_decay",
+        "+optimizer.betas=[0.5,0.9]",
+        "seed=7",
+        "dataset=npz",
+        r"dataset.path='it\'s, #1=ü $%{ 1e3.npz'",
+        "dataset.classes=[a,'b c','null','1e-3']",
+    )
+    with monkeypatch.context() as patch:
+        kill_at_call(2, "dermaexp.job.run_job", True, patch)
+        with pytest.raises(Killed):
+            cli(*arguments)
+    assert "# The best trial of a search: trial 0, val macro AUROC" in BEST.read_text()
+    assert cli(*arguments) == 0
+    scores = [score for _, _, score in trials()]
+    number = scores.index(max(scores))
+    best = objective[number]
+    text = BEST.read_text()
+    assert text.startswith(
+        f"# @package _global_\n# The best trial of a search: trial {number}, val macro AUROC "
+        f"{max(scores):.4f} with seed=7: python -m dermaexp --config-dir "
+    )
+    assert "- override /callbacks:\n  - default\n  - ema\n" in text
+    assert "- override /optimizer: null\n" in text, "a file cannot remove a key"
+    (again,) = pasted()
+    assert digest(again) == digest(best)
+    assert again.name == best.name == "1e3"
+
+
+def test_an_experiment_named_best_of_ones_own(
+    cli: Callable[..., int], objective: list[DictConfig], pasted: Pasted, capsys, monkeypatch
+) -> None:
+    """It is neither taken for the search's nor overwritten; --config-dir can be given once only."""
+    own = Path("it's mine, =1")
+    for name, text in [("model/own", "_target_: x.Y"), ("experiment/best", "# mine")]:
+        file = own / f"{name}.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    options = ("hparams_search=optuna", "hydra.sweeper.n_trials=1", "name=study", "model=own")
+    arguments = ("-m", "--config-dir", str(own), *options)
+    monkeypatch.setitem(globals(), "BEST", BEST.with_name("best_2.yaml"))
+    BEST.parent.mkdir(parents=True)
+    BEST.write_text("# mine")
+    assert cli(*arguments) == 1
+    assert f"{BEST.absolute()} was not written by a search" in capsys.readouterr().err
+    assert BEST.read_text() == "# mine" and not objective
+    BEST.unlink()
+    assert cli(*arguments) == 0
+    before = digest(objective[0])
+    assert [digest(config) for config in pasted()] == [before]
 
 
 def test_the_configs_space_and_the_command_lines(
-    search: Search, objective: list[float], capsys
+    search: Search, objective: list[DictConfig], capsys
 ) -> None:
     assert search("optimizer=sgd,adam", "optimizer.momentum=0.5", trials=1) == 1
     assert "the key optimizer.momentum is unknown" in capsys.readouterr().err, (
@@ -273,11 +423,33 @@ def test_hydras_sweeps_as_distributions(text: str, expected: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ("interval(2,1)", "`low <= high`"),
+        ("tag(lg,range(1,3))", "the tag lg is unknown, expected log"),
+        ("range(3,3)", "the range is empty"),
+    ],
+)
+def test_sweeps_that_are_no_distribution(values: str, reason: str) -> None:
+    with pytest.raises(UserError) as error:
+        distribution(OverridesParser.create().parse_override(f"epochs={values}"))
+    line = str(error.value)
+    assert line.startswith(f"epochs={values} cannot be searched (") and reason in line
+
+
+@pytest.mark.parametrize("values", ["int(interval(0,3))", "tag(log,range(1,3))", "range(3,3)"])
+def test_what_no_trial_is_repeated_over(values: str) -> None:
+    line = f"dataset.fold={values}"
+    with pytest.raises(UserError, match="expected whole numbers") as error:
+        repetitions(OverridesParser.create().parse_override(line))
+    assert str(error.value).startswith(f"{line}: ")
+
+
+@pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials=0: expected a whole number from 1"),
         (["hydra.sweeper.n_trials=x"], "hydra.sweeper.n_trials=x: expected a whole number from 1"),
-        (["hydra.sweeper.n_jobs=0"], "hydra.sweeper.n_jobs=0: expected a whole number from 1"),
+        (["hydra.sweeper.max_retry=-1"], "hydra.sweeper.max_retry=-1: expected a whole number f"),
         (["hydra.sweeper.seed=-1"], "hydra.sweeper.seed=-1: expected a whole number from 0"),
         (["hydra.sweeper.space=null"], "the search's space is empty: give KEY=interval(LOW,HIGH)"),
         (
@@ -287,9 +459,11 @@ def test_hydras_sweeps_as_distributions(text: str, expected: object) -> None:
         (["+hydra.sweeper.space.epochs=3"], "epochs=3 cannot be searched (it is one value)"),
         (["+hydra.sweeper.space.name='a,b'"], "name=a,b cannot be searched (the name is that of"),
         (["+hydra.sweeper.space.epoch='2,3'"], "the key epoch is unknown: did you mean 'epochs'?"),
-        (["epochs=interval(2,1)"], "epochs=interval(2,1) cannot be searched ("),
-        (["epochs=tag(lg,range(1,3))"], "the tag lg is unknown, expected log"),
-        (["epochs=range(3,3)"], "epochs=range(3,3) cannot be searched (the range is empty)"),
+        (["seed=interval(0,5)"], "seed=interval(0,5): expected whole numbers, such as seed=0,1,2"),
+        (["seed=0,1,0"], "seed=0 with fold 0 would be run twice: give each seed and fold once"),
+        (["dataset.fold=0,1"], "dataset.fold=1, but the official split has no folds"),
+        (["+hydra.sweeper.space.seed='0,1'"], "holds seed, but a search cannot choose it: give s"),
+        (["+hydra.sweeper.space.dataset.fold='0,1'"], "holds dataset.fold, but a search cannot"),
         (["batch_size=32,0"], "batch_size=0: expected a whole number from 1"),
         (["optimizer=adam,sdg"], "optimizer=sdg is unknown: did you mean 'sgd'?"),
         (["dataset=npz"], "dataset.path is missing: give it on the command line"),
@@ -305,28 +479,19 @@ def test_what_cannot_be_searched(
     assert not list(tmp_path.rglob("*.*")), "nothing is written"
 
 
-def test_another_search_of_the_same_name(search: Search, objective: list[float], capsys) -> None:
+def test_another_search_of_the_same_name(
+    search: Search, objective: list[DictConfig], capsys
+) -> None:
     assert search(trials=1) == 0
     before = {file: file.read_bytes() for file in FOLDER.iterdir() if file.is_file()}
     assert search("batch_size=choice(16,64)") == 1
     assert "holds a search of another space, in batch_size: choose" in capsys.readouterr().err
+    assert search("seed=0,1") == 1
+    assert "holds a search with seed=0, not with seed=0,1: choose" in capsys.readouterr().err
     assert search("epochs=2") == 1
     assert "holds a search with other settings than those composed" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in before} == before
     assert len(objective) == 1
-
-
-def test_a_lost_study_is_made_again_from_its_runs(search: Search, capsys) -> None:
-    assert search(trials=2) == 0
-    before = trials()
-    (FOLDER / "study.db").write_text("no database" * 20)
-    capsys.readouterr()
-    assert search(trials=2) == 1
-    assert "study.db cannot be opened (file is not a database): " in capsys.readouterr().err
-    (FOLDER / "study.db").unlink()
-    assert search(trials=2) == 0
-    assert capsys.readouterr().out.count("finished before: not run again") == 2
-    assert trials() == before
 
 
 def test_without_multirun(cli: Callable[..., int], tmp_path: Path, capsys) -> None:
