@@ -70,9 +70,11 @@ def explain(error: BaseException) -> str:
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error and what caused it, the innermost first."""
-    if error is not None:
-        yield from _causes(error.__cause__)
-        yield error
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:  # a cause may be its own
+        chain.append(error)
+        error = error.__cause__
+    yield from reversed(chain)
 
 
 def _named(error: OSError) -> str:

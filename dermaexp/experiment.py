@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import signal
 from collections.abc import Iterator
@@ -11,18 +12,21 @@ from typing import Any
 
 import pytorch_lightning as lightning
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig
-from pytorch_lightning.callbacks import Checkpoint, Timer, WeightAveraging
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, Timer, WeightAveraging
+from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
-from dermaexp import evaluation, leak, processes
+from dermaexp import evaluation, leak, processes, trainer_keys
 from dermaexp.announcements import announce, conclude
 from dermaexp.callbacks import (
     AtomicCheckpointIO,
     BestCheckpoint,
     SeedEveryEpoch,
     StayStopped,
+    StopAtLimit,
     load_checkpoint,
 )
 from dermaexp.classifier import Classifier
@@ -34,6 +38,29 @@ from dermaexp.results import RunDirectory
 from dermaexp.views import VIEWS
 
 
+@contextlib.contextmanager
+def exits_as_errors() -> Iterator[None]:
+    """Raise KeyboardInterrupt for Lightning's exit after a signal, UserError for any other exit.
+
+    After Ctrl-C Lightning exits with 1 and leaves Ctrl-C switched off. Another exit is of the
+    model's code or a callback's, which must not pass for the end of the program.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        by_signal = isinstance(error, SIGTERMException) or isinstance(
+            error.__context__, KeyboardInterrupt
+        )
+        if not by_signal:
+            raise UserError(
+                f"sys.exit({error.code!r}) was called by the model, a callback or another part of the "
+                "run: raise an error there instead"
+            ) from error
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from None
+
+
+@exits_as_errors()
 def run(
     config: DictConfig,
     splits: Splits,
@@ -53,16 +80,15 @@ def run(
     """
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    if config.checkpoint.test_with == "best" and len(set(splits.val.labels)) < 2:
-        raise UserError(
-            f"val of {splits.name} holds one class: macro AUROC cannot choose the best epoch; give "
-            "a val split with more classes, or checkpoint.test_with=last"
-        )
+    trainer_keys.check_names(config.trainer, get_object(config.trainer._target_))
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     with clock.part("data"):
         data = build_data(config, splits)
+    if config.checkpoint.test_with == "best":
+        check_val(data)
     classifier = build_classifier(config, data)
     trainer = build_trainer(config, directory, rank)
+    check_shares(config, data, classifier.net, trainer.world_size)
     record["device"] = describe_device(trainer)
     if rank == 0:
         directory.write_run(record)
@@ -73,7 +99,7 @@ def run(
     announce(record["name"], data, count_parameters(classifier), record["device"]["name"])
     if goes_on:  # damage is told now, not when the training is over
         choose_weights(trainer, classifier, directory, config.checkpoint.test_with)
-    with ctrl_c_as_keyboard_interrupt(), together:
+    with together:
         trainer.fit(classifier, data, ckpt_path=directory.last_checkpoint if goes_on else None)
         epochs = trainer.current_epoch
         trained = {key: classifier.epoch_metrics[f"train_{key}"] for key in ("loss", "accuracy")}
@@ -91,11 +117,12 @@ def run(
         "model": {"name": record["choices"]["model"], "parameters": count_parameters(classifier)},
         "train": trained,
         **evaluate(classifier, splits, calibrate=config.calibrate),
-        **leak.evaluate(*classifier.predictions["test"], splits),
+        **leak.evaluate(*classifier.predictions["test"], splits, data.used["test"]),
         "tested_with": config.checkpoint.test_with,
         "best_epoch": best_epoch,
         "epochs": epochs,
         "planned_epochs": trainer.max_epochs,
+        "ended_by": ended_by(trainer),
         "seconds": seconds(clock, trainer),
     }
     directory.write_metrics(results)
@@ -110,7 +137,19 @@ def build_data(config: DictConfig, splits: Splits) -> ImageDataModule:
         grayscale=config.dataset.grayscale,
         seed=config.seed,
         balance=config.sampler.balance,
+        limits={split: config.trainer.get(key) for split, key in trainer_keys.LIMITS.items()},
     )
+
+
+def check_val(data: ImageDataModule) -> None:
+    """Raise UserError where val cannot choose the best epoch."""
+    if len(set(data.splits.val.labels[data.used["val"]])) < 2:
+        used = data.splits.part("val", len(data.used["val"]))
+        raise UserError(
+            f"val of {data.splits.name} holds one class{'' if used == 'val' else f' ({used})'}: "
+            "macro AUROC cannot choose the best epoch; give a val split with more classes, or "
+            "checkpoint.test_with=last"
+        )
 
 
 def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
@@ -130,6 +169,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
         test_views=VIEWS[config.test_time_augment],
         mean=mean,
         std=std,
+        max_steps=config.trainer.get("max_steps"),
     )
 
 
@@ -158,13 +198,44 @@ def check_net(net: nn.Module, image_shape: tuple[int, int, int], classes: int) -
     net.train()
 
 
+def check_shares(config: DictConfig, data: ImageDataModule, net: nn.Module, processes: int) -> None:
+    """Raise UserError where a process's share of a training batch is too small to train `net`."""
+    images = len(data.used["train"])
+    share = data.batches("train", processes=processes).smallest_share
+    among = f" for trainer.devices={processes}" if processes > 1 else ""
+    if share == 0:
+        given = f"batch_size={config.batch_size}" if images >= processes else f"train ({images})"
+        raise UserError(
+            f"{given} has too few images{among}: expected at least one image for each process"
+        )
+    if share > 1:
+        return
+    trained = copy.deepcopy(net)  # the trial must not touch running statistics
+    with torch.no_grad(), torch.random.fork_rng(devices=()):
+        try:
+            trained.train()(torch.zeros(1, *data.image_shape))
+        except ValueError as error:  # of batch normalisation, which knows no variance of one value
+            raise UserError(
+                f"batch_size={config.batch_size}{among} gives a process a single image of a batch "
+                f"of the {images:,} in train, which the batch normalisation of "
+                f"{type(net).__name__} cannot be trained with: give another batch_size, or a model "
+                "without it"
+            ) from error
+
+
 def build_trainer(config: DictConfig, directory: RunDirectory, rank: int = 0) -> lightning.Trainer:
     """Lightning's Trainer with the config's callbacks and nothing of its own in the terminal."""
+    given = {
+        key: value for key, value in config.trainer.items() if key not in trainer_keys.USED_BY_US
+    }
+    timer = Timer(verbose=False)
+    max_seconds = trainer_keys.seconds(config.trainer.get("max_time"))
+    limit = StopAtLimit(timer, config.trainer.get("max_steps"), max_seconds)
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback]
     trainer = instantiate(
-        config.trainer,
+        given,
         # First the timer: its time ends before figures begin.
-        callbacks=[Timer(verbose=False), SeedEveryEpoch(config.seed), StayStopped(), *callbacks],
+        callbacks=[timer, SeedEveryEpoch(config.seed), StayStopped(), limit, *callbacks],
         plugins=[AtomicCheckpointIO(), processes.OurProcesses(rank)],
         default_root_dir=str(directory.path),
         logger=False,
@@ -203,6 +274,18 @@ def load_last_weights(
     checkpoint = load_checkpoint(directory.last_checkpoint)
     if checkpoint["epoch"] + 1 == trainer.current_epoch:
         classifier.load_state_dict(checkpoint["state_dict"])
+
+
+def ended_by(trainer: lightning.Trainer) -> str | None:
+    """What ended the training, if not its last epoch."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, StopAtLimit) and callback.reached:
+            return callback.reached
+        if isinstance(callback, EarlyStopping) and (
+            callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED
+        ):
+            return "early_stopping"
+    return None
 
 
 def seconds(clock: Clock, trainer: lightning.Trainer) -> dict[str, float]:
@@ -251,13 +334,3 @@ def describe_images(data: ImageDataModule, classifier: Classifier) -> dict[str, 
         "classes": list(data.splits.classes),
         "samples": {"train": classifier.trained_samples, **used},
     }
-
-
-@contextlib.contextmanager
-def ctrl_c_as_keyboard_interrupt() -> Iterator[None]:
-    """Undo what Lightning makes of Ctrl-C: it exits with 1 and leaves Ctrl-C switched off."""
-    try:
-        yield
-    except SystemExit:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        raise KeyboardInterrupt from None
