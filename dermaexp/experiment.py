@@ -53,8 +53,8 @@ def exits_as_errors() -> Iterator[None]:
         )
         if not by_signal:
             raise UserError(
-                f"sys.exit({error.code!r}) was called by the model, a callback or another part of the "
-                "run: raise an error there instead"
+                f"sys.exit({error.code!r}) was called by the model, a callback or another part of "
+                "the run: raise an error there instead"
             ) from error
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt from None
@@ -232,10 +232,11 @@ def build_trainer(config: DictConfig, directory: RunDirectory, rank: int = 0) ->
     max_seconds = trainer_keys.seconds(config.trainer.get("max_time"))
     limit = StopAtLimit(timer, config.trainer.get("max_steps"), max_seconds)
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback]
+    # First the timer: its time ends before figures begin.
+    ours = [timer, processes.PlainSigterm(), SeedEveryEpoch(config.seed), StayStopped(), limit]
     trainer = instantiate(
         given,
-        # First the timer: its time ends before figures begin.
-        callbacks=[timer, SeedEveryEpoch(config.seed), StayStopped(), limit, *callbacks],
+        callbacks=[*ours, *callbacks],
         plugins=[AtomicCheckpointIO(), processes.OurProcesses(rank)],
         default_root_dir=str(directory.path),
         logger=False,

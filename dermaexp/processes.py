@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from torch import distributed
@@ -33,6 +33,7 @@ from dermaexp.errors import UserError
 
 READY = b"ready\n"  # a process says so when it can join the others
 REASON = "failed: "  # begins the line of its log in which it says why
+FINISHED = 64  # exit code of a process whose run is over: 0 is also that of os._exit(0)
 GRACE = 3.0  # seconds in which a process that failed has ended
 LOOPBACK = "lo"  # Linux's name; elsewhere gloo finds an interface itself
 
@@ -53,6 +54,31 @@ class OurProcesses(LightningEnvironment):
 
     def node_rank(self) -> int:
         return 0
+
+
+class PlainSigterm(Callback):
+    """Leaves SIGTERM what it was, or makes it Ctrl-C, in a run of several processes.
+
+    Lightning's handler talks to the other processes, which hangs if this one is doing so already.
+    """
+
+    def __init__(self) -> None:
+        handler = signal.getsignal(signal.SIGTERM)
+        default = handler in (None, signal.SIG_DFL)
+        self.handler = signal.default_int_handler if default else handler
+
+    def _set(self, trainer: Trainer) -> None:
+        if trainer.world_size > 1:
+            signal.signal(signal.SIGTERM, self.handler)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._set(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._set(trainer)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._set(trainer)
 
 
 def check(trainer: Trainer, strategy: str) -> None:
@@ -100,11 +126,12 @@ def others(trainer: Trainer, config: DictConfig, job: Mapping[str, Any]) -> Iter
                 except Exception as error:
                     # Asked before this process leaves the others, which then end for lack of it.
                     with contextlib.suppress(queue.Empty):
-                        first = ended.get(timeout=GRACE)
+                        while (first := ended.get(timeout=GRACE)).returncode == FINISHED:
+                            pass
                         raise _reason(first, logs[started.index(first)]) from error
                     raise
             for process, log in zip(started, logs, strict=True):
-                if process.wait():
+                if process.wait() != FINISHED:
                     raise _reason(process, log)
         finally:
             torch.set_num_threads(threads)
@@ -184,6 +211,7 @@ def main() -> None:
     except BaseException as error:
         print(f"\n{REASON}{explain(error)}", file=sys.stderr, flush=True)
         os._exit(1)  # at once: the others may wait for this one in vain
+    sys.exit(FINISHED)
 
 
 def _start(job: Mapping[str, Any], threads: int, log: Path) -> subprocess.Popen:
@@ -228,7 +256,8 @@ def _reason(process: subprocess.Popen, log: Path) -> UserError:
     if code < 0:
         how = f"was killed by {signal.Signals(-code).name}: is there enough memory?"
     else:
-        how = f"ended with code {code}: {lines[-1] if lines else 'it left no message'}"
+        traceback = f": {lines[-1]}" if code == 1 and lines else ""
+        how = f"ended with code {code} before the run did{traceback}"
     return UserError(f"process {log.stem} of this run, counted from 0, {how}")
 
 
