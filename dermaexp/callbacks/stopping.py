@@ -38,7 +38,8 @@ class StopAtLimit(Callback):
         self.reached: str | None = None  # which limit
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._check(trainer)
+        if trainer.global_step:  # a new run trains one step, however short its time is
+            self._check(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self._check(trainer)
