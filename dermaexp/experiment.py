@@ -88,7 +88,7 @@ def run(
         check_val(data)
     classifier = build_classifier(config, data)
     trainer = build_trainer(config, directory, rank)
-    check_shares(config, data, classifier.net, trainer.world_size)
+    check_shares(config, data, classifier.net, record["choices"]["model"], trainer.world_size)
     record["device"] = describe_device(trainer)
     if rank == 0:
         directory.write_run(record)
@@ -198,17 +198,21 @@ def check_net(net: nn.Module, image_shape: tuple[int, int, int], classes: int) -
     net.train()
 
 
-def check_shares(config: DictConfig, data: ImageDataModule, net: nn.Module, processes: int) -> None:
+def check_shares(
+    config: DictConfig, data: ImageDataModule, net: nn.Module, model: str, processes: int
+) -> None:
     """Raise UserError where a process's share of a training batch is too small to train `net`."""
-    images = len(data.used["train"])
-    share = data.batches("train", processes=processes).smallest_share
-    among = f" for trainer.devices={processes}" if processes > 1 else ""
-    if share == 0:
-        given = f"batch_size={config.batch_size}" if images >= processes else f"train ({images})"
+    batches = data.batches("train", processes=processes)
+    smallest = min(end - start for start, end in batches.bounds)
+    given = f"batch_size={config.batch_size}"
+    if smallest == batches.samples:  # there is one batch
+        given = f"train with {smallest} image{'s' if smallest > 1 else ''}"
+    if smallest < processes:
         raise UserError(
-            f"{given} has too few images{among}: expected at least one image for each process"
+            f"{given} leaves a process without an image: expected at least {processes} images in a "
+            f"batch, one for each of the {processes} processes"
         )
-    if share > 1:
+    if smallest // processes > 1:
         return
     trained = copy.deepcopy(net)  # the trial must not touch running statistics
     with torch.no_grad(), torch.random.fork_rng(devices=()):
@@ -216,10 +220,9 @@ def check_shares(config: DictConfig, data: ImageDataModule, net: nn.Module, proc
             trained.train()(torch.zeros(1, *data.image_shape))
         except ValueError as error:  # of batch normalisation, which knows no variance of one value
             raise UserError(
-                f"batch_size={config.batch_size}{among} gives a process a single image of a batch "
-                f"of the {images:,} in train, which the batch normalisation of "
-                f"{type(net).__name__} cannot be trained with: give another batch_size, or a model "
-                "without it"
+                f"{given} gives a process one image of a batch of {smallest}, from which the batch "
+                f"normalisation of model={model} learns nothing: expected at least two for each "
+                "process, in the last batch too; or give another model"
             ) from error
 
 

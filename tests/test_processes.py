@@ -17,6 +17,7 @@ from dermaexp import processes
 from dermaexp.classifier import Classifier
 from dermaexp.data import npz
 from dermaexp.data.datamodule import Batches, ImageDataModule
+from dermaexp.errors import explain
 from dermaexp.models.resnet11 import ResNet11
 from dermaexp.results import RunDirectory
 
@@ -154,6 +155,12 @@ def test_any_end_of_any_process(
     status = read(tmp_path / "run", "run.json")["status"]
     assert status == ("interrupted" if interrupted else "failed")
     assert all(process.poll() is not None for process in started)
+
+
+def test_an_error_that_is_its_own_cause_is_explained() -> None:
+    error, other = ValueError("first"), ValueError("second")
+    error.__cause__, other.__cause__ = other, error
+    assert explain(error).startswith("ValueError: second")
 
 
 @pytest.mark.parametrize(

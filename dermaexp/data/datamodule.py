@@ -82,11 +82,6 @@ class Batches(Sampler):
         here = len(range(start + self.process, end, self.processes))
         return here * self.processes / (end - start)
 
-    @property
-    def smallest_share(self) -> int:
-        """The fewest samples that a process gets of a batch."""
-        return min(end - start for start, end in self.bounds) // self.processes
-
     def __iter__(self) -> Iterator[Tensor]:
         order = torch.arange(self.samples)
         if self.seed is not None:
