@@ -124,9 +124,12 @@ def _nearest_key(given: str, parent: DictConfig) -> str:
         if key.rpartition(".")[2] == leaf:
             return f"did you mean '{key}'?"
     siblings = [key for key in keys if key.rpartition(".")[0] == given.rpartition(".")[0]]
-    matches = difflib.get_close_matches(given, keys, n=1, cutoff=0.6)
+    cutoff = 0.85 if group == "trainer" else 0.6
+    matches = difflib.get_close_matches(given, keys, n=1, cutoff=cutoff)
     if matches:
         return f"did you mean '{matches[0]}'?"
+    if group == "trainer":
+        return f"give +{given}=VALUE, with a plus, for another key of Lightning's Trainer"
     return f"expected one of: {', '.join(siblings or keys)}"
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytorch_lightning as lightning
 import torch
-from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, ListConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, ListConfig, open_dict
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, Timer, WeightAveraging
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -80,7 +80,8 @@ def run(
     """
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    trainer_keys.check_names(config.trainer, get_object(config.trainer._target_))
+    if config.trainer._target_ == "pytorch_lightning.Trainer":
+        trainer_keys.check_names(config.trainer, lightning.Trainer)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     with clock.part("data"):
         data = build_data(config, splits)
@@ -212,7 +213,7 @@ def check_shares(
             f"{given} leaves a process without an image: expected at least {processes} images in a "
             f"batch, one for each of the {processes} processes"
         )
-    if smallest // processes > 1:
+    if smallest // processes > 1 or config.trainer.get("sync_batchnorm"):
         return
     trained = copy.deepcopy(net)  # the trial must not touch running statistics
     with torch.no_grad(), torch.random.fork_rng(devices=()):
@@ -228,9 +229,10 @@ def check_shares(
 
 def build_trainer(config: DictConfig, directory: RunDirectory, rank: int = 0) -> lightning.Trainer:
     """Lightning's Trainer with the config's callbacks and nothing of its own in the terminal."""
-    given = {
-        key: value for key, value in config.trainer.items() if key not in trainer_keys.USED_BY_US
-    }
+    given = copy.deepcopy(config).trainer
+    with open_dict(given):
+        for key in trainer_keys.USED_BY_US:
+            given.pop(key, None)
     timer = Timer(verbose=False)
     max_seconds = trainer_keys.seconds(config.trainer.get("max_time"))
     limit = StopAtLimit(timer, config.trainer.get("max_steps"), max_seconds)
@@ -249,7 +251,7 @@ def build_trainer(config: DictConfig, directory: RunDirectory, rank: int = 0) ->
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # our loader deals the samples out to the processes
     )
-    processes.check(trainer, config.trainer.get("strategy", "auto"))
+    processes.check(trainer, config.trainer)
     return trainer
 
 

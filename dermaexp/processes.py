@@ -81,8 +81,9 @@ class PlainSigterm(Callback):
         self._set(trainer)
 
 
-def check(trainer: Trainer, strategy: str) -> None:
-    """Raise UserError where `strategy` starts several processes in another way than this one."""
+def check(trainer: Trainer, given: DictConfig) -> None:
+    """Raise UserError where what is `given` to `trainer` does not work with several processes."""
+    strategy = given.get("strategy", "auto")
     if trainer.num_nodes > 1:
         raise UserError(f"trainer.num_nodes={trainer.num_nodes} is not supported: expected 1")
     ours = isinstance(trainer.strategy, DDPStrategy) and not re.search(
@@ -92,6 +93,11 @@ def check(trainer: Trainer, strategy: str) -> None:
         raise UserError(
             f"trainer.strategy={strategy} is not supported with several devices: expected ddp, as "
             "of trainer=ddp"
+        )
+    on_gpus = trainer.strategy.root_device.type == "cuda"
+    if trainer.world_size > 1 and given.get("sync_batchnorm") and not on_gpus:
+        raise UserError(
+            "trainer.sync_batchnorm=true works between GPUs only: give trainer.sync_batchnorm=false"
         )
 
 

@@ -140,7 +140,7 @@ def check_names(trainer: Mapping[str, Any], maker: Callable[..., Any]) -> None:
     for key in trainer:
         if not str(key).startswith("_") and key not in valid:
             hint = nearest(str(key), valid)
-            raise UserError(f"the key trainer.{key} is unknown: {hint}")
+            raise UserError(f"trainer has no key {key}: {hint}")
 
 
 def seconds(max_time: str | Mapping[str, float] | None) -> float | None:

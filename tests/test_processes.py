@@ -167,6 +167,7 @@ def test_an_error_that_is_its_own_cause_is_explained() -> None:
     ("override", "line"),
     [
         ("trainer.strategy=ddp_spawn", "trainer.strategy=ddp_spawn is not supported"),
+        ("+trainer.sync_batchnorm=true", "trainer.sync_batchnorm=true works between GPUs only"),
         ("+trainer.num_nodes=2", "trainer.num_nodes=2 is not supported: expected 1"),
     ],
 )

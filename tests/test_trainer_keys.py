@@ -119,7 +119,7 @@ def test_times() -> None:
 
 def test_an_unknown_key_is_refused(train, capsys) -> None:
     train("+trainer.max_step=3", code=1)
-    line = "the key trainer.max_step is unknown: did you mean 'max_steps'?"
+    line = "trainer has no key max_step: did you mean 'max_steps'?"
     assert capsys.readouterr().err == f"error: {line}\n"
 
 
