@@ -47,8 +47,11 @@ def conclude(name: str, splits: Splits, classifier: Classifier, results: Mapping
         columns[val] = columns[val] | point["val"]
         columns[test] = columns[test] | point["test"]
         columns["95 % interval"] = columns["95 % interval"] | point["test"]["intervals"]
-    if results["epochs"] < results["planned_epochs"]:
-        notes.append(f"ended after {results['epochs']} of {results['planned_epochs']} epochs")
+    epochs = f"{results['epochs']} of {results['planned_epochs']}"
+    if results["ended_by"] in ("max_steps", "max_time"):  # which may be inside an epoch
+        notes.append(f"ended by trainer.{results['ended_by']} in epoch {epochs}")
+    elif results["epochs"] < results["planned_epochs"]:
+        notes.append(f"ended after {epochs} epochs")
     if calibration := results.get("calibration"):
         notes.append(_calibration_note(calibration))
     print_summary(name, splits.title, columns, labels, "\n".join(notes))

@@ -50,8 +50,11 @@ class Classifier(LightningModule):
         test_views: Callable[[Tensor], list[Tensor]] = views.as_they_are,
         mean: Tensor | float = 0.0,
         std: Tensor | float = 1.0,
+        max_steps: int | None = None,
     ) -> None:
         """`optimizer` takes parameters; `scheduler` an optimizer and the number of its steps.
+
+        `max_steps` is where the training ends, if that is before its last epoch does.
 
         `loss` takes logits and targets, see `dermaexp.losses`. `augment` changes the training
         images. The final val and test probabilities are averages over the `test_views` of each
@@ -65,13 +68,14 @@ class Classifier(LightningModule):
         self.loss = loss
         self.augment = augment
         self.test_views = test_views
+        self.max_steps = max_steps
         self.register_buffer("mean", torch.as_tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", torch.as_tensor(std).view(-1, 1, 1))
         # "disable" spares a GPU a wait at every step; the loss is checked below, once.
         self.train_loss = MeanMetric(nan_strategy="disable")
         self.train_accuracy = MeanMetric(nan_strategy="disable")
         self.epoch_metrics: dict[str, float] = {}
-        self.trained_samples = 0  # in the last epoch
+        self.trained_samples = 0  # in a whole epoch, or in the part of one that was trained
         self.predictions: dict[str, Predictions] = {}
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -121,7 +125,8 @@ class Classifier(LightningModule):
         }
         if self.trainer.state.fn == TrainerFn.FITTING:
             weight = self.train_accuracy.weight.clone()  # reduced in place
-            self.trained_samples = int(self.trainer.strategy.reduce(weight, reduce_op="sum"))
+            samples = int(self.trainer.strategy.reduce(weight, reduce_op="sum"))
+            self.trained_samples = max(self.trained_samples, samples)
             self.epoch_metrics["train_loss"] = self.train_loss.compute().item()
             self.epoch_metrics["train_accuracy"] = self.train_accuracy.compute().item()
         self.log_dict(self.epoch_metrics)  # in float32, for Lightning's own callbacks
@@ -137,6 +142,7 @@ class Classifier(LightningModule):
         if self.make_scheduler is None:
             return {"optimizer": optimizer}
         steps = int(self.trainer.estimated_stepping_batches)
+        steps = min(steps, self.max_steps or steps)
         scheduler = _make("scheduler", self.make_scheduler, optimizer, steps)
         return {
             "optimizer": optimizer,
@@ -149,11 +155,13 @@ class Classifier(LightningModule):
 
     def _predict(self, batch: Batch) -> None:
         images, targets, indices = batch
+        if not len(targets):  # a process without an image joins in with one that nobody looks at
+            images = images.new_zeros(1, *images.shape[1:])
         pixels = images.float() / 255
         is_final = self.trainer.state.fn != TrainerFn.FITTING
         seen = self.test_views(pixels) if is_final else views.as_they_are(pixels)
         probabilities = sum(self._logits(view).softmax(dim=1) for view in seen) / len(seen)
-        self._batches.append((probabilities, targets, indices))
+        self._batches.append((probabilities[: len(targets)], targets, indices))
 
     def _collect(self, split: str) -> Predictions:
         """Put the batches of all processes together in the split's order."""

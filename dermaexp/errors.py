@@ -42,10 +42,10 @@ def nearest(given: str, valid: Iterable[str]) -> str:
     return f"did you mean '{near}'?" if near else f"expected one of: {', '.join(valid)}"
 
 
-def nearest_of(given: str, valid: Iterable[str]) -> str | None:
+def nearest_of(given: str, valid: Iterable[str], cutoff: float = 0.6) -> str | None:
     """The most similar of the valid names, in small or capital letters; None if none is near."""
     names = {name.casefold(): name for name in valid}
-    matches = difflib.get_close_matches(given.casefold(), names, n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(given.casefold(), names, n=1, cutoff=cutoff)
     return names[matches[0]] if matches else None
 
 
@@ -91,9 +91,11 @@ def explain(error: BaseException) -> str:
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error and what caused it, the innermost first."""
-    if error is not None:
-        yield from _causes(error.__cause__)
-        yield error
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:  # a cause may be its own
+        chain.append(error)
+        error = error.__cause__
+    yield from reversed(chain)
 
 
 def _named(error: OSError) -> str:
@@ -174,8 +176,10 @@ def _nearest_key(given: str, parent: DictConfig) -> str:
         if key.rpartition(".")[2].casefold() == leaf:
             return f"did you mean '{key}'?"
     siblings = [key for key in keys if key.rpartition(".")[0] == given.rpartition(".")[0]]
-    if near := nearest_of(given, keys):
+    if near := nearest_of(given, keys, 0.85 if group == "trainer" else 0.6):
         return f"did you mean '{near}'?"
+    if group == "trainer":
+        return f"give +{given}=VALUE, with a plus, for another key of Lightning's Trainer"
     return f"expected one of: {', '.join(siblings or keys)}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import signal
 from collections.abc import Iterator
@@ -12,17 +13,20 @@ from typing import Any
 import pytorch_lightning as lightning
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, ListConfig
-from pytorch_lightning.callbacks import Checkpoint, Timer, WeightAveraging
+from omegaconf import DictConfig, ListConfig, open_dict
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, Timer, WeightAveraging
+from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
-from dermaexp import evaluation, leak, processes
+from dermaexp import evaluation, leak, processes, trainer_keys
 from dermaexp.announcements import announce, conclude
 from dermaexp.callbacks import (
     AtomicCheckpointIO,
     BestCheckpoint,
     SeedEveryEpoch,
     StayStopped,
+    StopAtLimit,
     load_checkpoint,
 )
 from dermaexp.classifier import Classifier
@@ -34,6 +38,29 @@ from dermaexp.results import RunDirectory
 from dermaexp.views import VIEWS
 
 
+@contextlib.contextmanager
+def exits_as_errors() -> Iterator[None]:
+    """Raise KeyboardInterrupt for Lightning's exit after a signal, UserError for any other exit.
+
+    After Ctrl-C Lightning exits with 1 and leaves Ctrl-C switched off. Another exit is of the
+    model's code or a callback's, which must not pass for the end of the program.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        by_signal = isinstance(error, SIGTERMException) or isinstance(
+            error.__context__, KeyboardInterrupt
+        )
+        if not by_signal:
+            raise UserError(
+                f"sys.exit({error.code!r}) was called by the model, a callback or another part of "
+                "the run: raise an error there instead"
+            ) from error
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from None
+
+
+@exits_as_errors()
 def run(
     config: DictConfig,
     splits: Splits,
@@ -53,16 +80,16 @@ def run(
     """
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    if config.checkpoint.test_with == "best" and len(set(splits.val.labels)) < 2:
-        raise UserError(
-            f"val of {splits.name} holds one class: macro AUROC cannot choose the best epoch; give "
-            "a val split with more classes, or checkpoint.test_with=last"
-        )
+    if config.trainer._target_ == "pytorch_lightning.Trainer":
+        trainer_keys.check_names(config.trainer, lightning.Trainer)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     with clock.part("data"):
         data = build_data(config, splits)
+    if config.checkpoint.test_with == "best":
+        check_val(data)
     classifier = build_classifier(config, data)
     trainer = build_trainer(config, directory, rank)
+    check_shares(config, data, classifier.net, record["choices"]["model"], trainer.world_size)
     record["device"] = describe_device(trainer)
     if rank == 0:
         directory.write_run(record)
@@ -73,7 +100,7 @@ def run(
     announce(record["name"], data, count_parameters(classifier), record["device"]["name"])
     if goes_on:  # damage is told now, not when the training is over
         choose_weights(trainer, classifier, directory, config.checkpoint.test_with)
-    with ctrl_c_as_keyboard_interrupt(), together:
+    with together:
         trainer.fit(classifier, data, ckpt_path=directory.last_checkpoint if goes_on else None)
         epochs = trainer.current_epoch
         trained = {key: classifier.epoch_metrics[f"train_{key}"] for key in ("loss", "accuracy")}
@@ -91,11 +118,12 @@ def run(
         "model": {"name": record["choices"]["model"], "parameters": count_parameters(classifier)},
         "train": trained,
         **evaluate(classifier, splits, calibrate=config.calibrate),
-        **leak.evaluate(*classifier.predictions["test"], splits),
+        **leak.evaluate(*classifier.predictions["test"], splits, data.used["test"]),
         "tested_with": config.checkpoint.test_with,
         "best_epoch": best_epoch,
         "epochs": epochs,
         "planned_epochs": trainer.max_epochs,
+        "ended_by": ended_by(trainer),
         "seconds": seconds(clock, trainer),
     }
     directory.write_metrics(results)
@@ -110,7 +138,19 @@ def build_data(config: DictConfig, splits: Splits) -> ImageDataModule:
         grayscale=config.dataset.grayscale,
         seed=config.seed,
         balance=config.sampler.balance,
+        limits={split: config.trainer.get(key) for split, key in trainer_keys.LIMITS.items()},
     )
+
+
+def check_val(data: ImageDataModule) -> None:
+    """Raise UserError where val cannot choose the best epoch."""
+    if len(set(data.splits.val.labels[data.used["val"]])) < 2:
+        used = data.splits.part("val", len(data.used["val"]))
+        raise UserError(
+            f"val of {data.splits.name} holds one class{'' if used == 'val' else f' ({used})'}: "
+            "macro AUROC cannot choose the best epoch; give a val split with more classes, or "
+            "checkpoint.test_with=last"
+        )
 
 
 def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
@@ -130,6 +170,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
         test_views=VIEWS[config.test_time_augment],
         mean=mean,
         std=std,
+        max_steps=config.trainer.get("max_steps"),
     )
 
 
@@ -158,13 +199,49 @@ def check_net(net: nn.Module, image_shape: tuple[int, int, int], classes: int) -
     net.train()
 
 
+def check_shares(
+    config: DictConfig, data: ImageDataModule, net: nn.Module, model: str, processes: int
+) -> None:
+    """Raise UserError where a process's share of a training batch is too small to train `net`."""
+    batches = data.batches("train", processes=processes)
+    smallest = min(end - start for start, end in batches.bounds)
+    given = f"batch_size={config.batch_size}"
+    if smallest == batches.samples:  # there is one batch
+        given = f"train with {smallest} image{'s' if smallest > 1 else ''}"
+    if smallest < processes:
+        raise UserError(
+            f"{given} leaves a process without an image: expected at least {processes} images in a "
+            f"batch, one for each of the {processes} processes"
+        )
+    if smallest // processes > 1 or config.trainer.get("sync_batchnorm"):
+        return
+    trained = copy.deepcopy(net)  # the trial must not touch running statistics
+    with torch.no_grad(), torch.random.fork_rng(devices=()):
+        try:
+            trained.train()(torch.zeros(1, *data.image_shape))
+        except ValueError as error:  # of batch normalisation, which knows no variance of one value
+            raise UserError(
+                f"{given} gives a process one image of a batch of {smallest}, from which the batch "
+                f"normalisation of model={model} learns nothing: expected at least two for each "
+                "process, in the last batch too; or give another model"
+            ) from error
+
+
 def build_trainer(config: DictConfig, directory: RunDirectory, rank: int = 0) -> lightning.Trainer:
     """Lightning's Trainer with the config's callbacks and nothing of its own in the terminal."""
+    given = copy.deepcopy(config).trainer
+    with open_dict(given):
+        for key in trainer_keys.USED_BY_US:
+            given.pop(key, None)
+    timer = Timer(verbose=False)
+    max_seconds = trainer_keys.seconds(config.trainer.get("max_time"))
+    limit = StopAtLimit(timer, config.trainer.get("max_steps"), max_seconds)
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback]
+    # First the timer: its time ends before figures begin.
+    ours = [timer, processes.PlainSigterm(), SeedEveryEpoch(config.seed), StayStopped(), limit]
     trainer = instantiate(
-        config.trainer,
-        # First the timer: its time ends before figures begin.
-        callbacks=[Timer(verbose=False), SeedEveryEpoch(config.seed), StayStopped(), *callbacks],
+        given,
+        callbacks=[*ours, *callbacks],
         plugins=[AtomicCheckpointIO(), processes.OurProcesses(rank)],
         default_root_dir=str(directory.path),
         logger=False,
@@ -174,7 +251,7 @@ def build_trainer(config: DictConfig, directory: RunDirectory, rank: int = 0) ->
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # our loader deals the samples out to the processes
     )
-    processes.check(trainer, config.trainer.get("strategy", "auto"))
+    processes.check(trainer, config.trainer)
     return trainer
 
 
@@ -203,6 +280,18 @@ def load_last_weights(
     checkpoint = load_checkpoint(directory.last_checkpoint)
     if checkpoint["epoch"] + 1 == trainer.current_epoch:
         classifier.load_state_dict(checkpoint["state_dict"])
+
+
+def ended_by(trainer: lightning.Trainer) -> str | None:
+    """What ended the training, if not its last epoch."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, StopAtLimit) and callback.reached:
+            return callback.reached
+        if isinstance(callback, EarlyStopping) and (
+            callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED
+        ):
+            return "early_stopping"
+    return None
 
 
 def seconds(clock: Clock, trainer: lightning.Trainer) -> dict[str, float]:
@@ -251,13 +340,3 @@ def describe_images(data: ImageDataModule, classifier: Classifier) -> dict[str, 
         "classes": list(data.splits.classes),
         "samples": {"train": classifier.trained_samples, **used},
     }
-
-
-@contextlib.contextmanager
-def ctrl_c_as_keyboard_interrupt() -> Iterator[None]:
-    """Undo what Lightning makes of Ctrl-C: it exits with 1 and leaves Ctrl-C switched off."""
-    try:
-        yield
-    except SystemExit:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        raise KeyboardInterrupt from None

@@ -18,14 +18,22 @@ HALVES = {"test_clean": "clean", "test_leaked": "leaked"}
 ALIKE = 0.01  # difference of two class shares that makes neither part harder
 
 
-def evaluate(probabilities: np.ndarray, targets: np.ndarray, splits: Splits) -> dict[str, Any]:
+def evaluate(
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    splits: Splits,
+    used: np.ndarray | None = None,
+) -> dict[str, Any]:
     """Numbers of "test_clean" and "test_leaked" as they stand in metrics.json, None for no image.
 
-    Of the first N test images. Nothing without groups, or with folds, which have no leak.
+    Of the test images with the indices `used`, None for all. Nothing without groups, or with folds,
+    which have no leak.
     """
     if splits.grouping is None or splits.fold is not None:
         return {}
-    is_leaked = leaked(splits)[: len(targets)]
+    is_leaked = leaked(splits)
+    if used is not None:
+        is_leaked = is_leaked[used]
     return {
         half: _numbers(probabilities[chosen], targets[chosen], splits) if chosen.any() else None
         for half, chosen in zip(HALVES, (~is_leaked, is_leaked), strict=True)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -22,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from torch import distributed
@@ -30,6 +32,9 @@ from torch import distributed
 from dermaexp.errors import UserError
 
 READY = b"ready\n"  # a process says so when it can join the others
+REASON = "failed: "  # begins the line of its log in which it says why
+FINISHED = 64  # exit code of a process whose run is over: 0 is also that of os._exit(0)
+GRACE = 3.0  # seconds in which a process that failed has ended
 LOOPBACK = "lo"  # Linux's name; elsewhere gloo finds an interface itself
 
 
@@ -51,8 +56,34 @@ class OurProcesses(LightningEnvironment):
         return 0
 
 
-def check(trainer: Trainer, strategy: str) -> None:
-    """Raise UserError where `strategy` starts several processes in another way than this one."""
+class PlainSigterm(Callback):
+    """Leaves SIGTERM what it was, or makes it Ctrl-C, in a run of several processes.
+
+    Lightning's handler talks to the other processes, which hangs if this one is doing so already.
+    """
+
+    def __init__(self) -> None:
+        handler = signal.getsignal(signal.SIGTERM)
+        default = handler in (None, signal.SIG_DFL)
+        self.handler = signal.default_int_handler if default else handler
+
+    def _set(self, trainer: Trainer) -> None:
+        if trainer.world_size > 1:
+            signal.signal(signal.SIGTERM, self.handler)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._set(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._set(trainer)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._set(trainer)
+
+
+def check(trainer: Trainer, given: DictConfig) -> None:
+    """Raise UserError where what is `given` to `trainer` does not work with several processes."""
+    strategy = given.get("strategy", "auto")
     if trainer.num_nodes > 1:
         raise UserError(f"trainer.num_nodes={trainer.num_nodes} is not supported: expected 1")
     ours = isinstance(trainer.strategy, DDPStrategy) and not re.search(
@@ -62,6 +93,11 @@ def check(trainer: Trainer, strategy: str) -> None:
         raise UserError(
             f"trainer.strategy={strategy} is not supported with several devices: expected ddp, as "
             "of trainer=ddp"
+        )
+    on_gpus = trainer.strategy.root_device.type == "cuda"
+    if trainer.world_size > 1 and given.get("sync_batchnorm") and not on_gpus:
+        raise UserError(
+            "trainer.sync_batchnorm=true works between GPUs only: give trainer.sync_batchnorm=false"
         )
 
 
@@ -82,20 +118,27 @@ def others(trainer: Trainer, config: DictConfig, job: Mapping[str, Any]) -> Iter
         common = {**job, "config": config, "meeting": str(meeting)}
         logs = [Path(folder) / f"{rank}.log" for rank in range(1, processes)]
         started = [_start({**common, "rank": r}, share, log) for r, log in enumerate(logs, 1)]
+        ended = _in_order_of_their_end(started)
         try:
-            for process in started:
+            for process, log in zip(started, logs, strict=True):
                 if READY not in process.stdout:
-                    raise RuntimeError("a process ended before the training")
+                    raise _reason(process, log)
             torch.set_num_threads(share)
             with joined(trainer, meeting):
-                yield
-            for process in started:
-                if process.wait():
-                    raise RuntimeError(f"a process ended with {process.returncode}")
-        except UserError:
-            raise
-        except Exception as error:  # perhaps only that another process does not answer any more
-            raise _reason(started, logs) or error from error
+                try:
+                    yield
+                except UserError:
+                    raise
+                except Exception as error:
+                    # Asked before this process leaves the others, which then end for lack of it.
+                    with contextlib.suppress(queue.Empty):
+                        while (first := ended.get(timeout=GRACE)).returncode == FINISHED:
+                            pass
+                        raise _reason(first, logs[started.index(first)]) from error
+                    raise
+            for process, log in zip(started, logs, strict=True):
+                if process.wait() != FINISHED:
+                    raise _reason(process, log)
         finally:
             torch.set_num_threads(threads)
             for process in started:
@@ -117,10 +160,15 @@ def joined(trainer: Trainer, meeting: Path) -> Iterator[None]:
         rank=rank,
         world_size=trainer.world_size,
     )
+    ended = False
     try:
         yield
+        ended = True
     finally:
-        distributed.destroy_process_group()
+        # Another process that failed stays until it has said why, and then ends: without it the
+        # first one fails too, and asks.
+        if ended or rank == 0:
+            distributed.destroy_process_group()
 
 
 def threads_each(trainer: Trainer) -> int:
@@ -139,6 +187,8 @@ def gathered(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def main() -> None:
     """Run one of the processes that `others` starts; what it says is for that one to read."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the first process decides, and ends this one
     job = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_the_first, daemon=True).start()
     from dermaexp import experiment
@@ -164,9 +214,10 @@ def main() -> None:
             rank=job["rank"],
             meeting=Path(job["meeting"]),
         )
-    except Exception as error:
-        print(explain(error), file=sys.stderr, flush=True)
+    except BaseException as error:
+        print(f"\n{REASON}{explain(error)}", file=sys.stderr, flush=True)
         os._exit(1)  # at once: the others may wait for this one in vain
+    sys.exit(FINISHED)
 
 
 def _start(job: Mapping[str, Any], threads: int, log: Path) -> subprocess.Popen:
@@ -176,6 +227,7 @@ def _start(job: Mapping[str, Any], threads: int, log: Path) -> subprocess.Popen:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=file,
+            process_group=0,  # Ctrl-C is for the first process
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         )
     with contextlib.suppress(BrokenPipeError):  # it has ended; its log says why
@@ -184,14 +236,35 @@ def _start(job: Mapping[str, Any], threads: int, log: Path) -> subprocess.Popen:
     return process
 
 
-def _reason(processes: Sequence[subprocess.Popen], logs: Sequence[Path]) -> UserError | None:
-    """The last line of the first of the processes that failed by itself, if one did."""
-    for process, log in zip(processes, logs, strict=True):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            if process.wait(timeout=5):
-                lines = log.read_text(errors="replace").rstrip().splitlines()
-                return UserError(lines[-1] if lines else "a process died")
-    return None
+def _in_order_of_their_end(processes: Sequence[subprocess.Popen]) -> queue.Queue:
+    """A queue that gets each of the processes when it ends.
+
+    The first to end is the one that failed by itself.
+    """
+    ended: queue.Queue = queue.Queue()
+
+    def wait(process: subprocess.Popen) -> None:
+        process.wait()
+        ended.put(process)
+
+    for process in processes:
+        threading.Thread(target=wait, args=[process], daemon=True).start()
+    return ended
+
+
+def _reason(process: subprocess.Popen, log: Path) -> UserError:
+    """What the process said when it failed, or how it ended."""
+    code = process.wait()
+    lines = log.read_text(errors="replace").rstrip().splitlines()
+    for line in reversed(lines):
+        if line.startswith(REASON):
+            return UserError(line.removeprefix(REASON))
+    if code < 0:
+        how = f"was killed by {signal.Signals(-code).name}: is there enough memory?"
+    else:
+        traceback = f": {lines[-1]}" if code == 1 and lines else ""
+        how = f"ended with code {code} before the run did{traceback}"
+    return UserError(f"process {log.stem} of this run, counted from 0, {how}")
 
 
 def _end_with_the_first() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from dermaexp import trainer_keys
 from dermaexp.errors import UserError, nearest
 
 LARGEST_SEED = 2**32 - 1  # NumPy's
@@ -44,10 +45,6 @@ def _is_share_or_null(value: Any) -> bool:
     return value is None or _is_share(value)
 
 
-def _is_limit_or_null(value: Any) -> bool:
-    return value is None or (type(value) in (int, float) and 0 <= value < math.inf)
-
-
 def _is_normalize(value: Any) -> bool:
     is_pair = isinstance(value, ListConfig) and len(value) == 2
     return _is_bool(value) or (
@@ -75,11 +72,6 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dataset.folds": (_whole_or_null(2), "a whole number from 2"),
     "dataset.fold": (_whole_or_null(0), "a whole number from 0"),
     "sampler.balance": (_is_share, "a number from 0 to 1"),
-    "trainer.gradient_clip_val": (_is_limit_or_null, "a number from 0, or null"),
-    "trainer.precision": (
-        lambda value: not str(value).endswith("16-true"),
-        "32-true, bf16-mixed, 16-mixed or 64-true",
-    ),
     "callbacks.ema.decay": (_is_share_or_null, "a number from 0 to 1"),
     "callbacks.early_stopping.monitor": (
         lambda value: value in (None, "val_loss", "val_accuracy", "val_macro_auroc"),
@@ -91,11 +83,6 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "none, dihedral or dihedral_zoom",
     ),
     "compile": (_is_bool, "true or false"),
-}
-REFUSED_BY_TRAINER = {  # key -> why, or what to give instead
-    "fast_dev_run": "give trainer=debug",
-    "check_val_every_n_epoch": "every epoch is validated once, to choose the best",
-    "val_check_interval": "every epoch is validated once, to choose the best",
 }
 KEYS = (
     "name",
@@ -203,14 +190,7 @@ def check(config: DictConfig) -> None:
     lr = OmegaConf.select(config, "optimizer.lr")
     if lr is not None and not _is_positive(lr):
         raise UserError(f"optimizer.lr={lr}: expected a number above 0")
-    for key, instead in REFUSED_BY_TRAINER.items():
-        if key in config.trainer:
-            raise UserError(f"trainer.{key} is not supported: {instead}")
-    for split in ("train", "val", "test"):
-        if config.trainer.get(f"limit_{split}_batches") == 0:
-            raise UserError(
-                f"trainer.limit_{split}_batches=0 leaves nothing: expected a number above 0"
-            )
+    trainer_keys.check(config.trainer)
     for key in values["sampler"]:
         if key != "balance":
             raise UserError(f"the key sampler.{key} is used by nothing: expected sampler.balance")

@@ -147,7 +147,7 @@ def test_bad_input_is_told_in_one_line(
         (["dataset.classes=[a,a,b]"], "repeat a name: expected each once"),
         (["model.activation=rleu"], "model.activation=rleu is unknown: did you mean 'relu'?"),
         (["model.channels=[8,8,8,8]"], "4 blocks leave nothing of 12x12 images"),
-        (["+trainer.max_epoch=3"], "unexpected keyword argument 'max_epoch'"),
+        (["+trainer.max_epoch=3"], "trainer has no key max_epoch: did you mean 'max_epochs'?"),
         (["model._target_=dermaexp.models.resnet.ResNet"], "model cannot be built: "),
         (["loss=weighted", "dataset.classes=[a,b,c,d]"], "weighs 'd', of which there is no train"),
         (["augment=light", "augment.rotation=999"], "augment.rotation=999: expected a number"),

@@ -12,6 +12,7 @@ from PIL import Image
 
 from dermaexp.data import npz, synthetic
 from dermaexp.data.datamodule import Batches, ImageDataModule, luma
+from dermaexp.data.sample import spread
 from dermaexp.data.splits import checked_splits
 from dermaexp.errors import UserError
 
@@ -224,6 +225,49 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
     orders = [order(seed, epoch) for seed in range(3) for epoch in range(3)]
     assert len({tuple(one) for one in orders}) == 9
     assert all(sorted(one) == list(range(100)) for one in orders)
+
+
+@pytest.mark.parametrize("is_sorted", [True, False])
+def test_a_part_stands_for_its_split(is_sorted: bool) -> None:
+    """Every class, each in its share, evenly over the split; in order and always the same."""
+    labels = np.repeat([0, 1, 2, 3], [700, 200, 97, 3])
+    if not is_sorted:
+        labels = np.random.default_rng(1).permutation(labels)
+    for size in (4, 5, 32, 100, 999, 1000, 2000):
+        part = spread(labels, size)
+        assert len(part) == min(size, 1000)
+        assert np.all(np.diff(part) > 0)
+        np.testing.assert_array_equal(part, spread(labels, size))
+        counts = np.bincount(labels[part], minlength=4)
+        assert counts.min() >= 1
+        fair = np.array([0.7, 0.2, 0.097, 0.003]) * len(part)
+        assert np.all(np.abs(counts - np.maximum(fair, 1)) < 2)
+    largest = np.flatnonzero(labels == 0)
+    gaps = np.diff(np.searchsorted(largest, [i for i in spread(labels, 100) if labels[i] == 0]))
+    assert gaps.max() - gaps.min() <= 1
+    assert labels[spread(labels, 2)].tolist() in ([0, 1], [1, 0]), "the largest classes first"
+
+
+def test_limits_are_numbers_of_batches_or_shares(arrays: Arrays) -> None:
+    """The same images for every batch size and every number of processes, if they are as many."""
+    limits = {"train": 2, "val": 0.25, "test": 100}
+    small = datamodule(arrays, limits=limits, batch_size=4)
+    large = datamodule(arrays, limits=limits | {"train": 1}, batch_size=8)
+    assert {split: len(used) for split, used in small.used.items()} == {
+        "train": 8,
+        "val": 10,
+        "test": 50,
+    }
+    for split in ("train", "val", "test"):
+        np.testing.assert_array_equal(small.used[split], large.used[split])
+        shares = [list(small.batches(split, process=p, processes=2)) for p in range(2)]
+        seen = sorted(torch.cat([indices for share in shares for indices in share]).tolist())
+        assert seen == small.used[split].tolist()
+    loaded = torch.cat([indices for _, _, indices in small.val_dataloader()])
+    assert loaded.tolist() == small.used["val"].tolist(), "in the split's order"
+    balanced = datamodule(arrays, limits=limits, batch_size=4, balance=1.0)
+    drawn = torch.cat([indices for _, _, indices in balanced.train_dataloader()])
+    assert set(drawn.tolist()) <= set(balanced.used["train"].tolist())
 
 
 def test_no_batch_has_a_single_sample() -> None:

@@ -15,10 +15,11 @@ import torch
 from conftest import FIGURES, NO_FIGURES
 from PIL import Image
 
-from dermaexp import evaluation, results
+from dermaexp import evaluation, plots, results
 from dermaexp.classifier import Classifier
 from dermaexp.data import npz
-from dermaexp.data.datamodule import Batches, ImageDataModule
+from dermaexp.data.datamodule import Batches, ImageDataModule, luma
+from dermaexp.data.sample import spread
 from dermaexp.models.cnn import CNN
 from dermaexp.models.ffn import FFN
 from dermaexp.results import RunDirectory
@@ -302,12 +303,107 @@ def test_a_disk_that_fills_up_is_told(train, monkeypatch, capsys) -> None:
     assert not [file for file in run.rglob("*") if file.name.endswith(".tmp")]
 
 
-def test_the_debug_trainer_says_how_little_it_saw(train, capsys) -> None:
-    run = train("model=ffn", "trainer=debug", "batch_size=8")
+def test_the_debug_trainer_says_how_little_it_saw(
+    train, arrays: dict, data_file: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """Of a folder sorted by class it sees every class, and shows the very images it got wrong."""
+    for split in ("train", "val", "test"):
+        order = np.argsort(arrays[f"{split}_labels"][:, 0], kind="stable")
+        for part in ("images", "labels"):
+            arrays[f"{split}_{part}"] = arrays[f"{split}_{part}"][order]
+    np.savez(data_file, **arrays)
+    shown = []
+    monkeypatch.setattr(plots, "misclassified", lambda images, *_, **__: shown.append(images))
+    monkeypatch.setattr(RunDirectory, "write_figure", lambda *_: None)
+    run = train("model=ffn", "trainer=debug", "batch_size=8", figures=True)
     numbers = read(run, "metrics.json")
     assert numbers["data"]["samples"] == {"train": 32, "val": 32, "test": 32}
     assert numbers["epochs"] == 2
     assert "test, 32 of 50 images" in capsys.readouterr().out
+    labels = arrays["test_labels"][:, 0].astype(int)
+    used = spread(labels, 32)
+    stored = RunDirectory(run).read_predictions()
+    np.testing.assert_array_equal(stored["test_targets"], labels[used])
+    assert set(stored["test_targets"]) == set(stored["val_targets"]) == {0, 1, 2}
+    np.testing.assert_array_equal(shown[0], luma(arrays["test_images"])[used])
+
+
+@pytest.mark.parametrize("where", ["__init__", "forward"])
+def test_an_exit_of_the_model_is_a_failure(
+    train, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    (tmp_path / "leaving.py").write_text(
+        "import sys, torch\n"
+        "class Leaving(torch.nn.Linear):\n"
+        "    def __init__(self, image_shape, classes, where, **_):\n"
+        "        super().__init__(image_shape[1] ** 2, classes)\n"
+        "        self.where = where\n"
+        "        if where == '__init__':\n"
+        "            sys.exit('no')\n"
+        "    def forward(self, images):\n"
+        "        if self.training and self.where == 'forward':\n"
+        "            sys.exit('no')\n"
+        "        return super().forward(images.flatten(1))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    run = train("model=ffn", "model._target_=leaving.Leaving", f"+model.where={where}", code=1)
+    line = "sys.exit('no') was called by the model, a callback or another part of the run"
+    assert capsys.readouterr().err == f"error: {line}: raise an error there instead\n"
+    record = read(run, "run.json")
+    assert (record["status"], record["error"].partition(":")[0]) == ("failed", line)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (
+            ["batch_size=2", "trainer=ddp", "trainer.devices=4", "trainer.accelerator=cpu"],
+            "batch_size=2 leaves a process without an image: expected at least 4 images in a batch",
+        ),
+        (
+            ["batch_size=1", "model=resnet11", "model.width=4"],
+            "batch_size=1 gives a process one image of a batch of 1, from which the batch "
+            "normalisation of model=resnet11 learns nothing",
+        ),
+        (
+            ["model=resnet11", "+trainer.limit_train_batches=0.001"],
+            "train with 1 image gives a process one image of a batch of 1",
+        ),
+        (
+            [  # 39, 39, 39 and 3 images: a process gets one of the last batch
+                *("model=resnet11", "model.width=4", "batch_size=39"),
+                *("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"),
+            ],
+            "batch_size=39 gives a process one image of a batch of 3",
+        ),
+    ],
+)
+def test_too_few_images_for_a_process(train, given: list[str], line: str, capsys) -> None:
+    """Refused before anything is trained, and before other processes start."""
+    run = train("model=ffn", *given, code=1)
+    errors = capsys.readouterr().err
+    assert line in errors
+    assert errors.count("\n") == 1
+    assert not (run / "history.csv").exists()
+
+
+def test_a_batch_of_one_trains_what_can_be_trained(train) -> None:
+    run = train("model=ffn", "+trainer.limit_train_batches=0.001")
+    assert read(run, "metrics.json")["data"]["samples"]["train"] == 1
+
+
+@pytest.mark.parametrize("key", ["stopping_threshold=0", "divergence_threshold=2"])
+def test_a_resumed_run_stays_stopped(train, cli: Cli, key: str) -> None:
+    """By a threshold that the first epoch reaches."""
+    stopping = ["callbacks=[default,early_stopping]", f"+callbacks.early_stopping.{key}"]
+    run = train("model=ffn", *stopping)
+    numbers = read(run, "metrics.json")
+    assert (numbers["epochs"], numbers["ended_by"]) == (1, "early_stopping")
+    (run / "metrics.json").unlink()
+    assert cli(f"resume={run}") == 0
+    again = read(run, "metrics.json")
+    assert {**again, "seconds": None} == {**numbers, "seconds": None}
+    assert len(RunDirectory(run).read_history()) == 1
 
 
 def test_the_table_shows_the_majority_baseline(train, capsys, arrays: dict) -> None:

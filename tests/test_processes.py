@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import pytest
 import torch
 from conftest import NO_FIGURES
 
+from dermaexp import processes
 from dermaexp.classifier import Classifier
 from dermaexp.data import npz
 from dermaexp.data.datamodule import Batches, ImageDataModule
+from dermaexp.errors import explain
 from dermaexp.models.resnet11 import ResNet11
 from dermaexp.results import RunDirectory
 
@@ -95,30 +98,76 @@ def test_the_processes_share_every_batch() -> None:
             assert float(sum(weighted) / 3) == pytest.approx(float(losses[batch].mean()), rel=1e-12)
 
 
-def test_the_reason_of_a_process_that_fails_is_told(
-    cli: Cli, options: list[str], tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+BROKEN = """
+import os, signal, sys, torch
+FAILURES = {
+    "raise": lambda: 1 / 0,
+    "exit": lambda: sys.exit(0),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "terminate": lambda: os.kill(os.getpid(), signal.SIGTERM),
+}
+class Net(torch.nn.Linear):
+    def __init__(self, image_shape, classes, failure, rank):
+        super().__init__(image_shape[1] ** 2, classes)
+        self.failure, self.rank = failure, rank
+    def forward(self, images):
+        if self.training and torch.distributed.is_initialized():
+            if torch.distributed.get_rank() == self.rank:
+                FAILURES[self.failure]()
+        return super().forward(images.flatten(1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("failure", "rank", "line"),
+    [
+        ("raise", 0, "ZeroDivisionError: division by zero"),
+        ("exit", 1, "sys.exit(0) was called by the model, a callback or another part of the run"),
+        ("kill", 1, "process 1 of this run, counted from 0, was killed by SIGKILL"),
+        ("terminate", 0, "interrupted"),
+    ],
+)
+def test_any_end_of_any_process(
+    cli: Cli,
+    options: list[str],
+    tmp_path: Path,
+    capsys,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: str,
+    rank: int,
+    line: str,
 ) -> None:
+    """One line with the reason, the state in run.json, and no process is left."""
+    started = []
+    start = processes._start
+    monkeypatch.setattr(processes, "_start", lambda *a: started.append(start(*a)) or started[-1])
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "broken.py").write_text(
-        "import os, torch\n"
-        "class Net(torch.nn.Linear):\n"
-        "    def __init__(self, image_shape, classes):\n"
-        "        super().__init__(image_shape[1] ** 2, classes)\n"
-        "    def forward(self, images):\n"
-        "        if self.training and torch.distributed.get_rank() == 1:\n"
-        "            raise ValueError('process 1 does not like it')\n"
-        "        return super().forward(images.flatten(1))\n"
-    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "broken.py").write_text(BROKEN)
     net = ["model=ffn", "~model.hidden", "~model.activation", "model._target_=broken.Net"]
-    assert cli(*options, *TWO, *net, "hydra.run.dir=run") == 1
-    assert "process 1 does not like it" in capsys.readouterr().err
-    assert read(tmp_path / "run", "run.json")["status"] == "failed"
+    failing = [f"+model.failure={failure}", f"+model.rank={rank}"]
+    interrupted = line == "interrupted"
+    code = cli(*options, *TWO, *net, *failing, "hydra.run.dir=run")
+    assert code == (130 if interrupted else 1)
+    errors = capsys.readouterr().err
+    assert line in errors
+    assert errors.count("\n") == 1
+    status = read(tmp_path / "run", "run.json")["status"]
+    assert status == ("interrupted" if interrupted else "failed")
+    assert all(process.poll() is not None for process in started)
+
+
+def test_an_error_that_is_its_own_cause_is_explained() -> None:
+    error, other = ValueError("first"), ValueError("second")
+    error.__cause__, other.__cause__ = other, error
+    assert explain(error).startswith("ValueError: second")
 
 
 @pytest.mark.parametrize(
     ("override", "line"),
     [
         ("trainer.strategy=ddp_spawn", "trainer.strategy=ddp_spawn is not supported"),
+        ("+trainer.sync_batchnorm=true", "trainer.sync_batchnorm=true works between GPUs only"),
         ("+trainer.num_nodes=2", "trainer.num_nodes=2 is not supported: expected 1"),
     ],
 )

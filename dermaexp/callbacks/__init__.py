@@ -21,7 +21,7 @@ from dermaexp.callbacks.medmnist_result import MedMNISTResult
 from dermaexp.callbacks.predictions import Predictions
 from dermaexp.callbacks.progress import Progress
 from dermaexp.callbacks.seeding import SeedEveryEpoch
-from dermaexp.callbacks.stopping import StayStopped
+from dermaexp.callbacks.stopping import StayStopped, StopAtLimit
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -41,5 +41,6 @@ __all__ = [
     "Reliability",
     "SeedEveryEpoch",
     "StayStopped",
+    "StopAtLimit",
     "load_checkpoint",
 ]

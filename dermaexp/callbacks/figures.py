@@ -134,7 +134,7 @@ class Misclassified(Callback):
     def on_test_end(self, trainer: Trainer, module: Classifier) -> None:
         if trainer.is_global_zero:
             figure = plots.misclassified(
-                _images(trainer, "test"),
+                _images(trainer, "test")[trainer.datamodule.used["test"]],
                 *module.predictions["test"],
                 _splits(trainer).classes,
                 count=self.count,

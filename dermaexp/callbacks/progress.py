@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pytorch_lightning import Callback, Trainer
@@ -33,8 +34,15 @@ class Progress(Callback):
             disable=not (console.is_terminal and trainer.is_global_zero),
             transient=True,
         )
+        begun = trainer.current_epoch  # more than 0 in a resumed run
+        batches = min(
+            self.epochs * trainer.num_training_batches,
+            (module.max_steps or math.inf) * trainer.accumulate_grad_batches,
+        )
         self.task = self.bar.add_task(
-            f"epoch 1/{self.epochs}", total=self.epochs * trainer.num_training_batches
+            f"epoch {min(begun + 1, self.epochs)}/{self.epochs}",
+            total=batches,
+            completed=begun * trainer.num_training_batches,
         )
         self.bar.start()
 

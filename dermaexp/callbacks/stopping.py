@@ -1,13 +1,16 @@
-"""Early stopping across an interruption."""
+"""When a training ends before its last epoch, also across an interruption."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.callbacks import EarlyStopping, Timer
+from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 
 
 class StayStopped(Callback):
-    """Ends a training at once that went on from the epoch in which early stopping had ended it.
+    """Ends a resumed training at once if early stopping had ended it.
 
     Lightning restores what early stopping counted but not that it stopped: it would train on.
     """
@@ -15,6 +18,43 @@ class StayStopped(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for callback in trainer.callbacks:
             if isinstance(callback, EarlyStopping) and (
-                callback.stopped_epoch or callback.wait_count >= max(1, callback.patience)
+                callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED
             ):
                 trainer.should_stop = True
+
+
+class StopAtLimit(Callback):
+    """Ends a training after `max_steps` optimizer steps or `max_seconds` of fit in all attempts.
+
+    It ends as by early stopping: with a validation and checkpoints, be it inside an epoch.
+    Lightning's own max_steps would end without them, and a resumed run would count epochs wrongly;
+    its max_time is read by its Timer, which looks at no end of an epoch.
+    """
+
+    def __init__(self, timer: Timer, max_steps: int | None, max_seconds: float | None) -> None:
+        self.timer = timer
+        self.max_steps = max_steps
+        self.max_seconds = max_seconds
+        self.reached: str | None = None  # which limit
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step:  # a new run trains one step, however short its time is
+            self._check(trainer)
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self._check(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._check(trainer)
+
+    def _check(self, trainer: Trainer) -> None:
+        if self.reached:
+            return
+        if self.max_steps is not None and trainer.global_step >= self.max_steps:
+            self.reached = "max_steps"
+        elif self.max_seconds is not None:
+            is_over = self.timer.time_elapsed("train") >= self.max_seconds
+            # The clock of the first process decides for all of them.
+            if trainer.strategy.broadcast(is_over):
+                self.reached = "max_time"
+        trainer.should_stop |= self.reached is not None

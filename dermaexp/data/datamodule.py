@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from dermaexp.data.sample import spread
 from dermaexp.data.splits import SPLITS, Split, Splits
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -44,7 +45,7 @@ class Batches(Sampler):
 
     def __init__(
         self,
-        samples: int,
+        samples: int | Tensor,
         batch_size: int,
         *,
         seed: int | None = None,
@@ -52,8 +53,9 @@ class Batches(Sampler):
         process: int = 0,
         processes: int = 1,
     ) -> None:
-        """`seed` None keeps the samples in order."""
-        self.samples = samples
+        """`samples`: their number, or their indices. `seed` None keeps them in order."""
+        self.indices = torch.arange(samples) if isinstance(samples, int) else samples
+        self.samples = samples = len(self.indices)
         self.seed = seed
         self.weights = weights
         self.process = process
@@ -89,7 +91,7 @@ class Batches(Sampler):
             else:
                 order = self.weights.multinomial(self.samples, True, generator=generator)
         for start, end in self.bounds:
-            yield order[start:end][self.process :: self.processes]
+            yield self.indices[order[start:end][self.process :: self.processes]]
 
 
 class ImageDataModule(LightningDataModule):
@@ -103,10 +105,13 @@ class ImageDataModule(LightningDataModule):
         grayscale: bool,
         seed: int,
         balance: float = 0.0,
+        limits: Mapping[str, int | float | None] | None = None,
     ) -> None:
         """`balance`: the training images of a class are drawn as if it had images ** (1 - balance).
 
-        0 takes every image once an epoch, 1 draws all classes equally often.
+        0 takes every image once an epoch, 1 draws all classes equally often. `limits` says, as
+        Lightning's limit_*_batches, how much of a split is used: a number of batches, or a share of
+        the images. Which images these are depends on the split alone, see `sample.spread`.
         """
         super().__init__()
         self.splits = splits
@@ -114,6 +119,7 @@ class ImageDataModule(LightningDataModule):
         self.seed = seed
         self.balance = balance
         self.images = {split: _to_tensors(splits[split], grayscale) for split in SPLITS}
+        self.used = {split: self._used(split, (limits or {}).get(split)) for split in SPLITS}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -148,30 +154,51 @@ class ImageDataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         return self._loader("test")
 
+    def _used(self, split: str, limit: int | float | None) -> np.ndarray:
+        """Indices of the images of `split` that are used, in its order."""
+        labels = self.splits[split].labels
+        size = len(labels)
+        if isinstance(limit, float):
+            size = max(1, round(limit * size))
+        elif limit is not None:
+            size = min(limit * self.batch_size, size)
+        return spread(labels, size)
+
     def _chances(self) -> Tensor | None:
-        """Of each training image to be drawn, relative to the others'; None for equal ones."""
+        """Of each used training image to be drawn, relative to the others'; None for equal ones."""
         if not self.balance:
             return None
         counts = torch.tensor(list(self.class_counts.values()), dtype=torch.float64)
-        return (counts**-self.balance)[self.images["train"].labels]
+        return (counts**-self.balance)[self.images["train"].labels[self.used["train"]]]
+
+    def batches(
+        self,
+        split: str,
+        seed: int | None = None,
+        weights: Tensor | None = None,
+        process: int = 0,
+        processes: int = 1,
+    ) -> Batches:
+        """Index batches of one process, of the images of `split` that are used."""
+        return Batches(
+            torch.from_numpy(self.used[split]),
+            self.batch_size,
+            seed=seed,
+            weights=weights,
+            process=process,
+            processes=processes,
+        )
 
     def _loader(
         self, split: str, seed: int | None = None, weights: Tensor | None = None
     ) -> DataLoader:
-        images = self.images[split]
         trainer = self.trainer
-        batches = Batches(
-            len(images),
-            self.batch_size,
-            seed=seed,
-            weights=weights,
-            process=trainer.global_rank if trainer else 0,
-            processes=trainer.world_size if trainer else 1,
-        )
+        place = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        batches = self.batches(split, seed, weights, *place)
         # Else each iterator would draw a number from the global generator, at another moment in a
         # run that goes on than in one that was never interrupted.
         generator = torch.Generator().manual_seed(0)
-        return DataLoader(images, sampler=batches, batch_size=None, generator=generator)
+        return DataLoader(self.images[split], sampler=batches, batch_size=None, generator=generator)
 
 
 def mixed_seed(*numbers: int) -> int:

@@ -1,0 +1,40 @@
+"""A part of a split that stands for it, where a run is limited to fewer images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Neither the run's seed nor its batch size: the numbers of two runs that used as many images of
+# the same split are numbers of the same images, and can be compared.
+SEED = 0
+
+
+def spread(labels: np.ndarray, size: int) -> np.ndarray:
+    """Indices, in order, of `size` of the images with the `labels` (N,).
+
+    Each class has its share of them, every class at least one image if `size` allows it, the
+    largest classes first; within a class they are evenly spread over the split.
+    """
+    if size >= len(labels):
+        return np.arange(len(labels))
+    generator = np.random.default_rng(SEED)
+    chosen = []
+    for label, taken in enumerate(_allotted(np.bincount(labels), size)):
+        images = np.flatnonzero(labels == label)
+        if taken:
+            places = (np.arange(taken) + generator.random()) * len(images) / taken
+            chosen.append(images[places.astype(int)])
+    return np.sort(np.concatenate(chosen))
+
+
+def _allotted(counts: np.ndarray, size: int) -> np.ndarray:
+    """How many of `size` images each class (K,) gets, by the method of Huntington and Hill.
+
+    The n-th image of a class ranks with count / sqrt(n (n - 1)): the first one before all others.
+    """
+    classes = np.repeat(np.arange(len(counts)), counts)
+    before = np.concatenate([np.arange(count) for count in counts])
+    with np.errstate(divide="ignore"):
+        rank = counts[classes] / np.sqrt(before * (before + 1.0))
+    first = np.lexsort((classes, -counts[classes], -rank))[:size]
+    return np.bincount(classes[first], minlength=len(counts))
