@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,8 +12,8 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from dermaexp.errors import UserError
+from dermaexp.overrides import command, quoted
 from dermaexp.results import write_bytes
-from dermaexp.resume import quoted
 from dermaexp.search_space import Plan, composed
 from dermaexp.settings import GROUPS
 
@@ -66,7 +65,7 @@ class BestTrial:
         words.append(f"experiment={self.name}")
         if len(self._plan.repeats) > 1:
             words = ["-m", *words, *self._plan.places.split()]
-        return shlex.join(["python", "-m", "dermaexp", *words])
+        return command(*words)
 
     def update(self, study: Study) -> None:
         """Write the file, whole or not at all, if another trial is the best now."""

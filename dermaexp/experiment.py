@@ -34,6 +34,7 @@ from dermaexp.clock import Clock
 from dermaexp.data.datamodule import ImageDataModule
 from dermaexp.data.splits import Splits
 from dermaexp.errors import UserError
+from dermaexp.models.backbone import Backbone
 from dermaexp.results import RunDirectory
 from dermaexp.views import VIEWS
 
@@ -69,14 +70,17 @@ def run(
     clock: Clock,
     *,
     goes_on: bool = False,
+    folder: Path | None = None,
     rank: int = 0,
     meeting: Path | None = None,
 ) -> float:
     """Train and test what `config` describes, leave it in `directory`, return the val macro AUROC.
 
-    Adds the device to `record`, the content of run.json. `goes_on`: from last.ckpt, with the same
-    numbers as if nothing had happened, as far as the device repeats them. Only the process of
-    `rank` 0 writes; the others, which it starts, join it at `meeting`.
+    Adds the device to `record`, the content of run.json. All is built in the working directory, for
+    paths in the config are relative to it; it is trained and tested in `folder`, if given.
+    `goes_on`: from last.ckpt, with the same numbers as if nothing had happened, as far as the
+    device repeats them. Only the process of `rank` 0 writes; the others, which it starts, join it
+    at `meeting`.
     """
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -91,16 +95,19 @@ def run(
     trainer = build_trainer(config, directory, rank)
     check_shares(config, data, classifier.net, record["choices"]["model"], trainer.world_size)
     record["device"] = describe_device(trainer)
+    if isinstance(classifier.net, Backbone):  # which may have found it by trial
+        record["input_size"] = classifier.net.side or max(data.image_shape[1:])
     if rank == 0:
         directory.write_run(record)
         job = {"record": record, "directory": str(directory.path), "goes_on": goes_on}
+        job["folder"] = folder and str(folder)
         together = processes.others(trainer, config, job)
     else:
         together = processes.joined(trainer, meeting)
     announce(record["name"], data, count_parameters(classifier), record["device"]["name"])
     if goes_on:  # damage is told now, not when the training is over
         choose_weights(trainer, classifier, directory, config.checkpoint.test_with)
-    with together:
+    with together, contextlib.chdir(folder or Path.cwd()):
         trainer.fit(classifier, data, ckpt_path=directory.last_checkpoint if goes_on else None)
         epochs = trainer.current_epoch
         trained = {key: classifier.epoch_metrics[f"train_{key}"] for key in ("loss", "accuracy")}

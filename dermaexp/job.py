@@ -136,7 +136,15 @@ def _run_once(
             trainer = config.trainer
             device = devices.own_device(trainer.accelerator, trainer.devices, hydra_config.job.num)
             trainer.devices = device
-        score = experiment.run(config, splits, directory, record, clock, goes_on=goes_on)
+        score = experiment.run(
+            config,
+            splits,
+            directory,
+            record,
+            clock,
+            goes_on=goes_on,
+            folder=directory.path if hydra_config.job.chdir else None,
+        )
     if config.report:
         _write_report(directory)
     return score

@@ -30,6 +30,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from torch import distributed
 
 from dermaexp.errors import UserError
+from dermaexp.overrides import escaped
 
 READY = b"ready\n"  # a process says so when it can join the others
 REASON = "failed: "  # begins the line of its log in which it says why
@@ -114,7 +115,7 @@ def others(trainer: Trainer, config: DictConfig, job: Mapping[str, Any]) -> Iter
     threads, share = torch.get_num_threads(), threads_each(trainer)
     with tempfile.TemporaryDirectory() as folder, _loopback():
         meeting = Path(folder) / "meeting"
-        config = OmegaConf.to_container(config, resolve=True)
+        config = escaped(OmegaConf.to_container(config, resolve=True))
         common = {**job, "config": config, "meeting": str(meeting)}
         logs = [Path(folder) / f"{rank}.log" for rank in range(1, processes)]
         started = [_start({**common, "rank": r}, share, log) for r, log in enumerate(logs, 1)]
@@ -211,6 +212,7 @@ def main() -> None:
             job["record"],
             Clock(),
             goes_on=job["goes_on"],
+            folder=job["folder"] and Path(job["folder"]),
             rank=job["rank"],
             meeting=Path(job["meeting"]),
         )

@@ -20,6 +20,7 @@ from optuna.distributions import (
 )
 
 from dermaexp import settings
+from dermaexp.data.sources import load_splits
 from dermaexp.errors import UserError
 from dermaexp.results import config_digest
 
@@ -73,7 +74,7 @@ def planned(sweeper: OptunaSweeper, arguments: Sequence[str]) -> Plan:
         space,
         [repeats[index] for index in order],
         f"seed={seeds} dataset.fold={folds}" if is_split else f"seed={seeds}",
-        config_digest(settings.effective(configs[order[0]])),
+        _digest(configs[order[0]]),
     )
 
 
@@ -205,6 +206,12 @@ def composed(sweeper: OptunaSweeper, overrides: Sequence[str]) -> DictConfig:
         config.hydra.runtime.output_dir = "."
     HydraConfig.instance().set_config(config)
     return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+
+
+def _digest(config: DictConfig) -> str:
+    """Equal where all that can change a number is, wherever the data are."""
+    data = load_splits(config.dataset).record
+    return config_digest(settings.identity(settings.effective(config), data))
 
 
 def as_overrides(values: Mapping[str, Any]) -> list[str]:
