@@ -185,19 +185,40 @@ def kill_at_call(number: int, target: str, before: bool, monkeypatch: pytest.Mon
     monkeypatch.setattr(owner, name, counted)
 
 
-def test_a_search_killed_between_the_seeds_of_a_trial_runs_those_that_are_missing(
+def test_a_trial_with_seeds_failed_or_killed_in_one_of_them_runs_that_one_again(
     search: Search, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    repeated = ("epochs=2", "seed=1,0")
-    assert search(*repeated, trials=1, name="whole") == 0
-    output = capsys.readouterr().out
-    scores = [run.read_metrics()["val"]["macro_auroc"] for run, _ in jobs(Path("multirun/whole"))]
-    ((_, params, score),) = trials(Path("multirun/whole"))
-    assert len(set(scores)) == 2 and params.keys() == {"optimizer.lr", "batch_size"}
-    assert score == pytest.approx(sum(scores) / 2, abs=1e-12)
-    assert f"trial 0: val macro AUROC {score:.4f}, the mean over seed=0,1\n" in output
-    group, _ = csv.DictReader(Path("multirun/whole/leaderboard.csv").read_text().splitlines())
+    from dermaexp import experiment
+
+    run, calls = experiment.run, []
+
+    def failing(*arguments: object, **named: object) -> float:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise UserError("out of luck")
+        return run(*arguments, **named)
+
+    repeated, failed = ("epochs=2", "seed=1,0"), Path("multirun/failed")
+    with monkeypatch.context() as patch:
+        patch.setattr("dermaexp.experiment.run", failing)
+        assert search(*repeated, trials=1, name="failed") == 1
+        output = capsys.readouterr()
+        assert "job 1 failed: out of luck" in output.err
+        assert "trial 0 failed: no val macro AUROC with seed=1\n" in output.out
+        assert search(*repeated, trials=1, name="failed") == 0
+    assert len(calls) == 3, "the seed that finished is not trained again"
+    output = capsys.readouterr()
+    (state, params, none), (_, again, score) = trials(failed)
+    assert (state, none, params.keys()) == ("FAIL", None, {"optimizer.lr", "batch_size"})
+    assert again == params
+    scores = [run.read_metrics()["val"]["macro_auroc"] for run, _ in jobs(failed)]
+    assert len(set(scores)) == 2 and score == pytest.approx(sum(scores) / 2, abs=1e-12)
+    assert f"trial 1: val macro AUROC {score:.4f}, the mean over seed=0,1\n" in output.out
+    assert "best of 1 trials" in output.out
+    assert "failed" not in output.err
+    group, _ = csv.DictReader((failed / "leaderboard.csv").read_text().splitlines())
     assert (group["n"], group["seeds"]) == ("2", "0 1")
+
     with monkeypatch.context() as patch:
         kill_at_write(19, patch)  # of the second seed, after the first epoch
         with pytest.raises(Killed):
@@ -208,13 +229,12 @@ def test_a_search_killed_between_the_seeds_of_a_trial_runs_those_that_are_missin
     output = capsys.readouterr().out
     assert output.count("finished before: not run again") == 1
     assert output.count("epoch 1/2") == 0 and output.count("epoch 2/2") == 1
-    assert trials() == trials(Path("multirun/whole"))
+    assert trials() == [("COMPLETE", params, score)]
 
 
 def test_resume_goes_on_with_a_search_or_one_of_its_runs(
     cli: Callable[..., int], search: Search, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    assert search(trials=2, name="whole") == 0
     with monkeypatch.context() as patch:
         kill_at_write(3, patch)
         with pytest.raises(Killed):
@@ -226,7 +246,8 @@ def test_resume_goes_on_with_a_search_or_one_of_its_runs(
     moved = FOLDER.rename("it's moved, here=1 #2")
     assert cli(f"resume={moved}") == 0
     assert capsys.readouterr().out.count("finished before: not run again") == 1
-    assert trials(moved) == trials(Path("multirun/whole"))
+    scores = [run.read_metrics()["val"]["macro_auroc"] for run, _ in jobs(moved)]
+    assert sorted(value for _, _, value in trials(moved)) == sorted(scores)
     header = (moved / "experiment" / "best.yaml").read_text().splitlines()[1]
     config_dir = shlex.join(["--config-dir", str(moved.absolute())])
     assert header.endswith(f": python -m dermaexp {config_dir} experiment=best")
@@ -243,53 +264,27 @@ def test_more_trials_later(search: Search, objective: list[DictConfig]) -> None:
     assert len(objective) == 2, "enough of them finished"
 
 
-def test_a_trial_fails_with_one_of_its_seeds_which_alone_is_tried_again(
-    search: Search, monkeypatch: pytest.MonkeyPatch, capsys
-) -> None:
-    from dermaexp import experiment
-
-    run, calls = experiment.run, []
-
-    def failing(*arguments: object, **named: object) -> float:
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise UserError("out of luck")
-        return run(*arguments, **named)
-
-    monkeypatch.setattr("dermaexp.experiment.run", failing)
-    assert search("seed=0,1", trials=2) == 1
-    assert [state for state, _, _ in trials()] == ["FAIL", "COMPLETE"]
-    output = capsys.readouterr()
-    assert "job 1 failed: out of luck" in output.err
-    assert "trial 0 failed: no val macro AUROC with seed=1\n" in output.out
-    assert "best of 1 trials" in output.out
-    assert "failed trials: 1, of which the next start tries 1 again" in output.out
-    assert search("seed=0,1", trials=2) == 0
-    states, params, _ = zip(*trials(), strict=True)
-    assert states == ("FAIL", "COMPLETE", "COMPLETE")
-    assert params[2] == params[0]
-    assert len(list(jobs())) == 4 and len(calls) == 5
-    output = capsys.readouterr()
-    assert "best of 2 trials" in output.out
-    assert "failed" not in output.out + output.err
-
-
 def test_failed_trials_are_tried_again_a_bounded_number_of_times(
-    search: Search, monkeypatch: pytest.MonkeyPatch, capsys
+    search: Search, objective: list[DictConfig], monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    tried = []
-    monkeypatch.setattr("dermaexp.job.run_job", lambda config: tried.append(config) or math.nan)
-    monkeypatch.setattr("dermaexp.compare.compare", lambda folder: 0)
+    def diverging(config: DictConfig) -> float:
+        objective.append(config)
+        return math.nan
+
     counts = []
-    for _ in range(3):
-        assert search(trials=2) == 1
-        counts.append(len(tried))
-        (line,) = capsys.readouterr().err.splitlines()
-        assert f"all trials of {FOLDER.absolute()} failed: 2" in line
-        assert line.endswith("of which the next start tries 2 again") == (len(tried) == 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("dermaexp.job.run_job", diverging)
+        for _ in range(3):
+            assert search(trials=2) == 1
+            counts.append(len(objective))
+            (line,) = capsys.readouterr().err.splitlines()
+            assert f"all trials of {FOLDER.absolute()} failed: 2" in line
+            assert line.endswith("of which the next start tries 2 again") == (counts == [2])
     assert counts == [2, 4, 4]
-    assert {state for state, _, _ in trials()} == {"FAIL"}
-    assert not BEST.exists()
+    assert search(trials=3) == 0
+    assert [state for state, _, _ in trials()] == ["FAIL"] * 4 + ["COMPLETE"]
+    output = capsys.readouterr().out
+    assert "best of 1 trials" in output and "failed trials: 2\n" in output
 
 
 def test_seeds_and_folds_of_several_trials_at_once(
@@ -337,6 +332,7 @@ def test_the_best_trial_runs_again_by_its_experiment_file(
         "name='1e3'",
         "experiment=quick",
         "model.width=8,16",
+        "batch_size=64",
         "callbacks.ema.decay=0.5",
         "callbacks.montage=null",
         "~optimizer.weight_decay",
@@ -376,8 +372,8 @@ def test_an_experiment_named_best_of_ones_own(
         file = own / f"{name}.yaml"
         file.parent.mkdir(parents=True)
         file.write_text(text)
-    options = ("hparams_search=optuna", "hydra.sweeper.n_trials=1", "name=study", "model=own")
-    arguments = ("-m", "--config-dir", str(own), *options)
+    options = ("hparams_search=optuna", "hydra.sweeper.n_trials=1", "name=study")
+    arguments = ("-m", "--config-dir", str(own), *options, "model=own", "batch_size=64")
     monkeypatch.setitem(globals(), "BEST", BEST.with_name("best_2.yaml"))
     BEST.parent.mkdir(parents=True)
     BEST.write_text("# mine")
