@@ -32,7 +32,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    "name", [*FILES, "comparison.json", "figures/test_accuracy.png", "figures"]
+    "name", [*sorted(FILES), "comparison.json", "figures/test_accuracy.png", "figures"]
 )
 def test_files_of_others_are_not_overwritten(
     name: str, tmp_path: Path, monkeypatch, capsys
