@@ -10,7 +10,7 @@ train: $(INSTALLED)
 	$(BIN)/python -m dermaexp $(or $(ARGS),model=cnn)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

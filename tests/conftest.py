@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dermaexp.__main__ import main
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch and dermaexp are imported
+    os.environ["OMP_NUM_THREADS"] = "1"  # each of the workers has a core
+    os.environ.pop("COLUMNS", None)  # of a width that only pytest's own lines need
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "dermamnist_rebuilt_28.npz"
 CLASSES = 3
@@ -71,6 +74,8 @@ def exit_code(monkeypatch: pytest.MonkeyPatch, main: Callable[[], None], *argume
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     """Run the command line in `tmp_path`, in this process; gives the exit code."""
+    from dermaexp.__main__ import main
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     handlers, level = list(logging.root.handlers), logging.root.level

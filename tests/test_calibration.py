@@ -122,4 +122,4 @@ def test_calibration_changes_no_other_number() -> None:
     )
     assert both.pop("calibration")["fitted_on"] == "val"
     assert both == raw
-    assert set(raw) == {"val", "test", "operating_points"}
+    assert set(raw) == {"val", "test", "operating_points", "majority_class"}

@@ -65,7 +65,7 @@ def _check_interruption(process: subprocess.Popen, sweep: bool, tmp_path: Path) 
     assert errors == "error: interrupted\n"
     assert "Traceback" not in output
     resumed = shlex.quote(f"resume={tmp_path / 's' if sweep else run}")
-    assert output.endswith(f"to go on: python -m dermaexp {resumed}\n")
+    assert output.endswith(f"to resume: python -m dermaexp {resumed}\n")
     record = json.loads((run / "run.json").read_text())
     assert (record["status"], record["error"]) == ("interrupted", None)
     rows = (run / "history.csv").read_text().splitlines()

@@ -475,7 +475,7 @@ def test_an_earlier_run_is_not_written_over(train, capsys) -> None:
         path: path.read_bytes() for path in run.rglob("*.*") if path.suffix in (".json", ".npz")
     }
     train("model=ffn", "seed=1", code=1)
-    assert "holds a run already: choose another folder" in capsys.readouterr().err
+    assert "holds a run already: give another folder" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in before} == before
 
 

@@ -1,6 +1,6 @@
 """What is learned: on drawn lesions, as hard as the real ones, and on the real ones where they are.
 
-Each training is the default one: 10 epochs, batch 64, Adam 1e-3. About a minute and a half in all.
+Each training is the default one: 10 epochs, batch 64, Adam 1e-3. About a minute in all.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from conftest import NO_FIGURES
 
 MAJORITY = 1341 / 2005
@@ -32,22 +31,14 @@ def test_drawn_lesions_are_as_hard_as_real_ones(cli: Callable[..., int], tmp_pat
     assert ffn < cnn < colour < 0.90
 
 
-@pytest.mark.parametrize(
-    ("grayscale", "accuracy", "macro_auroc"), [(True, 0.68, 0.80), (False, 0.72, 0.89)]
-)
 def test_the_cnn_on_the_rebuilt_dermamnist(
-    grayscale: bool,
-    accuracy: float,
-    macro_auroc: float,
-    real_data: Path,
-    cli: Callable[..., int],
-    tmp_path: Path,
+    real_data: Path, cli: Callable[..., int], tmp_path: Path
 ) -> None:
     options = ("dataset=npz", f"dataset.path={real_data}", "dataset.classes=dermamnist")
-    assert cli("model=cnn", *options, f"dataset.grayscale={grayscale}", "hydra.run.dir=run") == 0
+    assert cli("model=cnn", *options, "dataset.grayscale=false", "hydra.run.dir=run") == 0
     numbers = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert numbers["data"]["samples"] == {"train": 7007, "val": 1003, "test": 2005}
     assert numbers["data"]["classes"][4] == "melanoma"
     assert numbers["test"]["majority_accuracy"] == MAJORITY
-    assert numbers["test"]["accuracy"] >= accuracy
-    assert numbers["test"]["macro_auroc"] >= macro_auroc
+    assert numbers["test"]["accuracy"] >= 0.72
+    assert numbers["test"]["macro_auroc"] >= 0.89
