@@ -124,8 +124,8 @@ def _unquoted(value: str) -> str:
 def _explain_comma(given: str) -> str:
     key, _, value = given.partition("=")
     return (
-        f"'{given}' has a comma: to give this text as it is, type {as_typed(key, value)}; a list "
-        f"is {key}=[A,B], and -m sweeps over several values"
+        f"'{given}' has several values: give -m to sweep over them, or {key}=[A,B] for a list; to "
+        f"give this text as it is, type {as_typed(key, value)}"
     )
 
 

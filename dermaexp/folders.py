@@ -18,11 +18,10 @@ from dermaexp import settings
 from dermaexp.console import console
 from dermaexp.data.sources import load_splits
 from dermaexp.errors import UserError
-from dermaexp.results import RunDirectory, config_digest, shortened
+from dermaexp.results import LOCK, RunDirectory, config_digest, shortened, those_there
 
 _created: list[str] = []  # by this process
 DIGEST = 8  # hexadecimal digits
-LOCK = ".lock"
 UNUSED = {"multirun.yaml", LOCK}  # all that a sweep without a job leaves
 SWEEP_NAMES = (  # all that a sweep writes beside its jobs' folders
     "multirun.yaml",
@@ -34,6 +33,7 @@ SWEEP_NAMES = (  # all that a sweep writes beside its jobs' folders
     "comparison.html",
     "comparison.json",
     "figures",
+    LOCK,
 )
 
 
@@ -69,7 +69,7 @@ def sweep_folder(name: str) -> str:
 
 def check_sweep_folder(folder: Path) -> None:
     """Raise UserError where a sweep would write over files in `folder` that are not a sweep's."""
-    found = [name for name in SWEEP_NAMES if (folder / name).exists()]
+    found = those_there(folder, SWEEP_NAMES)
     if found and not _is_ours(folder / "multirun.yaml"):
         raise UserError(
             f"{folder} holds {', '.join(found)} but no sweep of dermaexp: nothing was written "

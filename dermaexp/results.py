@@ -49,7 +49,8 @@ RESULTS = ("history.csv", "metrics.json", "predictions.npz", "report.html")
 FOLDERS = ("checkpoints", "figures", "medmnist")
 CHECKPOINTS = ("best.ckpt", "last.ckpt")
 NAMES = ("run.json", *RESULTS, *FOLDERS)  # all that a run writes itself
-NAMES_OF_HYDRA = (".hydra", "dermaexp.log")  # that Hydra writes before the run begins
+LOCK = ".lock"
+NAMES_OF_HYDRA = (".hydra", "dermaexp.log", LOCK)  # that are written before the run begins
 LONGEST_NAME, LONGEST_BYTES = 100, 180  # file systems allow 255 bytes, and names get additions
 SURPLUS = ""  # of a row of history.csv
 FORMULA = ("=", "+", "-", "@", "\t", "\n", "\N{FULLWIDTH EQUALS SIGN}")  # begin one in a cell
@@ -92,7 +93,7 @@ class RunDirectory:
         """Raise UserError where one of `names` is there, but no run.json that says whose it is."""
         if self.has_run():
             return
-        if found := [name for name in names if (self.path / name).exists()]:
+        if found := those_there(self.path, names):
             raise UserError(
                 f"{self.path} holds {', '.join(found)} but no run.json of dermaexp: nothing was "
                 "written there; give another folder, hydra.run.dir=DIR"
@@ -267,6 +268,12 @@ def recording(
     record["status"] = "finished"
     record["finished"] = _now()
     directory.write_run(record)
+
+
+def those_there(folder: Path, names: Iterable[str]) -> list[str]:
+    """Which of the names are in `folder`; a lock that holds nothing is nobody's."""
+    found = [name for name in names if (folder / name).exists()]
+    return [name for name in found if name != LOCK or (folder / name).stat().st_size]
 
 
 def _medmnist_name(name: str) -> str:

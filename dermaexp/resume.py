@@ -47,12 +47,12 @@ def expanded(arguments: Sequence[str]) -> list[str]:
     if not value:
         raise UserError("resume= names no folder: expected a run directory or a sweep's")
     folder = Path(value).expanduser().absolute()
-    start, is_sweep = _start(folder)
+    start = _start(folder)
     _print_start(folder, start)
     if Path(start["folder"]).is_dir():
         os.chdir(start["folder"])
-    if is_sweep:
-        return ["-m", *start["arguments"], f"hydra.sweep.dir={quoted(folder)}"]
+    if start["arguments"][:1] == ["-m"]:
+        return [*start["arguments"], f"hydra.sweep.dir={quoted(folder)}"]
     return [*start["arguments"], f"hydra.run.dir={quoted(folder)}", f"{KEY}{quoted(folder)}"]
 
 
@@ -74,22 +74,22 @@ def start_of(hydra: Any) -> dict[str, Any]:
     }
 
 
-def _start(folder: Path) -> tuple[dict[str, Any], bool]:
-    """How the run or sweep in `folder` was started, and whether it is a sweep."""
+def _start(folder: Path) -> dict[str, Any]:
+    """How the run or sweep in `folder` was started; a sweep's arguments begin with -m."""
     if (folder / "multirun.yaml").is_file():
         start = _read(folder / "multirun.yaml")
         check_sweep_folder(folder)
-        return start, True
+        return {**start, "arguments": ["-m", *start["arguments"]]}
     record = RunDirectory(folder).read_earlier() or {}
     if "start" in record:
-        return record["start"], False
+        return record["start"]
     if not (folder / ".hydra" / "hydra.yaml").is_file():
         raise UserError(
             f"{folder} cannot be resumed: expected a run directory or a sweep's, which hold "
             "run.json or multirun.yaml"
         )
     RunDirectory(folder).check_unused()
-    return _read(folder / ".hydra" / "hydra.yaml"), False
+    return _read(folder / ".hydra" / "hydra.yaml")
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def effective(config: DictConfig) -> dict[str, Any]:
         for name, callback in callbacks.items()
         if callback and not str(callback.get("_target_")).startswith(OBSERVERS)
     }
-    return _canonical(values)
+    return canonical(values)
 
 
 def identity(values: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def identity(values: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[
     `data` is the record of the splits: its fingerprints stand for the source's own keys, which may
     name the same content in several ways. None, where they cannot be loaded, keeps those keys.
     """
-    values = _canonical(values)
+    values = canonical(values)
     if data is None:
         return values
     dataset = {key: values["dataset"].get(key) for key in PREPARATION}
@@ -167,11 +167,12 @@ def warnings(config: DictConfig) -> list[str]:
     ]
 
 
-def _canonical(value: Any, key: str = "") -> Any:
+def canonical(value: Any, key: str = "") -> Any:
+    """The value with whole numbers as integers, so that equal configs are equal text."""
     if isinstance(value, Mapping):
-        return {name: _canonical(node, name) for name, node in value.items()}
+        return {name: canonical(node, name) for name, node in value.items()}
     if isinstance(value, list):
-        return [_canonical(node, key) for node in value]
+        return [canonical(node, key) for node in value]
     is_whole = isinstance(value, float) and value.is_integer()
     return int(value) if is_whole and not key.startswith(SHARE_OR_COUNT) else value
 

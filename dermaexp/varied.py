@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from dermaexp.runs import Run
+from dermaexp.settings import canonical
 
 TARGET = "_target_"
 # Of a dataset, what is done to a source's images. All else, such as a path, says where they are:
@@ -123,7 +124,7 @@ def identity_of(run: Run) -> dict[str, Any]:
     dataset = config.get("dataset")
     if isinstance(dataset, Mapping):
         config["dataset"] = {key: dataset[key] for key in PREPARATION if key in dataset}
-    return config
+    return canonical(config)
 
 
 def setting_values(run: Run) -> dict[str, Any]:

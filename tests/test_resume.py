@@ -313,11 +313,13 @@ def test_a_damaged_checkpoint_is_told(
     assert numbers(tmp_path / "run") == numbers(tmp_path / "whole")
 
 
-FILES = ("checkpoints/mine.pt", "figures/paper.png", "history.csv", ".hydra/config.yaml")
+FILES = ("checkpoints/mine.pt", "figures/paper.png", "history.csv", ".hydra/config.yaml", ".lock")
 
 
-@pytest.mark.parametrize("kept", FILES)
-@pytest.mark.parametrize("command", ["run", "resume"])
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [*(("run", name) for name in FILES), *(("resume", name) for name in FILES[:-1])],
+)
 def test_files_of_others_are_neither_removed_nor_overwritten(
     cli: Cli, options: list[str], tmp_path: Path, capsys, kept: str, command: str
 ) -> None:
