@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from dermaexp import metrics, stats
+from dermaexp.metrics import classification, significance
 
 CLASS_COUNTS = (66, 103, 220, 23, 223, 1341, 29)  # of DermaMNIST's test split
 LOOP_DRAWS = 100
@@ -32,22 +32,22 @@ def plain_loop(probabilities: list[np.ndarray], targets: np.ndarray, draws: int)
     for _ in range(draws):
         drawn = generator.integers(0, len(targets), len(targets))
         for run in probabilities:
-            confusion = metrics.confusion_matrix(
+            confusion = classification.confusion_matrix(
                 run[drawn].argmax(axis=1), targets[drawn], run.shape[1]
             )
-            metrics.accuracy(confusion)
-            metrics.balanced_accuracy(confusion)
-            metrics.macro_auroc(run[drawn], targets[drawn])
-            metrics.macro_f1(confusion)
+            classification.accuracy(confusion)
+            classification.balanced_accuracy(confusion)
+            classification.macro_auroc(run[drawn], targets[drawn])
+            classification.macro_f1(confusion)
 
 
 def main() -> None:
     probabilities, targets = runs(2)
     started = time.perf_counter()
     plain_loop(probabilities, targets, LOOP_DRAWS)
-    loop = (time.perf_counter() - started) * stats.DRAWS / LOOP_DRAWS
+    loop = (time.perf_counter() - started) * significance.DRAWS / LOOP_DRAWS
     started = time.perf_counter()
-    stats.bootstrap(probabilities, targets)
+    significance.bootstrap(probabilities, targets)
     ours = time.perf_counter() - started
     print(f"{'way':24} {'s':>8} {'x dermaexp':>11}")
     print(f"{'dermaexp':24} {ours:8.2f} {1:11.1f}")

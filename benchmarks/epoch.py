@@ -25,13 +25,13 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from dermaexp.callbacks import History
-from dermaexp.classifier import Classifier
 from dermaexp.data import synthetic
 from dermaexp.data.datamodule import ImageDataModule
-from dermaexp.metrics import macro_auroc
+from dermaexp.metrics.classification import macro_auroc
 from dermaexp.models.cnn import CNN
 from dermaexp.models.ffn import FFN
+from dermaexp.training.callbacks import History
+from dermaexp.training.classifier import Classifier
 
 EPOCHS = 4  # the first is not counted
 BATCH_SIZE = 64

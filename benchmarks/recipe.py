@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchvision.transforms import v2
 
-from dermaexp.augment import Augment
 from dermaexp.models.resnet11 import ResNet11
+from dermaexp.training.augment import Augment
 
 BATCH_SIZE = 128
 SIZE = 28

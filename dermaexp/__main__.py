@@ -10,12 +10,15 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from omegaconf import OmegaConf
 
-from dermaexp import __version__, folders, resume, settings, sweep, swept
-from dermaexp.console import print_error
-from dermaexp.errors import RunError, UserError, explain, nearest
-from dermaexp.job import task
-from dermaexp.overrides import as_typed
-from dermaexp.shipped import config_folder
+from dermaexp import __version__
+from dermaexp.core.console import print_error
+from dermaexp.core.errors import UserError, nearest
+from dermaexp.core.overrides import as_typed
+from dermaexp.launch import folders, resume, sweep, swept, validate
+from dermaexp.launch.config import config_folder
+from dermaexp.launch.explain import RunError, explain
+from dermaexp.launch.job import task
+from dermaexp.runs.folders import new_folder, portable, remove_unused
 
 MULTIRUN = {"-m", "--multirun"}
 INTERRUPTED = 130  # the shell's code for a program ended by Ctrl-C
@@ -29,8 +32,8 @@ def main() -> None:
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Makes Hydra hand its errors on to us instead of printing them in its own way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    OmegaConf.register_new_resolver("new_folder", folders.new_folder, use_cache=True, replace=True)
-    OmegaConf.register_new_resolver("portable", folders.portable, replace=True)
+    OmegaConf.register_new_resolver("new_folder", new_folder, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("portable", portable, replace=True)
     OmegaConf.register_new_resolver("job_folder", folders.job_folder, replace=True)
     try:
         if "--version" in sys.argv:
@@ -47,7 +50,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (Exception, RunError) as error:
-        folders.remove_unused()
+        remove_unused()
         if full_error:
             raise
         print_error(explain(error))
@@ -79,7 +82,7 @@ def _as_override(flag: str, arguments: Sequence[str]) -> str | None:
     """What to give instead of --KEY=VALUE or --KEY VALUE, where KEY is a key of the config."""
     key, equals, value = flag.lstrip("-").partition("=")
     key = key.replace("-", "_")
-    if key.partition(".")[0] not in (*settings.KEYS, *settings.GROUPS, "experiment"):
+    if key.partition(".")[0] not in (*validate.KEYS, *validate.GROUPS, "experiment"):
         return None
     behind = arguments[arguments.index(flag) + 1 :]
     if not equals and behind and not behind[0].startswith("-") and "=" not in behind[0]:

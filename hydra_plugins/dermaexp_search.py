@@ -44,9 +44,9 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         try:
-            from dermaexp.search import search
+            from dermaexp.launch.search import search
         except ModuleNotFoundError as error:
-            from dermaexp.errors import UserError
+            from dermaexp.core.errors import UserError
 
             raise UserError(
                 f"hparams_search needs {error.name}, which is not installed: "
@@ -61,7 +61,7 @@ class OnlyInSweeps(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         if config.resume:  # goes on with the run of one trial
             return
-        from dermaexp.console import print_error
+        from dermaexp.core.console import print_error
 
         option = config.hydra.runtime.choices.hparams_search
         print_error(f"hparams_search={option} is a sweep: give -m (--multirun) too")

@@ -13,14 +13,10 @@ import pytest
 from conftest import REAL_DATA, exit_code
 from PIL import Image
 
-from dermaexp.audit import THRESHOLD, audit, composed, main
-from dermaexp.audit_page import VALIDATED, findings
-from dermaexp.data import npz
-from dermaexp.data.groups import with_groups
-from dermaexp.data.splits import SPLITS, Splits, checked_splits
-from dermaexp.detection import detection, missed
-from dermaexp.duplicates import Place, between_splits, conflicts, exact_duplicates
-from dermaexp.near_duplicates import (
+from dermaexp.audit.__main__ import composed, main
+from dermaexp.audit.exact_duplicates import Place, between_splits, conflicts, exact_duplicates
+from dermaexp.audit.findings import THRESHOLD, audit
+from dermaexp.audit.near_duplicates import (
     COPY,
     GRID,
     SHIFTED,
@@ -34,6 +30,11 @@ from dermaexp.near_duplicates import (
     near_duplicates,
     sampling,
 )
+from dermaexp.audit.page import VALIDATED, findings
+from dermaexp.audit.validation import detection, missed
+from dermaexp.data import npz
+from dermaexp.data.groups import with_groups
+from dermaexp.data.splits import SPLITS, Splits, checked_splits
 
 COUNTS = {"train": 90, "val": 30, "test": 40}
 # What is planted: (split, index) of the copy -> index of the training image.
@@ -252,7 +253,7 @@ def test_blocks_do_not_change_what_is_found(
     splits = splits_of(planted)
     embedding = Embedding(splits.train.images)
     at_once = near_duplicates(embedding, splits.train.images, splits.test.images)
-    monkeypatch.setattr("dermaexp.near_duplicates.BLOCK", 7)
+    monkeypatch.setattr("dermaexp.audit.near_duplicates.BLOCK", 7)
     in_blocks = near_duplicates(embedding, splits.train.images, splits.test.images)
     assert in_blocks.margin == pytest.approx(at_once.margin, abs=1e-5)
     assert in_blocks.first.tolist() == at_once.first.tolist()

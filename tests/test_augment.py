@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy.ndimage import affine_transform
 
-from dermaexp import augment, views
-from dermaexp.augment import Augment
-from dermaexp.errors import UserError
+from dermaexp.core.errors import UserError
+from dermaexp.training import augment, tta
+from dermaexp.training.augment import Augment
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def images(count=6, height=8, width=8):
 
 def test_random_dihedral_draws_each_view_of_each_image_equally_often():
     image = images(1)
-    seen = views.dihedral(image)
+    seen = tta.dihedral(image)
     drawn = augment.random_dihedral(image.expand(8000, -1, -1, -1))
     counts = [(drawn == view).all(dim=(1, 2, 3)).sum().item() for view in seen]
     assert sum(counts) == 8000

@@ -19,9 +19,9 @@ from conftest import NO_FIGURES
 from torch import nn
 from torchvision.models import ShuffleNet_V2_X0_5_Weights, WeightsEnum, get_model
 
-from dermaexp.errors import UserError
+from dermaexp.core.errors import UserError
 from dermaexp.models import resnet, torchvision_net
-from dermaexp.models.backbone import Backbone, sides_to_try
+from dermaexp.models.adapter import Backbone, sides_to_try
 
 # The smallest of each family, and the side to which it needs 28-pixel images scaled.
 FAMILIES = {

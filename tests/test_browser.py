@@ -18,9 +18,9 @@ from selenium.webdriver.support.select import Select
 from test_comparison_page import make_sweep
 from test_report import make_run
 
-from dermaexp.compare import compare
-from dermaexp.report import write_report
-from dermaexp.results import FIGURE_DPI
+from dermaexp.compare.output import compare
+from dermaexp.report.page import write_report
+from dermaexp.report.style import FIGURE_DPI
 
 FLAGS = (
     "--headless=new",

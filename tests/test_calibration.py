@@ -8,7 +8,8 @@ import torch
 from test_metrics import random_predictions
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from dermaexp import calibration, evaluation, metrics
+from dermaexp.metrics import calibration, classification
+from dermaexp.training import evaluate
 
 
 def calibrated_predictions(
@@ -33,7 +34,7 @@ def test_calibration_error_is_that_of_torchmetrics(classes: int, scale: float) -
     expected = multiclass_calibration_error(
         torch.tensor(probabilities), torch.tensor(targets), classes, n_bins=15, norm="l1"
     )
-    found = metrics.expected_calibration_error(probabilities, targets)
+    found = classification.expected_calibration_error(probabilities, targets)
     assert found == pytest.approx(expected.item(), abs=1e-6)
 
 
@@ -41,24 +42,26 @@ def test_calibration_error_by_hand() -> None:
     """Bins of (0.6, 0.667], three images with one right, and of (0.933, 1], one that is right."""
     probabilities = np.array([[0.62, 0.38], [0.64, 0.36], [0.36, 0.64], [0.0, 1.0]])
     targets = np.array([0, 1, 0, 1])
-    samples, confidence, accuracy = metrics.reliability(probabilities, targets)
+    samples, confidence, accuracy = classification.reliability(probabilities, targets)
     assert samples.tolist() == [0] * 9 + [3] + [0] * 4 + [1]
     assert confidence[[9, 14]] == pytest.approx([1.9 / 3, 1.0])
     assert accuracy[[9, 14]] == pytest.approx([1 / 3, 1.0])
     assert np.isnan(confidence[0])
     expected = 3 / 4 * (1.9 / 3 - 1 / 3)
-    assert metrics.expected_calibration_error(probabilities, targets) == pytest.approx(expected)
+    assert classification.expected_calibration_error(probabilities, targets) == pytest.approx(
+        expected
+    )
 
 
 def test_a_bin_holds_its_upper_edge() -> None:
     probabilities = np.array([[0.6, 0.4], [0.6 + 1e-9, 0.4 - 1e-9]])
-    samples, _, _ = metrics.reliability(probabilities, np.zeros(2, int))
+    samples, _, _ = classification.reliability(probabilities, np.zeros(2, int))
     assert np.flatnonzero(samples).tolist() == [8, 9]
 
 
 def test_perfect_calibration_has_no_error() -> None:
     probabilities, targets = calibrated_predictions(200_000, 5, seed=0)
-    assert metrics.expected_calibration_error(probabilities, targets) < 0.005
+    assert classification.expected_calibration_error(probabilities, targets) < 0.005
     found = calibration.fit_temperature(probabilities, targets)
     assert found == (pytest.approx(1, abs=0.01), False)
 
@@ -71,7 +74,7 @@ def test_the_temperature_is_found(temperature: float) -> None:
     assert numbers["temperature"] == pytest.approx(temperature, rel=0.02)
     for split, (probabilities, targets) in (("val", val), ("test", test)):
         raw, calibrated = numbers[split]["raw"], numbers[split]["calibrated"]
-        assert raw["loss"] == metrics.cross_entropy(probabilities, targets)
+        assert raw["loss"] == classification.cross_entropy(probabilities, targets)
         assert raw["expected_calibration_error"] > 0.02
         assert calibrated["expected_calibration_error"] < 0.006
         assert calibrated["loss"] < raw["loss"]
@@ -83,7 +86,9 @@ def test_no_temperature_fits_val_better() -> None:
     assert not at_limit
 
     def loss(temperature: float) -> float:
-        return metrics.cross_entropy(calibration.calibrated(probabilities, temperature), targets)
+        return classification.cross_entropy(
+            calibration.calibrated(probabilities, temperature), targets
+        )
 
     assert loss(best) <= min(loss(best * factor) for factor in (0.5, 0.99, 1.01, 2))
 
@@ -117,7 +122,7 @@ def test_calibration_changes_no_other_number() -> None:
         split: random_predictions(200, 3, seed) for seed, split in enumerate(("val", "test"))
     }
     raw, both = (
-        evaluation.evaluate(predictions, np.array([1]), ["a", "b", "c"], calibrate=calibrate)
+        evaluate.evaluate(predictions, np.array([1]), ["a", "b", "c"], calibrate=calibrate)
         for calibrate in (False, True)
     )
     assert both.pop("calibration")["fitted_on"] == "val"

@@ -15,8 +15,9 @@ from conftest import NO_FIGURES
 from hydra import compose, initialize_config_dir
 
 import dermaexp
-from dermaexp.errors import UserError, explain
-from dermaexp.overrides import as_typed
+from dermaexp.core.errors import UserError
+from dermaexp.core.overrides import as_typed
+from dermaexp.launch.explain import explain
 
 Cli = Callable[..., int]
 PROJECT = Path(__file__).resolve().parents[1]

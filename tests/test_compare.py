@@ -13,16 +13,19 @@ from conftest import exit_code
 from PIL import Image
 from scipy.stats import binomtest, ttest_1samp
 
-from dermaexp import compare, evaluation, metrics, stats
-from dermaexp.baseline import Baseline, baseline_of
-from dermaexp.comparison import Comparison, comparison_of
-from dermaexp.errors import UserError
-from dermaexp.evidence import sentence
-from dermaexp.folders import locked
-from dermaexp.groups import Group
-from dermaexp.results import RunDirectory, write_bytes
-from dermaexp.significance import p_text
-from dermaexp.stats import Difference
+from dermaexp.compare.__main__ import main
+from dermaexp.compare.comparison import Comparison, comparison_of
+from dermaexp.compare.groups import Group
+from dermaexp.compare.output import compare
+from dermaexp.compare.significance import sentence
+from dermaexp.core.errors import UserError
+from dermaexp.core.files import write_bytes
+from dermaexp.metrics import classification, significance
+from dermaexp.metrics.baseline import Baseline, baseline_of
+from dermaexp.metrics.significance import Difference, p_text
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.locks import locked
+from dermaexp.training import evaluate
 
 CLASSES = ("a", "b", "c")
 TARGETS = np.repeat([0, 1, 2], [20, 50, 30])
@@ -61,7 +64,7 @@ def write_run(
     if run["status"] == "finished":
         predicted = np.where(np.arange(100) < wrong, (TARGETS + 1) % 3, TARGETS)
         probabilities = (0.1 + 0.7 * np.eye(3)[predicted]).astype(np.float32)
-        numbers = metrics.evaluate(probabilities, TARGETS, np.array([1]), CLASSES)
+        numbers = classification.evaluate(probabilities, TARGETS, np.array([1]), CLASSES)
         directory.write_predictions(test_probabilities=probabilities, test_targets=TARGETS)
         directory.write_metrics(
             {
@@ -80,7 +83,7 @@ def rows(folder: Path, name: str = "leaderboard") -> list[dict[str, str]]:
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    return exit_code(monkeypatch, compare.main, *arguments)
+    return exit_code(monkeypatch, main, *arguments)
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -93,7 +96,7 @@ def test_means_deviations_and_ranks_by_hand(tmp_path: Path) -> None:
         write_run(tmp_path / f"ffn{seed}", "ffn", seed, val, wrong)
     for seed, (val, wrong) in enumerate([(0.85, 40), (0.95, 50)]):
         write_run(tmp_path / f"cnn{seed}", "cnn", seed, val, wrong)
-    assert compare.compare(tmp_path) == 0
+    assert compare(tmp_path) == 0
     cnn, ffn, baseline = rows(tmp_path)
     assert (cnn["rank"], cnn["model"], cnn["n"], cnn["seeds"]) == ("1", "cnn", "2", "0 1")
     assert (ffn["rank"], ffn["model"], ffn["n"], ffn["seeds"]) == ("2", "ffn", "3", "0 1 2")
@@ -127,7 +130,7 @@ def test_what_was_tested_with_its_last_epoch_has_no_best_one(tmp_path: Path) -> 
     for seed, tested_with in enumerate(["best", "last"]):
         directory = write_run(tmp_path / f"cnn{seed}", "cnn", seed)
         directory.write_metrics(directory.read_metrics() | {"tested_with": tested_with})
-    assert compare.compare(tmp_path) == 0
+    assert compare(tmp_path) == 0
     assert rows(tmp_path)[0]["best_epoch"] == "", "no mean over one of two"
     assert [run["best_epoch"] for run in rows(tmp_path, "runs")] == ["1", ""]
 
@@ -136,7 +139,7 @@ def test_an_undefined_val_auroc_ranks_last(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "ffn", 0, val=0.9)
     write_run(tmp_path / "b", "ffn", 1, val=None)
     write_run(tmp_path / "c", "cnn", 0, val=0.1)
-    compare.compare(tmp_path)
+    compare(tmp_path)
     first, last, _ = rows(tmp_path)
     assert (first["model"], last["model"], last["val_macro_auroc"]) == ("cnn", "ffn", "")
     assert "undefined" in (tmp_path / "leaderboard.md").read_text()
@@ -177,7 +180,7 @@ def test_seeds_that_differ_make_no_claim(tmp_path: Path) -> None:
     correct = [
         np.arange(100) >= 100 * (1 - np.array(group)[:, None]) - 1e-9 for group in accuracies
     ]
-    assert stats.sign_flip_exact(*correct) < 0.001
+    assert significance.sign_flip_exact(*correct) < 0.001
     (table,) = comparison_of([tmp_path]).tables
     finding = table.evidence.pairs[0].findings["accuracy"]
     assert finding.difference.estimate == pytest.approx(0.12)
@@ -230,7 +233,7 @@ def labels_of(folder: Path, *runs: tuple[str, dict, list[str]]) -> dict[str, set
         write_run(folder / str(index), settings=settings, choices=choices, overrides=overrides)
     comparison = comparison_of([folder])
     groups = comparison.tables[0].groups
-    assert compare.compare(folder) == 0
+    assert compare(folder) == 0
     return {"headings": set(comparison.varied.values()), "labels": {g.label for g in groups}}
 
 
@@ -373,7 +376,7 @@ def test_what_sets_runs_apart_is_noted(tmp_path: Path) -> None:
         "model=ffn: seed 0 ran with torch 2.5 instead of 2.4",
     ]
     assert comparison.tables[0].groups[1].runs[1].directory.path == again.path
-    compare.compare(tmp_path)
+    compare(tmp_path)
     assert "seed 2 ran on cuda" in rows(tmp_path)[0]["notes"]
     assert "- model=cnn: seed 2 ran on cuda" in (tmp_path / "leaderboard.md").read_text()
 
@@ -399,7 +402,7 @@ def test_the_majority_is_that_of_train(tmp_path: Path) -> None:
     targets = np.repeat([0, 1, 2], 20)
     probabilities = np.eye(3, dtype=np.float32)[np.where(np.arange(60) < 12, 0, targets)]
     both = {"val": (probabilities[10:], targets[10:]), "test": (probabilities, targets)}
-    numbers = evaluation.evaluate(both, np.array([0, 2, 2, 1]), CLASSES, calibrate=False)
+    numbers = evaluate.evaluate(both, np.array([0, 2, 2, 1]), CLASSES, calibrate=False)
     assert numbers["majority_class"] == "c"
     numbers |= {"data": {"classes": CLASSES, "samples": {"test": 60}}}
     baseline = baseline_of(numbers)
@@ -409,10 +412,10 @@ def test_the_majority_is_that_of_train(tmp_path: Path) -> None:
     del numbers["majority_class"]
     assert baseline_of(numbers).answer == "b", "of val's two classes with that share the first"
     both["val"] = (probabilities[:50], targets[:50])
-    older = evaluation.evaluate(both, np.array([0, 2, 2, 1]), CLASSES, calibrate=False)
+    older = evaluate.evaluate(both, np.array([0, 2, 2, 1]), CLASSES, calibrate=False)
     del older["majority_class"]
     assert baseline_of(numbers | older).answer == "c"
-    ties = evaluation.evaluate(both, np.array([2, 1, 0, 2, 1]), CLASSES, calibrate=False)
+    ties = evaluate.evaluate(both, np.array([2, 1, 0, 2, 1]), CLASSES, calibrate=False)
     assert ties["majority_class"] == "b", "the first of the largest"
 
 
@@ -422,7 +425,7 @@ def test_folds_may_have_other_majorities(tmp_path: Path) -> None:
     for largest, counts in (("b", (20, 50, 30)), ("c", (10, 60, 40))):
         targets = np.repeat([0, 1, 2], counts)
         answers = np.where(np.arange(len(targets)) % 3 == 0, 2, targets)
-        confusion = metrics.confusion_matrix(answers, targets, 3)
+        confusion = classification.confusion_matrix(answers, targets, 3)
         folds.append(
             {
                 "majority_class": largest,
@@ -489,7 +492,7 @@ def test_other_test_data_are_refused_unless_forced(tmp_path: Path, monkeypatch, 
     ]
     output = capsys.readouterr().out
     assert output.index("Leaderboard on Other") < output.index("Leaderboard on Data")
-    assert compare.compare(tmp_path / "in") == 0, "a sweep's end never refuses"
+    assert compare(tmp_path / "in") == 0, "a sweep's end never refuses"
     assert (tmp_path / "in" / "leaderboard.md").read_text().count("## Leaderboard on ") == 2
 
 
@@ -525,7 +528,7 @@ def test_a_sweep_that_still_runs(tmp_path: Path, monkeypatch, capsys) -> None:
         ("job13", "failed", "its run.json cannot be read"),
     ]
     assert "Did not finish or cannot be compared" in capsys.readouterr().out
-    assert compare.compare(tmp_path) == 5
+    assert compare(tmp_path) == 5
     curves = tmp_path / "figures" / "learning_curves.png"
     assert not curves.exists(), "no run kept a history"
 
@@ -571,13 +574,13 @@ def test_bad_input_is_told_in_one_line(missing: bool, tmp_path: Path, monkeypatc
     assert error.startswith(f"error: {folder} {'is not a folder' if missing else 'holds no runs'}")
     assert error.count("\n") == 1
     with pytest.raises(UserError):
-        compare.compare(folder)
+        compare(folder)
 
 
 def test_synthetic_data_are_named_in_every_title(tmp_path: Path, capsys) -> None:
     data = OTHER_DATA | {"name": "Drawn lesions (SYNTHETIC DATA)", "synthetic": True}
     write_run(tmp_path / "a", data=data)
-    compare.compare(tmp_path)
+    compare(tmp_path)
     assert (
         "## Leaderboard on Drawn lesions (SYNTHETIC DATA)"
         in (tmp_path / "leaderboard.md").read_text()

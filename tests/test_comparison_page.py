@@ -13,9 +13,11 @@ from PIL import Image
 from test_compare import CLASSES, OTHER_DATA, rows, write_run
 from test_report import Page
 
-from dermaexp import compare, intervals, stats
-from dermaexp.comparison import comparison_of
-from dermaexp.results import HISTORY_COLUMNS
+from dermaexp.compare import output
+from dermaexp.compare.comparison import comparison_of
+from dermaexp.compare.output import _write as write
+from dermaexp.metrics import intervals, significance
+from dermaexp.runs.directory import HISTORY_COLUMNS
 
 FIGURES = ("test_accuracy", "learning_curves", "per_class_accuracy", "confusion_matrices")
 COMMAND = "python -m dermaexp -m model=cnn,ffn seed=0,1"
@@ -35,7 +37,7 @@ def make_sweep(folder: Path) -> Path:
 
 
 def page_of(folder: Path) -> Page:
-    compare.compare(folder)
+    output.compare(folder)
     return parsed(folder)
 
 
@@ -116,7 +118,7 @@ def test_commands_files_and_runs_are_linked(tmp_path: Path) -> None:
     output = tmp_path / "out"
     output.mkdir()
     comparison = comparison_of([sweep])
-    compare._write(comparison, output)
+    write(comparison, output)
     page = parsed(output)
     assert f"{COMMAND}\npython -m dermaexp model=mlp" in page.texts
     assert "python -m dermaexp.compare '../a sweep' --output ." in page.texts
@@ -232,18 +234,18 @@ def test_many_groups_are_shown_and_the_page_stays_small(tmp_path: Path, monkeypa
 def test_the_interval_of_a_mean_covers_images_and_seeds() -> None:
     """Of 100 images; equal seeds leave Wilson's width nearly, other seeds widen it."""
     equal = np.tile(np.arange(100) < 70, (3, 1))
-    low, high = stats.mean_accuracy_interval(equal)
+    low, high = significance.mean_accuracy_interval(equal)
     assert (low, high) == pytest.approx(intervals.wilson_interval(70, 100), abs=0.02)
     other = np.stack([np.arange(100) < right for right in (60, 70, 80)])
-    wide_low, wide_high = stats.mean_accuracy_interval(other)
+    wide_low, wide_high = significance.mean_accuracy_interval(other)
     # Student's t with 2 degrees of freedom times 0.1 / sqrt(3), above and below.
     assert wide_high - wide_low > 2 * 4.30 * 0.1 / 3**0.5 * 0.95
     assert 0 <= wide_low < low and high < wide_high <= 1
-    assert stats.mean_accuracy_interval(other) == (wide_low, wide_high), "the same each time"
+    assert significance.mean_accuracy_interval(other) == (wide_low, wide_high), "the same each time"
 
 
 def test_links_lead_out_of_a_folder_elsewhere(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     make_sweep(Path("runs"))
-    compare._write(comparison_of([Path("runs")]), Path("deep/er"))
+    write(comparison_of([Path("runs")]), Path("deep/er"))
     assert "../../runs/cnn0/" in parsed(Path("deep/er")).addresses["href"]

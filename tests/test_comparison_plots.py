@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from test_plots import CLASSES, CONFUSION, history, texts
 
-from dermaexp import comparison_plots as plots
-from dermaexp import metrics
-from dermaexp.comparison_plots import Line
+from dermaexp.compare import plots
+from dermaexp.compare.plots import Line
+from dermaexp.metrics import classification
 
 
 def test_group_curves_show_every_group_in_one_picture() -> None:
@@ -61,7 +61,7 @@ def test_group_accuracies_are_dots_with_their_intervals() -> None:
 
 
 def test_class_accuracies_are_a_heatmap_with_each_class_s_images() -> None:
-    recalls = {"cnn": metrics.recalls(CONFUSION), "ffn": np.array([0.5, np.nan, 1.0])}
+    recalls = {"cnn": classification.recalls(CONFUSION), "ffn": np.array([0.5, np.nan, 1.0])}
     figure = plots.class_accuracies(recalls, CONFUSION.sum(axis=1), CLASSES, title="")
     (axes,) = figure.axes
     shown = [text.get_text() for text in axes.texts]

@@ -12,10 +12,11 @@ from statsmodels.stats.contingency_tables import mcnemar
 from test_compare import CLASSES, OTHER_DATA, command, notes, rows, write_run
 from test_comparison_page import confusions, page_of
 
-from dermaexp import compare, metrics, stats
-from dermaexp.comparison import Comparison, Table, comparison_of
-from dermaexp.evidence import weigh
-from dermaexp.results import HISTORY_COLUMNS, RunDirectory
+from dermaexp.compare import output
+from dermaexp.compare.comparison import Comparison, Table, comparison_of
+from dermaexp.compare.significance import weigh
+from dermaexp.metrics import classification, significance
+from dermaexp.runs.directory import HISTORY_COLUMNS, RunDirectory
 
 SIZES = (60, 75, 66)  # test images of each fold
 IMAGES = sum(SIZES)
@@ -67,7 +68,7 @@ def write_fold(
 def write_answers(
     directory: RunDirectory, probabilities: np.ndarray, targets: np.ndarray, epoch: int = 0
 ) -> None:
-    numbers = metrics.evaluate(probabilities, targets, np.array([1]), CLASSES)
+    numbers = classification.evaluate(probabilities, targets, np.array([1]), CLASSES)
     directory.write_predictions(test_probabilities=probabilities, test_targets=targets)
     directory.write_metrics(
         {
@@ -119,7 +120,7 @@ def only_table(folder: Path) -> Table:
 def test_folds_are_one_group_with_their_mean_and_deviation(tmp_path: Path) -> None:
     write_folds(tmp_path, "cnn", 1.5)
     write_folds(tmp_path, "ffn", 0.5)
-    assert compare.compare(tmp_path) == 0
+    assert output.compare(tmp_path) == 0
     comparison = comparison_of([tmp_path])
     assert comparison.varied == {"model": "model"}, "the fold is no setting"
     (table,) = comparison.tables
@@ -186,14 +187,14 @@ def test_several_seeds_are_told_by_sign_flips_and_the_chance_of_seeds(tmp_path: 
         np.stack([correct(tmp_path, model, seed) for seed in (0, 1)]) for model in ("cnn", "ffn")
     )
     finding = pair.findings["accuracy"]
-    assert finding.p >= stats.sign_flip_exact(first, second)
+    assert finding.p >= significance.sign_flip_exact(first, second)
     write_folds(tmp_path / "one", "cnn", 1.2)
     write_folds(tmp_path / "one", "ffn", 0.8)
     alone = only_table(tmp_path / "one").evidence.pairs[0].findings["accuracy"].difference
     assert finding.difference.high - finding.difference.low > alone.high - alone.low
     (cnn, _), (baseline,) = table.groups, table.baselines
     constant = np.concatenate([targets_of(fold) for fold in range(3)]) == baseline.label_index
-    of_images = stats.sign_flip_exact(first, constant[None])
+    of_images = significance.sign_flip_exact(first, constant[None])
     of_seeds = ttest_1samp(first.mean(axis=1), constant.mean()).pvalue
     assert cnn.p_against(baseline) == pytest.approx(max(of_images, of_seeds))
 
@@ -214,11 +215,11 @@ def slow_bootstrap(folder: Path, draws: int) -> dict[str, np.ndarray]:
 
 
 def scores_on(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    confusion = metrics.confusion_matrix(probabilities.argmax(axis=1), targets, 3)
+    confusion = classification.confusion_matrix(probabilities.argmax(axis=1), targets, 3)
     return {
-        "accuracy": metrics.accuracy(confusion),
-        "balanced_accuracy": metrics.balanced_accuracy(confusion),
-        "macro_auroc": metrics.macro_auroc(probabilities, targets),
+        "accuracy": classification.accuracy(confusion),
+        "balanced_accuracy": classification.balanced_accuracy(confusion),
+        "macro_auroc": classification.macro_auroc(probabilities, targets),
     }
 
 
@@ -245,8 +246,8 @@ def test_auroc_is_the_mean_of_the_folds_not_that_of_pooled_scores(tmp_path: Path
     by_fold, pooled = [], []
     for model in ("cnn", "ffn"):
         folds = answers(tmp_path, model)
-        by_fold.append(fmean(metrics.macro_auroc(*fold) for fold in folds))
-        pooled.append(metrics.macro_auroc(*map(np.concatenate, zip(*folds, strict=True))))
+        by_fold.append(fmean(classification.macro_auroc(*fold) for fold in folds))
+        pooled.append(classification.macro_auroc(*map(np.concatenate, zip(*folds, strict=True))))
     estimate = pair.findings["macro_auroc"].difference.estimate
     assert estimate == pytest.approx(by_fold[0] - by_fold[1])
     assert abs(estimate - (pooled[0] - pooled[1])) > 0.01
@@ -264,7 +265,7 @@ def test_folds_are_drawn_apart(tmp_path: Path) -> None:
     (pair,) = weigh(table.groups, draws=4000).pairs
     for metric, finding in pair.findings.items():
         runs = [answers(tmp_path, model)[0][0] for model in ("cnn", "ffn")]
-        alone = stats.bootstrap(runs, targets_of(0), draws=4000)[metric]
+        alone = significance.bootstrap(runs, targets_of(0), draws=4000)[metric]
         width = np.subtract(*np.percentile(alone[0] - alone[1], (97.5, 2.5)))
         found = finding.difference.high - finding.difference.low
         assert found == pytest.approx(width / 3**0.5, rel=0.08)
@@ -400,7 +401,7 @@ def test_no_fold_can_be_compared(tmp_path: Path) -> None:
     record = run.read_run()
     del record["data"]["split"]["pool_fingerprint"]
     run.write_run(record)
-    assert compare.compare(tmp_path) == 1
+    assert output.compare(tmp_path) == 1
     failed, old = rows(tmp_path, "runs")
     assert (failed["fold"], old["fold"]) == ("1", "2")
     lack = "another version of dermaexp wrote it: no pool_fingerprint in split"

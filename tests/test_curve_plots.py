@@ -9,7 +9,8 @@ from sklearn import metrics as sklearn_metrics
 from test_metrics import random_predictions
 from test_plots import texts
 
-from dermaexp import curve_plots, curves, metrics
+from dermaexp.metrics import classification, curves
+from dermaexp.report import curve_plots
 
 CLASSES = ("melanoma", "actinic keratoses and intraepithelial carcinoma", "nevus", "absent")
 
@@ -96,16 +97,16 @@ def test_reliability_shows_accuracy_confidence_and_counts(predictions) -> None:
     above, right, below, _ = figure.axes
     words = texts(figure)
     for axes, name, scores in ((above, "raw", probabilities), (right, "calibrated", sharper)):
-        samples, confidence, accuracy = metrics.reliability(scores, targets)
+        samples, confidence, accuracy = classification.reliability(scores, targets)
         filled = samples > 0
         (bars,) = [c for c in axes.containers if isinstance(c, BarContainer)]
         assert [bar.get_height() for bar in bars] == pytest.approx(accuracy[filled])
         (marks,) = [line for line in axes.lines if line.get_marker() == "D"]
         assert marks.get_xdata() == pytest.approx(confidence[filled])
-        error = metrics.expected_calibration_error(scores, targets)
+        error = classification.expected_calibration_error(scores, targets)
         assert f"{name}: ECE {error:.3f}" in words
     (bars,) = below.containers
-    counts = metrics.reliability(probabilities, targets)[0]
+    counts = classification.reliability(probabilities, targets)[0]
     assert [bar.get_height() for bar in bars] == counts.tolist()
     assert "cnn on Data, test" in words
     alone = curve_plots.reliability({"raw": probabilities}, targets, title="")

@@ -7,9 +7,9 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 from test_metrics import random_predictions
 
-from dermaexp import curves, metrics
-from dermaexp.intervals import wilson_interval
-from dermaexp.operating_points import operating_points
+from dermaexp.metrics import classification, curves
+from dermaexp.metrics.intervals import wilson_interval
+from dermaexp.metrics.operating_points import operating_points
 
 NAMES = [f"class {k}" for k in range(7)]
 ALL_TIES = pytest.mark.parametrize("digits", [None, 0], ids=["distinct", "tied"])
@@ -42,7 +42,7 @@ def test_the_curves_are_those_of_scikit_learn(digits: int | None) -> None:
 def test_a_class_s_numbers_are_those_of_scikit_learn(digits: int | None) -> None:
     probabilities, targets = split(2, digits)
     predicted = probabilities.argmax(axis=1)
-    found = metrics.per_class(probabilities, targets, NAMES)
+    found = classification.per_class(probabilities, targets, NAMES)
     precision, recall, f1, samples = sklearn_metrics.precision_recall_fscore_support(
         targets, predicted, labels=range(7), zero_division=np.nan
     )

@@ -15,11 +15,12 @@ import pytest
 from test_compare import command, rows, write_run
 from test_report import make_run
 
-from dermaexp import comparison, evidence, leaderboard
-from dermaexp.comparison import comparison_of
-from dermaexp.errors import UserError
-from dermaexp.report import write_report
-from dermaexp.results import HISTORY_COLUMNS, RunDirectory, write_bytes
+from dermaexp.compare import comparison, significance, tables
+from dermaexp.compare.comparison import comparison_of
+from dermaexp.core.errors import UserError
+from dermaexp.core.files import write_bytes
+from dermaexp.report.page import write_report
+from dermaexp.runs.directory import HISTORY_COLUMNS, RunDirectory
 
 COMPARED = {
     "choices": {"model": "cnn", "callbacks": None},
@@ -66,8 +67,8 @@ def mutations(content: Any) -> Iterator[tuple[str, Any]]:
 @pytest.mark.parametrize("name", ["run.json", "metrics.json"])
 def test_no_value_of_any_key_raises(name: str, tmp_path: Path, monkeypatch) -> None:
     """Reading, comparing and a run's page: they list it or do without."""
-    monkeypatch.setattr(comparison, "weigh", partial(evidence.weigh, draws=20))
-    monkeypatch.setattr("dermaexp.results.os.fsync", lambda _: None)
+    monkeypatch.setattr(comparison, "weigh", partial(significance.weigh, draws=20))
+    monkeypatch.setattr("dermaexp.core.files.os.fsync", lambda _: None)
     data = {"name": "Small", "fingerprint": "f", "test_fingerprint": "7e", "synthetic": False}
     folder = tmp_path / "runs"
     make_run(folder / "good", data=data | {"split": SPLIT}, **COMPARED)
@@ -84,7 +85,7 @@ def test_no_value_of_any_key_raises(name: str, tmp_path: Path, monkeypatch) -> N
         (damaged.path / name).write_text(json.dumps(changed))
         try:
             found = comparison_of([folder])
-            leaderboard.files(found, tmp_path / "out")
+            tables.files(found, tmp_path / "out")
         except Exception as error:
             raise AssertionError(which) from error
         reasons = [str(run.reason) for run in found.left_out]

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from dermaexp.core.errors import UserError
 from dermaexp.data import npz, synthetic
 from dermaexp.data.datamodule import Batches, ImageDataModule, luma
 from dermaexp.data.sample import spread
 from dermaexp.data.splits import checked_splits
-from dermaexp.errors import UserError
 
 Arrays = dict[str, np.ndarray]
 

@@ -15,14 +15,16 @@ import torch
 from conftest import FIGURES, NO_FIGURES
 from PIL import Image
 
-from dermaexp import evaluation, plots, results
-from dermaexp.classifier import Classifier
+from dermaexp.core import files
 from dermaexp.data import npz
 from dermaexp.data.datamodule import Batches, ImageDataModule, luma
 from dermaexp.data.sample import spread
 from dermaexp.models.cnn import CNN
 from dermaexp.models.ffn import FFN
-from dermaexp.results import RunDirectory
+from dermaexp.report import plots
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.training import evaluate
+from dermaexp.training.classifier import Classifier
 
 Cli = Callable[..., int]
 
@@ -116,7 +118,7 @@ def test_every_number_can_be_made_again_from_the_run(train, arrays: dict, tmp_pa
         np.testing.assert_array_equal(targets, arrays[f"{split}_labels"][:, 0])
     classes = numbers["data"]["classes"]
     again = RunDirectory(tmp_path / "again")
-    again.write_metrics(evaluation.evaluate(predictions, train_targets, classes, calibrate=True))
+    again.write_metrics(evaluate.evaluate(predictions, train_targets, classes, calibrate=True))
     for key, values in again.read_metrics().items():
         assert numbers[key] == values, key
     assert {"val", "test", "operating_points", "calibration"} < set(again.read_metrics())
@@ -296,7 +298,7 @@ def test_a_disk_that_fills_up_is_told(train, monkeypatch, capsys) -> None:
         if len(writes) > 3:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(results.os, "fsync", fill_up)
+    monkeypatch.setattr(files.os, "fsync", fill_up)
     run = train("model=ffn", code=1)
     assert capsys.readouterr().err == ("error: the disk is full: free some space and start again\n")
     assert read(run, "run.json")["status"] == "running", "the last record that could be written"
@@ -314,7 +316,7 @@ def test_the_debug_trainer_says_how_little_it_saw(
     np.savez(data_file, **arrays)
     shown = []
     monkeypatch.setattr(plots, "misclassified", lambda images, *_, **__: shown.append(images))
-    monkeypatch.setattr(RunDirectory, "write_figure", lambda *_: None)
+    monkeypatch.setattr("dermaexp.report.figures.write_figure", lambda *_: None)
     run = train("model=ffn", "trainer=debug", "batch_size=8", figures=True)
     numbers = read(run, "metrics.json")
     assert numbers["data"]["samples"] == {"train": 32, "val": 32, "test": 32}
@@ -460,7 +462,7 @@ def test_a_finished_job_is_calibrated_without_training_again(
 
 
 def test_the_run_returns_its_val_score(train, monkeypatch) -> None:
-    from dermaexp import job
+    from dermaexp.launch import job
 
     returned = []
     run_job = job.run_job

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dermaexp.core.errors import UserError
 from dermaexp.data import folder
-from dermaexp.errors import UserError
 
 RED, GREEN = (200, 10, 20), (10, 200, 20)
 

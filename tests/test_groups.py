@@ -16,12 +16,14 @@ import yaml
 from conftest import NO_FIGURES, REAL_DATA
 from omegaconf import OmegaConf
 
-from dermaexp import leak, metrics
-from dermaexp.data import npz, sources
+from dermaexp.core.errors import UserError
+from dermaexp.data import load, npz
+from dermaexp.data.folds import resplit
 from dermaexp.data.groups import in_groups_of, leaked, with_groups
-from dermaexp.data.resplit import resplit
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
-from dermaexp.errors import UserError
+from dermaexp.metrics import classification
+from dermaexp.report import leak
+from dermaexp.training.evaluate import evaluate_leak
 
 Cli = Callable[..., int]
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -298,10 +300,10 @@ def test_a_sweep_over_folds_loads_the_file_once(
     loaded = []
     read = npz.read_arrays
     monkeypatch.setattr(npz, "read_arrays", lambda file: loaded.append(file) or read(file))
-    monkeypatch.setattr(sources, "_kept", {})
+    monkeypatch.setattr(load, "_kept", {})
     own = {"groups": group_file, "split": "grouped", "folds": 3}
-    folds = [sources.load_splits(config(data_file, fold=fold, **own)) for fold in (0, 1, 2, 0)]
-    assert len(loaded) == len(sources._kept) == 1
+    folds = [load.load_splits(config(data_file, fold=fold, **own)) for fold in (0, 1, 2, 0)]
+    assert len(loaded) == len(load._kept) == 1
     assert len({fold.test_fingerprint for fold in folds}) == 3
     assert {fold.record["split"]["pool_fingerprint"] for fold in folds} == {
         npz.load(str(data_file)).fingerprint
@@ -317,11 +319,11 @@ def test_groups_of_lesions_that_were_drawn_instead_are_refused(
     source = yaml.safe_load((CONF / "dataset" / "dermamnist.yaml").read_text())
     source |= {"root": str(tmp_path), "groups": group_file}
     with pytest.raises(UserError, match="does not belong to the drawn lesions that stand in"):
-        sources.load_splits(OmegaConf.create(source))
+        load.load_splits(OmegaConf.create(source))
 
 
 def test_a_config_of_ones_own_needs_no_new_keys(data_file: Path) -> None:
-    assert sources.load_splits(config(data_file)).record["split"] == {"kind": "official"}
+    assert load.load_splits(config(data_file)).record["split"] == {"kind": "official"}
 
 
 def test_every_dataset_can_have_groups_and_folds() -> None:
@@ -329,13 +331,13 @@ def test_every_dataset_can_have_groups_and_folds() -> None:
     assert len(files) >= 5
     for file in files:
         content = yaml.safe_load(file.read_text())
-        assert {key: content[key] for key in sources.GROUPING} == sources.GROUPING, file
+        assert {key: content[key] for key in load.GROUPING} == load.GROUPING, file
 
 
 def test_both_parts_of_test_add_up(small: Splits) -> None:
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4], [0.1, 0.9]])
     probabilities = probabilities.astype(np.float32)
-    parts = leak.evaluate(probabilities, small.test.labels, small)
+    parts = evaluate_leak(probabilities, small.test.labels, small)
     clean, shared = parts["test_clean"], parts["test_leaked"]
     assert (clean["samples"], shared["samples"]) == (2, 3)
     assert clean["accuracy"] == 0.5
@@ -344,7 +346,9 @@ def test_both_parts_of_test_add_up(small: Splits) -> None:
     assert shared["class_shares"] == pytest.approx({"benign": 2 / 3, "melanoma": 1 / 3})
     # Train has as many of both classes: the first is the majority.
     assert (clean["majority_accuracy"], shared["majority_accuracy"]) == (0.0, pytest.approx(2 / 3))
-    whole = metrics.evaluate(probabilities, small.test.labels, small.train.labels, small.classes)
+    whole = classification.evaluate(
+        probabilities, small.test.labels, small.train.labels, small.classes
+    )
     added = np.add(clean["confusion_matrix"], shared["confusion_matrix"])
     assert added.tolist() == whole["confusion_matrix"]
 
@@ -366,15 +370,15 @@ def test_both_parts_of_test_add_up(small: Splits) -> None:
 def test_a_part_without_images(small: Splits) -> None:
     probabilities = np.full((5, 2), 0.5, np.float32)
     all_clean = replace(small, test=replace(small.test, groups=np.array(list("vwxyz"))))
-    parts = leak.evaluate(probabilities, small.test.labels, all_clean)
+    parts = evaluate_leak(probabilities, small.test.labels, all_clean)
     assert parts["test_leaked"] is None
     assert parts["test_clean"]["samples"] == 5
     told = leak.reading(parts | {"data": small.record | {"classes": list(small.classes)}})
     assert told == "No test image has the lesion_id of an image in train or val."
     used = np.array([0, 3])
-    parts = leak.evaluate(probabilities[used], small.test.labels[used], small, used)
+    parts = evaluate_leak(probabilities[used], small.test.labels[used], small, used)
     assert [parts[half]["samples"] for half in ("test_clean", "test_leaked")] == [1, 1]
-    assert leak.evaluate(probabilities, small.test.labels, splits_of(LABELS)) == {}
+    assert evaluate_leak(probabilities, small.test.labels, splits_of(LABELS)) == {}
 
 
 @pytest.fixture

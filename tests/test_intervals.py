@@ -8,7 +8,7 @@ from scipy.stats import binom, norm
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 from test_metrics import random_predictions
 
-from dermaexp import intervals, metrics, stats
+from dermaexp.metrics import classification, intervals, significance
 
 SETS = 300
 FEWEST = binom.ppf(0.001, SETS, 0.95)  # hits of a 95 % interval, bad luck included
@@ -19,7 +19,7 @@ def test_bootstrap_intervals_are_those_of_a_plain_loop(classes: int) -> None:
     """scikit-learn on the same draws."""
     probabilities, targets = random_predictions(80, classes, seed=1)
     found = intervals.bootstrap_intervals(probabilities, targets, draws=100)
-    counts = np.concatenate(list(stats.bootstrap_counts(80, 100)), axis=1).astype(int)
+    counts = np.concatenate(list(significance.bootstrap_counts(80, 100)), axis=1).astype(int)
     slow = []
     for draw in counts.T:
         drawn, truth = np.repeat(probabilities, draw, axis=0), np.repeat(targets, draw)
@@ -42,7 +42,7 @@ def test_bootstrap_intervals_are_those_of_a_plain_loop(classes: int) -> None:
 
 def test_the_number_lies_in_its_interval() -> None:
     probabilities, targets = random_predictions(300, 5, seed=8)
-    numbers = metrics.evaluate(probabilities, targets, targets, list("abcde"))
+    numbers = classification.evaluate(probabilities, targets, targets, list("abcde"))
     headlines = ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1")
     assert list(numbers["intervals"]) == list(headlines)
     for own, keys in (
@@ -62,7 +62,9 @@ def test_a_class_that_draws_miss_is_left_out_of_them() -> None:
     probabilities = 0.1 + 0.7 * np.eye(3, dtype=np.float32)[targets]
     probabilities[1:16] = probabilities[1:16, [1, 0, 2]]
     low, high = intervals.bootstrap_intervals(probabilities, targets)["balanced_accuracy"]
-    replicates = stats.bootstrap([probabilities], targets, intervals.DRAWS)["balanced_accuracy"][0]
+    replicates = significance.bootstrap([probabilities], targets, intervals.DRAWS)[
+        "balanced_accuracy"
+    ][0]
     assert not np.isnan(replicates).any()
     assert (low, high) == pytest.approx(tuple(np.percentile(replicates, (2.5, 97.5))))
     assert low < 0.75 < 0.83 < high, "means over two classes and over three"
@@ -75,7 +77,7 @@ def test_what_no_draw_changes_has_no_interval() -> None:
     found = intervals.bootstrap_intervals(probabilities, targets)
     assert np.isnan(found["balanced_accuracy"]).all()
     assert np.isnan(found["macro_auroc"]).all()
-    assert found["macro_f1"][0] < metrics.macro_f1(np.array([[0, 20], [0, 20]]))
+    assert found["macro_f1"][0] < classification.macro_f1(np.array([[0, 20], [0, 20]]))
 
 
 def test_auroc_interval_solves_its_equation() -> None:
@@ -104,7 +106,7 @@ def test_auroc_interval_holds_the_true_one(positives: int) -> None:
     targets = np.repeat([1, 0], [positives, 300])
     for _ in range(SETS):
         scores = generator.normal(size=(len(targets), 1)) + 1.8 * targets[:, None]
-        auroc = metrics.class_auroc(np.hstack([-scores, scores]), targets)[1]
+        auroc = classification.class_auroc(np.hstack([-scores, scores]), targets)[1]
         low, high = intervals.auroc_interval(auroc, positives, 300)
         held += low <= true <= high
     assert held >= FEWEST

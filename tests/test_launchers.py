@@ -15,9 +15,9 @@ import pytest
 import torch
 from conftest import NO_FIGURES
 
-from dermaexp import devices, sweep
-from dermaexp.overrides import command
-from dermaexp.results import RunDirectory
+from dermaexp.core.overrides import command
+from dermaexp.launch import gpus, sweep
+from dermaexp.runs.directory import RunDirectory
 
 Cli = Callable[..., int]
 
@@ -134,12 +134,12 @@ def test_a_plugin_that_is_not_installed(cli: Cli, tmp_path: Path, capsys, monkey
 def test_each_process_takes_a_gpu_of_its_own(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(devices, "_taken", {})
+    monkeypatch.setattr(gpus, "_taken", {})
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     other = (
         "import sys, torch\n"
         "torch.cuda.device_count = lambda: 2\n"
-        "from dermaexp.devices import own_device\n"
+        "from dermaexp.launch.gpus import own_device\n"
         "print(own_device('auto', 1, int(sys.argv[1])))\n"
     )
 
@@ -153,26 +153,26 @@ def test_each_process_takes_a_gpu_of_its_own(tmp_path: Path, monkeypatch) -> Non
         )
         return answer.stdout.strip()
 
-    assert devices.own_device("auto", 1, 0) == [0]
-    assert devices.own_device("gpu", 1, 1) == [0], "a worker keeps its GPU"
+    assert gpus.own_device("auto", 1, 0) == [0]
+    assert gpus.own_device("gpu", 1, 1) == [0], "a worker keeps its GPU"
     assert in_another_process(2) == "[1]"
     assert in_another_process(3) == "[1]", "free again once that process has ended"
-    assert devices._take("1")
+    assert gpus._take("1")
     assert in_another_process(7) == "[1]", "7 % 2: more processes than GPUs share them"
     folder = tmp_path / "dermaexp" / "locks"
     assert len(list(folder.iterdir())) == 2
-    monkeypatch.setattr(devices, "_taken", {})
+    monkeypatch.setattr(gpus, "_taken", {})
     monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
-    assert devices.own_device("auto", 1, 3) == [1], "a folder of another user is not trusted"
+    assert gpus.own_device("auto", 1, 3) == [1], "a folder of another user is not trusted"
 
 
 def test_what_is_no_choice_of_one_gpu_is_left_alone(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert devices.own_device("cpu", 1, 0) == 1
-    assert devices.own_device("auto", 2, 0) == 2
-    assert devices.own_device("gpu", [1], 0) == [1]
+    assert gpus.own_device("cpu", 1, 0) == 1
+    assert gpus.own_device("auto", 2, 0) == 2
+    assert gpus.own_device("gpu", [1], 0) == [1]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert devices.own_device("auto", 1, 3) == 1
+    assert gpus.own_device("auto", 1, 3) == 1
 
 
 def test_two_sweeps_at_once_share_the_cache_but_no_folder(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from dermaexp.errors import UserError
-from dermaexp.losses import CrossEntropy, FocalLoss, LogitAdjusted, WeightedCrossEntropy
+from dermaexp.core.errors import UserError
+from dermaexp.training.losses import CrossEntropy, FocalLoss, LogitAdjusted, WeightedCrossEntropy
 
 COUNTS = {"nevus": 60, "melanoma": 30, "wart": 10}
 LOGITS = torch.tensor([[2.0, 0.5, -1.0], [0.1, 0.2, 0.3], [-3.0, 1.0, 4.0], [9.0, 0.0, -9.0]])

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from conftest import FIGURES
 
+from dermaexp.core.errors import UserError
 from dermaexp.data import medmnist
 from dermaexp.data.lesions import CLASS_COUNTS
-from dermaexp.errors import UserError
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -214,7 +214,7 @@ def test_larger_files_have_their_own_name_and_md5(
 def test_the_stand_in_is_stamped_on_all_that_a_run_leaves(
     derma: Server, cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    from dermaexp import curve_plots, plots
+    from dermaexp.report import curve_plots, plots
 
     medmnist.INFO["dermamnist"]["url"] = "http://127.0.0.1:9/derma.npz"
     titles = []

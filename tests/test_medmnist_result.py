@@ -14,12 +14,12 @@ from conftest import NO_FIGURES
 from medmnist import Evaluator
 from test_metrics import random_predictions
 
-from dermaexp import metrics
-from dermaexp.callbacks.medmnist_result import write_medmnist_result
 from dermaexp.data import medmnist, npz
 from dermaexp.data.medmnist import INFO
 from dermaexp.data.splits import SPLITS, Split, Splits
-from dermaexp.results import RunDirectory
+from dermaexp.metrics import classification
+from dermaexp.report.medmnist_result import write_medmnist_result
+from dermaexp.runs.directory import RunDirectory
 
 
 def splits_of(flag: str, targets: np.ndarray, size: int = 28, flagged: bool = True) -> Splits:
@@ -54,7 +54,7 @@ def test_medmnist_evaluates_it_to_our_numbers(
     directory, splits = RunDirectory(tmp_path / "run"), splits_of(flag, targets, size)
     write_medmnist_result(directory, "my net", splits, "val", probabilities, targets)
     (file,) = directory.medmnist.iterdir()
-    numbers = metrics.evaluate(probabilities, targets, targets, splits.classes)
+    numbers = classification.evaluate(probabilities, targets, targets, splits.classes)
     auc, acc = numbers["macro_auroc"], numbers["accuracy"]
     assert file.name == f"{flag}{suffix}_val_[AUC]{auc:.3f}_[ACC]{acc:.3f}@my-net.csv"
     rows = list(csv.reader(file.open()))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from dermaexp import intervals, metrics
+from dermaexp.metrics import classification, intervals
 
 
 def random_predictions(
@@ -32,7 +32,7 @@ def random_predictions(
 def test_equal_to_scikit_learn(classes: int, digits: int | None) -> None:
     probabilities, targets = random_predictions(500, classes, seed=classes, digits=digits)
     names = [f"class {k}" for k in range(classes)]
-    numbers = metrics.evaluate(probabilities, targets, targets, names)
+    numbers = classification.evaluate(probabilities, targets, targets, names)
     predicted = probabilities.argmax(axis=1)
     one_hot = np.eye(classes)[targets]
     aurocs = [
@@ -48,7 +48,7 @@ def test_equal_to_scikit_learn(classes: int, digits: int | None) -> None:
     )
     expected = aurocs[1] if classes == 2 else np.mean(aurocs)
     assert numbers["macro_auroc"] == pytest.approx(expected, abs=1e-12)
-    assert metrics.class_auroc(probabilities, targets) == pytest.approx(aurocs, abs=1e-12)
+    assert classification.class_auroc(probabilities, targets) == pytest.approx(aurocs, abs=1e-12)
     assert numbers["loss"] == pytest.approx(
         sklearn_metrics.log_loss(targets, probabilities.astype(float), labels=range(classes)),
         rel=1e-6,
@@ -70,7 +70,9 @@ def test_equal_to_medmnist_evaluator(flag: str, classes: int, scale: float, tmp_
     probabilities, targets = random_predictions(400, classes, seed=11, scale=scale)
     np.savez(tmp_path / f"{flag}.npz", test_labels=targets[:, None])
     theirs = Evaluator(flag, "test", root=str(tmp_path)).evaluate(probabilities)
-    numbers = metrics.evaluate(probabilities, targets, targets, [str(k) for k in range(classes)])
+    numbers = classification.evaluate(
+        probabilities, targets, targets, [str(k) for k in range(classes)]
+    )
     assert numbers["macro_auroc"] == pytest.approx(theirs.AUC, abs=1e-12)
     assert numbers["accuracy"] == pytest.approx(theirs.ACC, abs=1e-12)
 
@@ -78,27 +80,29 @@ def test_equal_to_medmnist_evaluator(flag: str, classes: int, scale: float, tmp_
 def test_a_class_without_samples_is_left_out_of_means() -> None:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.4, 0.5, 0.1], [0.1, 0.8, 0.1]], dtype=np.float32)
     targets = np.array([0, 0, 1])
-    numbers = metrics.evaluate(probabilities, targets, targets, ["a", "b", "c"])
+    numbers = classification.evaluate(probabilities, targets, targets, ["a", "b", "c"])
     assert np.isnan(numbers["per_class_accuracy"]["c"])
     assert numbers["balanced_accuracy"] == pytest.approx((0.5 + 1.0) / 2)
     assert numbers["macro_auroc"] == 1.0
-    assert np.isnan(metrics.macro_auroc(probabilities[:2], targets[:2]))  # one class alone
+    assert np.isnan(classification.macro_auroc(probabilities[:2], targets[:2]))  # one class alone
 
 
 def test_a_diverged_net_has_no_finite_loss() -> None:
-    assert np.isnan(metrics.cross_entropy(np.full((4, 3), np.nan, np.float32), np.zeros(4, int)))
+    assert np.isnan(
+        classification.cross_entropy(np.full((4, 3), np.nan, np.float32), np.zeros(4, int))
+    )
 
 
 def test_an_impossible_target_costs_a_finite_loss() -> None:
     certain = np.array([[1.0, 0.0]], dtype=np.float32)
-    assert metrics.cross_entropy(certain, np.array([1])) == pytest.approx(87.3, abs=0.1)
+    assert classification.cross_entropy(certain, np.array([1])) == pytest.approx(87.3, abs=0.1)
 
 
 def test_majority_baseline_of_dermamnist() -> None:
     """Class counts of the official split; 1341 nevi among 2005 test images."""
     train = np.repeat(np.arange(7), [228, 359, 769, 80, 779, 4693, 99])
     test = np.repeat(np.arange(7), [66, 103, 220, 23, 223, 1341, 29])
-    baseline = metrics.majority_baseline(train, test, 7)
+    baseline = classification.majority_baseline(train, test, 7)
     assert baseline["accuracy"] == 1341 / 2005
     assert baseline["balanced_accuracy"] == pytest.approx(1 / 7)
     assert baseline["macro_auroc"] == 0.5

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dermaexp.errors import UserError
+from dermaexp.core.errors import UserError
 from dermaexp.models.cnn import CNN
 from dermaexp.models.ffn import FFN
 from dermaexp.models.resnet11 import ResNet11

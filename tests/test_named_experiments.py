@@ -52,6 +52,9 @@ def test_medmnists_protocol(composed: Callable[..., DictConfig]) -> None:
     assert config.optimizer.weight_decay == 0
     assert config.scheduler.milestones == [0.5, 0.75] and config.scheduler.gamma == 0.1
     assert config.dataset.normalize == [0.5, 0.5] and not config.dataset.grayscale
-    assert config.loss == {"_target_": "dermaexp.losses.CrossEntropy", "label_smoothing": 0.0}
+    assert config.loss == {
+        "_target_": "dermaexp.training.losses.CrossEntropy",
+        "label_smoothing": 0.0,
+    }
     changes = {key for key, value in config.augment.items() if value}
     assert changes == {"_target_", "alpha"} and config.test_time_augment == "none"

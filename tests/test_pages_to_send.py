@@ -13,12 +13,13 @@ from conftest import exit_code
 from test_compare import command, rows, write_run
 from test_report import make_run
 
-from dermaexp import audit, compare
-from dermaexp.comparison import comparison_of
-from dermaexp.errors import UserError
-from dermaexp.report import write_report
-from dermaexp.results import csv_bytes
-from dermaexp.shortened import short_command, short_path, shortened
+from dermaexp.audit.__main__ import main
+from dermaexp.compare import output
+from dermaexp.compare.comparison import comparison_of
+from dermaexp.core.errors import UserError
+from dermaexp.core.files import csv_bytes
+from dermaexp.core.shortened import short_command, short_path, shortened
+from dermaexp.report.page import write_report
 
 FILES = {"leaderboard.csv", "leaderboard.md", "runs.csv", "comparison.html"}
 
@@ -52,17 +53,17 @@ def test_a_comparison_replaces_its_own_files_alone(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "cnn")
     other = write_run(tmp_path / "b", "ffn", data={**OTHER, "test_fingerprint": "other"})
     write_run(tmp_path / "c", "mlp")
-    compare.compare(tmp_path)
+    output.compare(tmp_path)
     figures = {path.name for path in (tmp_path / "figures").iterdir()}
     assert {"effects.png", "test_accuracy_2.png"} <= figures
     record = json.loads((tmp_path / "comparison.json").read_text())
     assert set(record["files"]) == FILES | {f"figures/{name}" for name in figures}
     (tmp_path / "figures" / "paper.png").write_text("mine")
     (tmp_path / "figures" / "effects_2.png").write_text("mine too")
-    for run in (other, compare.Path(tmp_path / "c")):
+    for run in (other, output.Path(tmp_path / "c")):
         path = getattr(run, "path", run)
         path.rename(tmp_path.parent / f"{tmp_path.name}_{path.name}")
-    compare.compare(tmp_path)
+    output.compare(tmp_path)
     figures = {path.name for path in (tmp_path / "figures").iterdir()}
     assert figures == {
         "test_accuracy.png",
@@ -108,7 +109,7 @@ def test_a_list_of_files_leads_nowhere_else(tmp_path: Path) -> None:
         "figures/../notes.txt",
     ]
     (tmp_path / "in" / "comparison.json").write_text(json.dumps({"schema": 1, "files": files}))
-    compare.compare(tmp_path / "in")
+    output.compare(tmp_path / "in")
     assert (tmp_path / "precious.txt").exists() and (tmp_path / "in" / "notes.txt").exists()
 
 
@@ -118,14 +119,14 @@ def test_an_audit_and_a_report_overwrite_no_file_of_others(
     arguments = ["dataset=npz", f"dataset.path={data_file}", "--output", tmp_path / "out"]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "audit.html").write_text("mine")
-    assert exit_code(monkeypatch, audit.main, *arguments) == 1
+    assert exit_code(monkeypatch, main, *arguments) == 1
     assert "audit.html was not written by dermaexp" in capsys.readouterr().err
     assert content(tmp_path / "out") == {"audit.html": b"mine"}
     (tmp_path / "out" / "audit.html").unlink()
-    assert exit_code(monkeypatch, audit.main, *arguments) == 0
+    assert exit_code(monkeypatch, main, *arguments) == 0
     (tmp_path / "out" / "figures").mkdir()
     (tmp_path / "out" / "figures" / "missed.png").write_text("mine")
-    assert exit_code(monkeypatch, audit.main, *arguments) == 0
+    assert exit_code(monkeypatch, main, *arguments) == 0
     facts = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert facts["schema"] == 1 and "audit.html" in facts["files"]
     assert (tmp_path / "out" / "figures" / "missed.png").read_text() == "mine"
@@ -154,11 +155,11 @@ def test_pages_hold_no_absolute_paths(data_file: Path, tmp_path: Path, monkeypat
         )
         write_report(run)
     write_run(sweep / "bad", status="failed", error=f"{sweep}/bad/x and {home}/y are not there")
-    compare.compare(sweep)
+    output.compare(sweep)
     out = home / "elsewhere"
-    compare._write(comparison_of([sweep]), out)
+    output._write(comparison_of([sweep]), out)
     arguments = ["dataset=npz", f'dataset.path="{data_file}"', "--output", home / "audit"]
-    assert exit_code(monkeypatch, audit.main, *arguments) == 0
+    assert exit_code(monkeypatch, main, *arguments) == 0
     written = [
         *sweep.glob("*.*"),
         *sweep.glob("*/report.html"),
@@ -226,7 +227,7 @@ def test_cells_are_no_formulas(tmp_path: Path) -> None:
     settings = {"model": {"activation": "=1+1|<b>\n# x"}}
     write_run(tmp_path / "a", settings=settings, name="=cmd|'/c calc'!A1")
     write_run(tmp_path / "b", settings={"optimizer": {"lr": -0.5}})
-    compare.compare(tmp_path)
+    output.compare(tmp_path)
     table = {row["name"]: row for row in rows(tmp_path)}
     assert table["'=cmd|'/c calc'!A1"]["model.activation"] == "'=1+1|<b>\n# x"
     assert table["ffn"]["optimizer.lr"] == "-0.5"

@@ -7,8 +7,8 @@ import pytest
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 
-from dermaexp import plots
-from dermaexp.intervals import wilson_interval
+from dermaexp.metrics.intervals import wilson_interval
+from dermaexp.report import plots
 
 CLASSES = ("actinic keratoses and intraepithelial carcinoma", "melanoma", "melanocytic nevi")
 CONFUSION = np.array([[6, 2, 2], [1, 30, 9], [0, 5, 145]])

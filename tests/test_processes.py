@@ -13,13 +13,13 @@ import pytest
 import torch
 from conftest import NO_FIGURES
 
-from dermaexp import processes
-from dermaexp.classifier import Classifier
 from dermaexp.data import npz
 from dermaexp.data.datamodule import Batches, ImageDataModule
-from dermaexp.errors import explain
+from dermaexp.launch.explain import explain
 from dermaexp.models.resnet11 import ResNet11
-from dermaexp.results import RunDirectory
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.training import ddp
+from dermaexp.training.classifier import Classifier
 
 Cli = Callable[..., int]
 TWO = ("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
@@ -139,8 +139,8 @@ def test_any_end_of_any_process(
 ) -> None:
     """One line with the reason, the state in run.json, and no process is left."""
     started = []
-    start = processes._start
-    monkeypatch.setattr(processes, "_start", lambda *a: started.append(start(*a)) or started[-1])
+    start = ddp._start
+    monkeypatch.setattr(ddp, "_start", lambda *a: started.append(start(*a)) or started[-1])
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     (tmp_path / "broken.py").write_text(BROKEN)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dermaexp.provenance import components, git_commit
+from dermaexp.runs.provenance import components, git_commit
 
 
 def test_the_commit_is_that_of_the_code(tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ import pytest
 import torch
 from conftest import NO_FIGURES
 
-from dermaexp import calibration
-from dermaexp.classifier import Classifier
 from dermaexp.data import npz
 from dermaexp.data.datamodule import Batches, ImageDataModule
+from dermaexp.metrics import calibration
 from dermaexp.models.cnn import CNN
-from dermaexp.results import RunDirectory
-from dermaexp.views import zoomed
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.training.classifier import Classifier
+from dermaexp.training.tta import zoomed
 
 Train = Callable[..., Path]
 

@@ -15,10 +15,14 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from dermaexp import evaluation, intervals, metrics, results
-from dermaexp.errors import UserError
-from dermaexp.report import main, write_report
-from dermaexp.results import HISTORY_COLUMNS, RunDirectory
+from dermaexp.core import files
+from dermaexp.core.errors import UserError
+from dermaexp.metrics import classification, intervals
+from dermaexp.report.__main__ import main
+from dermaexp.report.page import write_report
+from dermaexp.report.style import write_figure
+from dermaexp.runs.directory import HISTORY_COLUMNS, RunDirectory
+from dermaexp.training import evaluate
 
 CLASSES = ["nevus", "melanoma", "<script>alert(1)</script> & $x^$"]
 SAMPLES = (60, 30, 0)  # test images of each class
@@ -57,7 +61,7 @@ def make_run(folder: Path, *, calibrate: bool = False, **record: Any) -> RunDire
         split: (generator.dirichlet((3, 1, 1), len(targets)).astype(np.float32), targets)
         for split in ("test", "val")
     }
-    numbers = evaluation.evaluate(predictions, np.zeros(5, np.int64), CLASSES, calibrate=calibrate)
+    numbers = evaluate.evaluate(predictions, np.zeros(5, np.int64), CLASSES, calibrate=calibrate)
     samples = {"train": 1200, "val": len(targets), "test": len(targets)}
     directory.write_metrics(
         {
@@ -79,7 +83,7 @@ def make_run(folder: Path, *, calibrate: bool = False, **record: Any) -> RunDire
         **{f"{split}_targets": targets for split in predictions},
     )
     for name in ("montage", "a_new_figure", "learning_curves"):
-        directory.write_figure(name, Figure(figsize=(2, 1)))
+        write_figure(directory.path, name, Figure(figsize=(2, 1)))
     return directory
 
 
@@ -141,7 +145,7 @@ def test_the_numbers_are_those_of_the_run(tmp_path: Path) -> None:
     page = page_of(directory)
     numbers = directory.read_metrics()
     headlines, classes, points, history, provenance = page.tables
-    baseline = metrics.majority_baseline(
+    baseline = classification.majority_baseline(
         np.zeros(5, np.int64), directory.read_predictions()["test_targets"], 3
     )
     interval = "95\N{NO-BREAK SPACE}% interval"
@@ -407,7 +411,7 @@ def test_the_page_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch) ->
     def full(_: int) -> None:
         raise OSError("full")
 
-    monkeypatch.setattr(results.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="full"):
         write_report(directory)
     assert (tmp_path / "report.html").read_bytes() == before
@@ -441,7 +445,7 @@ def test_a_file_that_was_cut_is_told(name: str, tmp_path: Path) -> None:
 def test_the_command_does_without_torch(tmp_path: Path) -> None:
     run = make_run(tmp_path).path
     code = (
-        "import sys; sys.argv[1:] = [sys.argv[1]]; from dermaexp.report import main\n"
+        "import sys; sys.argv[1:] = [sys.argv[1]]; from dermaexp.report.__main__ import main\n"
         "try: main()\n"
         "except SystemExit as stop: assert not stop.code\n"
         "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"

@@ -14,10 +14,15 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
 import dermaexp
-from dermaexp import results
-from dermaexp.errors import UserError
-from dermaexp.folders import job_folder, new_folder, remove_unused
-from dermaexp.results import RunDirectory, config_digest, recording, write_bytes
+from dermaexp.core import files
+from dermaexp.core.errors import UserError
+from dermaexp.core.files import write_bytes
+from dermaexp.launch.folders import job_folder
+from dermaexp.launch.record import recording
+from dermaexp.report.style import write_figure
+from dermaexp.runs.directory import HISTORY_COLUMNS, RunDirectory
+from dermaexp.runs.folders import new_folder, remove_unused
+from dermaexp.runs.identity import config_digest
 
 
 def names(folder: Path) -> set[str]:
@@ -31,7 +36,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch) -> N
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(results.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_bytes(path, b"new")
     assert path.read_bytes() == b"old"
@@ -52,7 +57,7 @@ def test_metrics_are_valid_json_with_a_schema(tmp_path: Path) -> None:
 
 
 def test_history_keeps_every_digit(tmp_path: Path) -> None:
-    row = dict.fromkeys(results.HISTORY_COLUMNS, 1 / 3) | {"epoch": 1, "val_macro_auroc": np.nan}
+    row = dict.fromkeys(HISTORY_COLUMNS, 1 / 3) | {"epoch": 1, "val_macro_auroc": np.nan}
     directory = RunDirectory(tmp_path)
     assert not directory.has_history()
     directory.write_history([row])
@@ -78,7 +83,7 @@ def test_predictions_come_back_equal(tmp_path: Path) -> None:
 def test_figures_are_on_white(tmp_path: Path) -> None:
     from PIL import Image
 
-    RunDirectory(tmp_path).write_figure("empty", Figure(figsize=(2, 1), facecolor="red"))
+    write_figure(tmp_path, "empty", Figure(figsize=(2, 1), facecolor="red"))
     image = Image.open(tmp_path / "figures" / "empty.png").convert("RGB")
     assert image.size == (200, 100)
     assert image.getextrema() == ((255, 255),) * 3
@@ -173,7 +178,7 @@ def test_a_job_folder_belongs_to_all_that_can_change_its_numbers(tmp_path: Path)
     digest = job_folder("", _root_=job_config(tmp_path, "a"))
     assert job_folder("", _root_=job_config(tmp_path, "b")) == digest, "a name changes none"
     assert job_folder("", _root_=job_config(tmp_path, "a", lr=0.1)) != digest
-    ours = {"x": {"_target_": "dermaexp.callbacks.Montage", "columns": 3}}
+    ours = {"x": {"_target_": "dermaexp.report.figures.Montage", "columns": 3}}
     assert job_folder("", _root_=job_config(tmp_path, "a", callbacks=ours)) == digest
     theirs = {"x": {"_target_": "pytorch_lightning.callbacks.EarlyStopping"}}
     assert job_folder("", _root_=job_config(tmp_path, "a", callbacks=theirs)) != digest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import importlib
 import json
 import os
 import random
@@ -22,12 +23,13 @@ import torch
 from conftest import NO_FIGURES
 from torch import nn
 
-from dermaexp import provenance, results
-from dermaexp.callbacks import AtomicCheckpointIO
-from dermaexp.data import sources
-from dermaexp.folders import locked
-from dermaexp.overrides import quoted
-from dermaexp.results import RunDirectory
+from dermaexp.core import files
+from dermaexp.core.overrides import quoted
+from dermaexp.data import load
+from dermaexp.runs import directory, provenance
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.locks import locked
+from dermaexp.training.callbacks import AtomicCheckpointIO, checkpoints
 
 Cli = Callable[..., int]
 EPOCHS = 3
@@ -91,8 +93,10 @@ class Killed(BaseException):
 
 def kill_at_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `number` files be written and no more; the next one is left half-written beside."""
-    write_bytes = results.write_bytes
+    write_bytes = files.write_bytes
     left = [number]
+    for name in ("compare.output", "launch.search", "report.page"):
+        importlib.import_module(f"dermaexp.{name}")  # now, with the function as it is
 
     def write(path: Path, content: bytes) -> None:
         if left[0] == 0:
@@ -101,8 +105,8 @@ def kill_at_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
         left[0] -= 1
         write_bytes(path, content)
 
-    monkeypatch.setattr(results, "write_bytes", write)
-    monkeypatch.setattr("dermaexp.callbacks.checkpoints.write_bytes", write)
+    for module in (files, directory, checkpoints):
+        monkeypatch.setattr(module, "write_bytes", write)
 
 
 LAST_AVERAGE = ["epochs=2", "callbacks=[default,ema]", "checkpoint.test_with=last"]
@@ -186,7 +190,7 @@ def test_other_data_are_not_gone_on_with(
             cli(*options, "hydra.run.dir=killed")
     arrays["train_images"][0] += 1
     np.savez(data_file, **arrays)
-    sources._kept.clear()
+    load._kept.clear()
     assert cli(*options, "hydra.run.dir=anew") == 0
     assert cli("resume=killed") == 0
     assert numbers(tmp_path / "killed") == numbers(tmp_path / "anew")
@@ -207,7 +211,9 @@ def test_a_failed_run_is_tried_again(
 ) -> None:
     """From its last epoch, or from the start where changed code may have mended the failure."""
     with monkeypatch.context() as patch:
-        patch.setattr("dermaexp.callbacks.AtomicCheckpointIO.save_checkpoint", full_after(2))
+        patch.setattr(
+            "dermaexp.training.callbacks.AtomicCheckpointIO.save_checkpoint", full_after(2)
+        )
         assert cli(*options, "hydra.run.dir=run") == 1
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["status"] == "failed"

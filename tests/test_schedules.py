@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 
-from dermaexp import schedules
+from dermaexp.training import schedules
 
 
 def rates(schedule: Callable, steps: int = 100, lr: float = 0.4) -> list[float]:

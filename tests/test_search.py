@@ -18,9 +18,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 from test_resume import Killed, kill_at_write
 
-from dermaexp import settings
-from dermaexp.errors import UserError
-from dermaexp.results import RunDirectory, config_digest
+from dermaexp.core.errors import UserError
+from dermaexp.launch import validate
+from dermaexp.launch.config import effective
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.identity import config_digest
 
 optuna = pytest.importorskip("optuna", reason="the search needs pip install 'dermaexp[search]'")
 
@@ -30,8 +32,8 @@ from optuna.distributions import (  # noqa: E402
     IntDistribution,
 )
 
-from dermaexp.best_trial import BestTrial  # noqa: E402
-from dermaexp.search_space import distribution, repetitions  # noqa: E402
+from dermaexp.launch.best_trial import BestTrial  # noqa: E402
+from dermaexp.launch.search_space import distribution, repetitions  # noqa: E402
 
 SPACE = ("optimizer.lr=tag(log,interval(1e-4,1e-1))", "batch_size=choice(16,32)")
 FOLDER = Path("multirun", "study")
@@ -60,13 +62,13 @@ def objective(monkeypatch: pytest.MonkeyPatch) -> list[DictConfig]:
     tried = []
 
     def run_job(config: DictConfig) -> float:
-        settings.check(config)
+        validate.check(config)
         tried.append(config)
         score = 1 - abs(math.log10(config.optimizer.lr) + 2) / 4 - config.batch_size / 1000
         return score - config.seed / 10 - config.dataset.fold / 100
 
-    monkeypatch.setattr("dermaexp.job.run_job", run_job)
-    monkeypatch.setattr("dermaexp.compare.compare", lambda folder: 0)
+    monkeypatch.setattr("dermaexp.launch.job.run_job", run_job)
+    monkeypatch.setattr("dermaexp.compare.output.compare", lambda folder: 0)
     monkeypatch.setattr(BestTrial, "update", lambda self, study: None)
     return tried
 
@@ -98,7 +100,7 @@ def pasted(
 
 
 def digest(config: DictConfig) -> str:
-    return config_digest(settings.effective(config))
+    return config_digest(effective(config))
 
 
 def jobs(folder: Path = FOLDER) -> Iterator[tuple[RunDirectory, list[str]]]:
@@ -148,7 +150,7 @@ def test_a_killed_search_equals_one_that_was_not(
     for call, target, before in [
         (2, "optuna.Study.add_trial", True),
         (3, "optuna.Study.add_trial", False),
-        (3, "dermaexp.job.run_job", True),
+        (3, "dermaexp.launch.job.run_job", True),
         (4, "optuna.Study.tell", True),
         (2, "optuna.Study.tell", False),
     ]:
@@ -188,7 +190,7 @@ def kill_at_call(number: int, target: str, before: bool, monkeypatch: pytest.Mon
 def test_a_trial_with_seeds_failed_or_killed_in_one_of_them_runs_that_one_again(
     search: Search, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    from dermaexp import experiment
+    from dermaexp.training import experiment
 
     run, calls = experiment.run, []
 
@@ -200,7 +202,7 @@ def test_a_trial_with_seeds_failed_or_killed_in_one_of_them_runs_that_one_again(
 
     repeated, failed = ("epochs=2", "seed=1,0"), Path("multirun/failed")
     with monkeypatch.context() as patch:
-        patch.setattr("dermaexp.experiment.run", failing)
+        patch.setattr("dermaexp.training.experiment.run", failing)
         assert search(*repeated, trials=1, name="failed") == 1
         output = capsys.readouterr()
         assert "job 1 failed: out of luck" in output.err
@@ -273,7 +275,7 @@ def test_failed_trials_are_tried_again_a_bounded_number_of_times(
 
     counts = []
     with monkeypatch.context() as patch:
-        patch.setattr("dermaexp.job.run_job", diverging)
+        patch.setattr("dermaexp.launch.job.run_job", diverging)
         for _ in range(3):
             assert search(trials=2) == 1
             counts.append(len(objective))
@@ -343,7 +345,7 @@ def test_the_best_trial_runs_again_by_its_experiment_file(
         "dataset.classes=[a,'b c','null','1e-3']",
     )
     with monkeypatch.context() as patch:
-        kill_at_call(2, "dermaexp.job.run_job", True, patch)
+        kill_at_call(2, "dermaexp.launch.job.run_job", True, patch)
         with pytest.raises(Killed):
             cli(*arguments)
     assert "# The best trial of a search: trial 0, val macro AUROC" in BEST.read_text()
@@ -500,7 +502,7 @@ def test_without_multirun(cli: Callable[..., int], tmp_path: Path, capsys) -> No
 
 
 def test_without_optuna(cli: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.delitem(sys.modules, "dermaexp.search")
+    monkeypatch.delitem(sys.modules, "dermaexp.launch.search")
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert cli("-m", "hparams_search=optuna") == 1
     assert capsys.readouterr().err == (

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from dermaexp import metrics, stats
+from dermaexp.metrics import classification, significance
 
 
 def predictions(
@@ -35,8 +35,8 @@ def test_mcnemar_by_hand() -> None:
     """Six images that only one knows, five of them the first: 2 (1 + 6) / 64."""
     first = np.array([True] * 5 + [False] + [True] * 4)
     second = np.array([False] * 5 + [True] + [True] * 4)
-    assert stats.mcnemar_exact(first, second) == pytest.approx(14 / 64)
-    assert stats.mcnemar_exact(first, first) == 1.0
+    assert significance.mcnemar_exact(first, second) == pytest.approx(14 / 64)
+    assert significance.mcnemar_exact(first, first) == 1.0
 
 
 @pytest.mark.parametrize(("samples", "share"), [(40, 0.5), (300, 0.6), (2005, 0.66)])
@@ -45,8 +45,8 @@ def test_mcnemar_is_that_of_statsmodels(samples: int, share: float) -> None:
     first, second = answers(generator, (samples,), 0.6), answers(generator, (samples,), share)
     table = [[np.sum((first == i) & (second == j)) for j in (1, 0)] for i in (1, 0)]
     expected = mcnemar(table, exact=True).pvalue
-    assert stats.mcnemar_exact(first, second) == pytest.approx(expected, abs=1e-12)
-    sign_flip = stats.sign_flip_exact(first[None], second[None])
+    assert significance.mcnemar_exact(first, second) == pytest.approx(expected, abs=1e-12)
+    sign_flip = significance.sign_flip_exact(first[None], second[None])
     assert sign_flip == pytest.approx(expected, abs=1e-10)
 
 
@@ -59,25 +59,25 @@ def test_sign_flip_counts_every_way_to_flip(runs: tuple[int, int]) -> None:
     differences = first.mean(axis=0) - second.mean(axis=0)
     sums = [abs(differences @ signs) for signs in itertools.product((1, -1), repeat=9)]
     expected = np.mean(np.array(sums) >= abs(differences.sum()) - 1e-9)
-    assert stats.sign_flip_exact(first, second) == pytest.approx(expected, abs=1e-12)
+    assert significance.sign_flip_exact(first, second) == pytest.approx(expected, abs=1e-12)
 
 
 def test_more_runs_that_answer_alike_are_no_more_evidence() -> None:
     generator = np.random.default_rng(1)
     first, second = answers(generator, (1, 200), 0.7), answers(generator, (1, 200), 0.6)
-    once = stats.sign_flip_exact(first, second)
-    repeated = stats.sign_flip_exact(first.repeat(5, axis=0), second.repeat(4, axis=0))
+    once = significance.sign_flip_exact(first, second)
+    repeated = significance.sign_flip_exact(first.repeat(5, axis=0), second.repeat(4, axis=0))
     assert repeated == pytest.approx(once, abs=1e-10)
-    assert stats.sign_flip_exact(first, first) == pytest.approx(1.0)
+    assert significance.sign_flip_exact(first, first) == pytest.approx(1.0)
 
 
 def test_every_draw_is_a_data_set_of_the_same_size() -> None:
-    counts = np.concatenate(list(stats.bootstrap_counts(30, draws=700, seed=3)), axis=1)
+    counts = np.concatenate(list(significance.bootstrap_counts(30, draws=700, seed=3)), axis=1)
     assert counts.shape == (30, 700)
     assert (counts.sum(axis=0) == 30).all()
     assert counts.mean(axis=1) == pytest.approx(np.ones(30), abs=0.2)
     assert len(np.unique(counts, axis=1).T) == 700, "no draw twice"
-    again = np.concatenate(list(stats.bootstrap_counts(30, draws=700, seed=3)), axis=1)
+    again = np.concatenate(list(significance.bootstrap_counts(30, draws=700, seed=3)), axis=1)
     assert (counts == again).all()
 
 
@@ -88,17 +88,19 @@ def test_replicates_are_the_metrics_of_the_drawn_images(classes: int, digits: in
     """Class 0 is so rare that many draws hold none of it."""
     runs = [predictions(60, classes, seed, digits, rare=True)[0] for seed in (1, 2)]
     targets = predictions(60, classes, 1, digits, rare=True)[1]
-    replicates = stats.bootstrap(runs, targets, draws=300, seed=7)
-    counts = np.concatenate(list(stats.bootstrap_counts(60, 300, seed=7)), axis=1).astype(int)
+    replicates = significance.bootstrap(runs, targets, draws=300, seed=7)
+    counts = np.concatenate(list(significance.bootstrap_counts(60, 300, seed=7)), axis=1).astype(
+        int
+    )
     assert (counts[targets == 0].sum(axis=0) == 0).any()
     for index, draw in itertools.product(range(2), range(0, 300, 3)):
         drawn, truth = (np.repeat(a, counts[:, draw], axis=0) for a in (runs[index], targets))
-        confusion = metrics.confusion_matrix(drawn.argmax(axis=1), truth, classes)
+        confusion = classification.confusion_matrix(drawn.argmax(axis=1), truth, classes)
         expected = {
-            "accuracy": metrics.accuracy(confusion),
-            "balanced_accuracy": metrics.balanced_accuracy(confusion),
-            "macro_auroc": metrics.macro_auroc(drawn, truth),
-            "macro_f1": metrics.macro_f1(confusion),
+            "accuracy": classification.accuracy(confusion),
+            "balanced_accuracy": classification.balanced_accuracy(confusion),
+            "macro_auroc": classification.macro_auroc(drawn, truth),
+            "macro_f1": classification.macro_f1(confusion),
         }
         found = {name: values[index, draw] for name, values in replicates.items()}
         assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
@@ -106,11 +108,13 @@ def test_replicates_are_the_metrics_of_the_drawn_images(classes: int, digits: in
 
 def test_a_diverged_run_has_no_auroc() -> None:
     probabilities, targets = predictions(40, 3, seed=0)
-    replicates = stats.bootstrap([probabilities, np.full_like(probabilities, np.nan)], targets, 50)
+    replicates = significance.bootstrap(
+        [probabilities, np.full_like(probabilities, np.nan)], targets, 50
+    )
     assert np.isfinite(replicates["macro_auroc"][0]).all()
     assert np.isnan(replicates["macro_auroc"][1]).all()
     values = np.array([0.7]), np.array([np.nan])
-    undefined = stats.difference(*values, *replicates["macro_auroc"][:, None])
+    undefined = significance.difference(*values, *replicates["macro_auroc"][:, None])
     assert np.isnan([undefined.estimate, undefined.low, undefined.high, undefined.p]).all()
 
 
@@ -121,10 +125,10 @@ def test_accuracy_difference_has_the_known_standard_error() -> None:
     first, second = (run.argmax(axis=1) == targets for run in runs)
     b, c = np.sum(first & ~second), np.sum(second & ~first)
     expected = np.sqrt(b + c - (b - c) ** 2 / 800) / 800
-    replicates = stats.bootstrap(runs, targets)["accuracy"]
+    replicates = significance.bootstrap(runs, targets)["accuracy"]
     assert np.std(replicates[0] - replicates[1]) == pytest.approx(expected, rel=0.03)
     points = first.mean(keepdims=True), second.mean(keepdims=True)
-    found = stats.difference(*points, *replicates[:, None])
+    found = significance.difference(*points, *replicates[:, None])
     assert found.estimate == pytest.approx((b - c) / 800)
     assert found.high - found.low == pytest.approx(2 * 1.96 * expected, rel=0.04)
     assert found.p == pytest.approx(2 / 10_001), "no draw reaches 0: the smallest p of 10,000"
@@ -133,7 +137,7 @@ def test_accuracy_difference_has_the_known_standard_error() -> None:
 def test_auroc_interval_is_that_of_a_plain_loop() -> None:
     runs = [predictions(120, 3, seed)[0] for seed in (0, 1)]
     targets = predictions(120, 3, 0)[1]
-    replicates = stats.bootstrap(runs, targets, draws=5000)["macro_auroc"]
+    replicates = significance.bootstrap(runs, targets, draws=5000)["macro_auroc"]
     generator = np.random.default_rng(99)
     slow = []
     for _ in range(400):
@@ -153,20 +157,22 @@ def test_seeds_that_differ_widen_the_interval() -> None:
     """Without image noise what is left is Student's t interval of the seeds."""
     first, second = np.array([0.70, 0.72, 0.74]), np.array([0.60])
     flat = np.repeat(first[:, None], 20_000, axis=1), np.repeat(second[:, None], 20_000, axis=1)
-    found = stats.difference(first, second, *flat)
+    found = significance.difference(first, second, *flat)
     half = 4.303 * 0.02 / np.sqrt(3)  # t of 2 degrees of freedom
     assert found.estimate == pytest.approx(0.12)
     assert (found.low, found.high) == pytest.approx((0.12 - half, 0.12 + half), abs=0.004)
-    other = stats.difference(first, first - 0.12, flat[0], flat[0] - 0.12)
+    other = significance.difference(first, first - 0.12, flat[0], flat[0] - 0.12)
     half = 2.776 * np.sqrt(2) * 0.02 / np.sqrt(3)  # Welch's: 4 where the groups vary alike
     assert (other.low, other.high) == pytest.approx((0.12 - half, 0.12 + half), abs=0.004)
-    alone = stats.difference(first[:1], second, flat[0][:1], flat[1])
+    alone = significance.difference(first[:1], second, flat[0][:1], flat[1])
     assert (alone.low, alone.high) == pytest.approx((0.10, 0.10))
 
 
 def test_equal_groups_have_p_1() -> None:
     values, replicates = np.array([0.5, 0.5]), np.full((2, 100), 0.5)
-    assert stats.difference(values, values, replicates, replicates) == stats.Difference(0, 0, 0, 1)
+    assert significance.difference(
+        values, values, replicates, replicates
+    ) == significance.Difference(0, 0, 0, 1)
 
 
 def test_holm_is_that_of_statsmodels() -> None:
@@ -174,9 +180,9 @@ def test_holm_is_that_of_statsmodels() -> None:
     for size in (1, 2, 5, 30):
         pvalues = generator.random(size) ** 3
         expected = multipletests(pvalues, method="holm")[1]
-        assert stats.holm(pvalues) == pytest.approx(expected)
-    assert stats.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert stats.holm([]).tolist() == []
+        assert significance.holm(pvalues) == pytest.approx(expected)
+    assert significance.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert significance.holm([]).tolist() == []
 
 
 def false_claims(seeds: int, seed_noise: float, sets: int) -> dict[str, int]:
@@ -186,7 +192,7 @@ def false_claims(seeds: int, seed_noise: float, sets: int) -> dict[str, int]:
     """
     generator = np.random.default_rng(seeds)
     samples, groups, draws = 150, 4, 499
-    counts = np.concatenate(list(stats.bootstrap_counts(samples, draws)), axis=1)
+    counts = np.concatenate(list(significance.bootstrap_counts(samples, draws)), axis=1)
     claims = {"exact": 0, "bootstrap": 0, "both": 0}
     for _ in range(sets):
         easiness = generator.normal(0.5, 1.0, samples)
@@ -194,13 +200,13 @@ def false_claims(seeds: int, seed_noise: float, sets: int) -> dict[str, int]:
         correct = generator.normal(size=(groups, seeds, samples)) < easiness + luck
         points, replicates = correct.mean(axis=2), correct @ counts / samples
         bootstrap = [
-            stats.difference(points[0], points[k], replicates[0], replicates[k]).p
+            significance.difference(points[0], points[k], replicates[0], replicates[k]).p
             for k in range(1, groups)
         ]
-        exact = [stats.sign_flip_exact(correct[0], correct[k]) for k in range(1, groups)]
+        exact = [significance.sign_flip_exact(correct[0], correct[k]) for k in range(1, groups)]
         both = np.maximum(exact, bootstrap)
         for name, pvalues in (("exact", exact), ("bootstrap", bootstrap), ("both", both)):
-            claims[name] += bool((stats.holm(pvalues) < 0.05).any())
+            claims[name] += bool((significance.holm(pvalues) < 0.05).any())
     return claims
 
 

@@ -13,12 +13,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from PIL import Image
 
-from dermaexp import job
-from dermaexp.data import sources
-from dermaexp.folders import locked
+from dermaexp.data import load
+from dermaexp.launch import job
+from dermaexp.launch.follow import told
 from dermaexp.models.cnn import CNN
-from dermaexp.results import RunDirectory
-from dermaexp.watch import told
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.locks import locked
 
 QUICK = (
     "trainer=cpu",
@@ -49,9 +49,9 @@ def rows(folder: Path, name: str = "leaderboard") -> list[dict[str, str]]:
 
 def test_a_grid_of_four(sweep, capsys, monkeypatch) -> None:
     loads = []
-    instantiate = sources.instantiate
-    sources._kept.clear()
-    monkeypatch.setattr(sources, "instantiate", lambda c: loads.append(c) or instantiate(c))
+    instantiate = load.instantiate
+    load._kept.clear()
+    monkeypatch.setattr(load, "instantiate", lambda c: loads.append(c) or instantiate(c))
     folder = sweep("model=ffn,cnn", "batch_size=32,64")
     assert len(loads) == 1, "the data are loaded once for all jobs"
 
@@ -105,12 +105,12 @@ def test_synthetic_jobs_are_stamped(cli, tmp_path: Path, capsys) -> None:
 
 
 def test_a_failing_comparison_is_an_error(sweep, monkeypatch, capsys) -> None:
-    from dermaexp import comparison_plots
+    from dermaexp.compare import plots
 
     def broken(*_: object, **__: object) -> None:
         raise ValueError("no ink")
 
-    monkeypatch.setattr(comparison_plots, "group_curves", broken)
+    monkeypatch.setattr(plots, "group_curves", broken)
     folder = sweep("model=ffn", "seed=0,1", code=1)
     assert "failed: ValueError: no ink" in capsys.readouterr().err
     assert json.loads((folder / rows(folder, "runs")[0]["folder"] / "run.json").read_text())
@@ -204,22 +204,20 @@ def test_several_sources_of_a_sweep_are_loaded_once_each(monkeypatch, data_file:
     from omegaconf import OmegaConf
 
     loads = []
-    instantiate = sources.instantiate
-    monkeypatch.setattr(sources, "_kept", {})
-    monkeypatch.setattr(sources, "instantiate", lambda c: loads.append(c) or instantiate(c))
+    instantiate = load.instantiate
+    monkeypatch.setattr(load, "_kept", {})
+    monkeypatch.setattr(load, "instantiate", lambda c: loads.append(c) or instantiate(c))
 
-    def load(name: str):
+    def loaded(name: str):
         source = {"_target_": "dermaexp.data.npz.load", "path": str(data_file), "name": name}
-        return sources.load_splits(
-            OmegaConf.create({**source, "grayscale": True, "normalize": False})
-        )
+        return load.load_splits(OmegaConf.create({**source, "grayscale": True, "normalize": False}))
 
     for name in ("a", "b", "a", "b"):
-        assert load(name).name == name
+        assert loaded(name).name == name
     assert len(loads) == 2
-    monkeypatch.setattr(sources, "KEPT_BYTES", 0)
-    load("c")
-    assert len(sources._kept) == 1, "what is too large together is not kept"
+    monkeypatch.setattr(load, "KEPT_BYTES", 0)
+    loaded("c")
+    assert len(load._kept) == 1, "what is too large together is not kept"
 
 
 DEBUG = ("trainer=debug", "callbacks=no_figures", "report=false", "hydra.sweep.dir=s")
@@ -263,7 +261,7 @@ def test_keys_of_swept_options_work(
         return 0.5
 
     monkeypatch.setattr(job, "run_job", composed)
-    monkeypatch.setattr("dermaexp.compare.compare", lambda folder: 0)
+    monkeypatch.setattr("dermaexp.compare.output.compare", lambda folder: 0)
     assert cli("-m", *options, *DEBUG) == 0
     assert sorted(ran, key=sorted) == sorted((set(one.split()) for one in jobs), key=sorted)
 
@@ -325,7 +323,7 @@ def test_what_a_sweep_writes_over_is_its_own(cli, tmp_path: Path, capsys) -> Non
 
 def test_an_error_before_the_first_job_ends_the_sweep(cli, tmp_path: Path, capsys, monkeypatch):
     """Hydra makes a warning of a callback's exception, and the jobs would run anywhere."""
-    from dermaexp import sweep
+    from dermaexp.launch import sweep
 
     def broken(folder: Path) -> None:
         raise ValueError("no folder")

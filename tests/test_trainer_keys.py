@@ -15,9 +15,9 @@ import torch
 from conftest import NO_FIGURES
 from omegaconf import OmegaConf
 
-from dermaexp import experiment, trainer_keys
-from dermaexp.errors import UserError
-from dermaexp.results import RunDirectory
+from dermaexp.core.errors import UserError
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.training import experiment, trainer_keys
 
 Cli = Callable[..., int]
 
@@ -165,7 +165,9 @@ def test_max_time_counts_all_attempts(train, cli: Cli, monkeypatch: pytest.Monke
             raise RuntimeError("interrupted")
 
     monkeypatch.setattr("pytorch_lightning.callbacks.timer.time.monotonic", lambda: clock[0])
-    monkeypatch.setattr("dermaexp.classifier.Classifier.on_train_batch_start", tick, raising=False)
+    monkeypatch.setattr(
+        "dermaexp.training.classifier.Classifier.on_train_batch_start", tick, raising=False
+    )
     run = train("+trainer.max_time=00:00:00:14", "epochs=9", code=1)
     assert len(RunDirectory(run).read_history()) == 2
     (run / "done").touch()

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from dermaexp.core.errors import UserError, nearest
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
-from dermaexp.errors import UserError, nearest
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 

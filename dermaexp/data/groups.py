@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dermaexp.core.errors import UserError, nearest
 from dermaexp.data.splits import SPLITS, Grouping, Splits
-from dermaexp.errors import UserError, nearest
+
+GROUP_COLUMN = "lesion_id"  # the same
 
 PLACE = ("split", "index")  # the columns that say of which image a row is
 LABEL = "label"  # a column that the file may have

@@ -12,10 +12,10 @@ import pooch
 import requests
 from filelock import FileLock
 
-from dermaexp.console import print_box
+from dermaexp.core.console import print_box
+from dermaexp.core.errors import UserError, nearest
 from dermaexp.data import npz, synthetic
 from dermaexp.data.splits import Splits, checked_splits
-from dermaexp.errors import UserError, nearest
 
 
 def _read_info() -> dict[str, dict[str, Any]]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dermaexp.core.errors import UserError, nearest
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
-from dermaexp.errors import UserError, nearest
 
 SYNTHETIC_KEY = "synthetic"  # in a file of drawn images, so that they never pass for real ones
 KEYS = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "labels"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dermaexp.errors import UserError
+from dermaexp.core.errors import UserError
 
 SPLITS = ("train", "val", "test")
 

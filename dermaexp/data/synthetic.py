@@ -8,12 +8,12 @@ import io
 import numpy as np
 import pooch
 
-from dermaexp.console import console
+from dermaexp.core.console import console
+from dermaexp.core.errors import UserError
+from dermaexp.core.files import write_bytes
 from dermaexp.data import npz
 from dermaexp.data.lesions import CLASSES, VERSION, draw_splits
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
-from dermaexp.errors import UserError
-from dermaexp.results import write_bytes
 
 SMALLEST = 8  # pixels
 QUICKLY_DRAWN = 64  # pixels, in some seconds

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from dermaexp.errors import UserError
+from dermaexp.core.errors import UserError
 from dermaexp.models.layers import activation_layer, check_widths, classifier_head
 
 KERNEL = 3

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from dermaexp.errors import UserError, nearest
+from dermaexp.core.errors import UserError, nearest
 
 ACTIVATIONS = {
     "sigmoid": nn.Sigmoid,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from dermaexp.errors import UserError
+from dermaexp.core.errors import UserError
 
 SMALLEST_SIDE = 8  # three halvings
 

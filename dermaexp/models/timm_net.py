@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from dermaexp.errors import UserError, nearest_of
-from dermaexp.models.backbone import Backbone, check_size, fitted, one_line, sides_to_try
+from dermaexp.core.errors import UserError, nearest_of
+from dermaexp.models.adapter import Backbone, check_size, fitted, one_line, sides_to_try
 
 try:
     import timm

@@ -11,8 +11,8 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models import Inception3, WeightsEnum, get_model, get_model_weights, list_models
 
-from dermaexp.errors import UserError, nearest
-from dermaexp.models.backbone import Backbone, check_size, fitted, one_line, sides_to_try
+from dermaexp.core.errors import UserError, nearest
+from dermaexp.models.adapter import Backbone, check_size, fitted, one_line, sides_to_try
 
 # Families whose nets are made for one size of images, and how they are told it.
 FIXED_SIZE = {

@@ -1,0 +1,107 @@
+"""The command `python -m dermaexp.audit dataset=…`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+
+from dermaexp.__main__ import INTERRUPTED
+from dermaexp.audit.findings import audit
+from dermaexp.core.console import console, print_error
+from dermaexp.core.errors import UserError
+from dermaexp.data.load import load_splits
+from dermaexp.launch import validate
+from dermaexp.launch.config import config_folder
+from dermaexp.launch.explain import explain
+from dermaexp.runs.folders import new_folder
+
+
+def main() -> None:
+    """Compose the dataset's config, audit it, write and print; an error ends as one line."""
+    parser = _parser()
+    try:
+        arguments = parser.parse_intermixed_args()
+        config = composed(arguments.overrides, arguments.config_dir)
+        validate.check_dataset(config)
+        result = audit(load_splits(config.dataset))
+        folder = arguments.output or _new_folder()
+        # Matplotlib is not loaded for a mistyped key.
+        from dermaexp.audit.page import show, write
+
+        write(result, folder)
+        show(result)
+        console.print(f"audit: {folder.absolute()}", soft_wrap=True, markup=False)
+    except KeyboardInterrupt:
+        print_error("interrupted")
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print_error(explain(error))
+        sys.exit(1)
+
+
+def composed(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
+    """The config with these overrides of the group dataset, as the main command composes it."""
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if key.partition(".")[0] != "dataset":
+            raise UserError(
+                f"'{override}' is no setting of an audit: expected dataset=OPTION or "
+                "dataset.KEY=VALUE"
+            )
+    if config_dir is not None and not config_dir.is_dir():
+        raise UserError(f"--config-dir {config_dir} is not a folder: expected one with dataset/")
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        if config_dir is not None:
+            _search_also(config_dir.absolute())
+        return compose("config", list(overrides))
+
+
+def _search_also(folder: Path) -> None:
+    """What Hydra does for --config-dir: as text of hydra.searchpath, "$" or "'" would be read."""
+    path = create_config_search_path(str(config_folder()))
+    path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+    GlobalHydra.instance().clear()
+    Hydra.create_main_hydra2("audit", path)
+
+
+def _new_folder() -> Path:
+    now = datetime.now()
+    return Path(new_folder(f"audits/{now:%Y-%m-%d}/{now:%H-%M-%S}"))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m dermaexp.audit",
+        description="Look for duplicates and leaks between train, val and test.",
+        epilog="The settings are those of python -m dermaexp, such as dataset=npz "
+        "dataset.path=FILE dataset.groups=FILE.csv; all are in python -m dermaexp --help.",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="dataset…=VALUE")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="for the files; else a new one in audits/"
+    )
+    parser.add_argument("--config-dir", type=Path, metavar="DIR", help="with datasets of your own")
+    parser.error = _raise_user_error  # type: ignore[method-assign]
+    return parser
+
+
+def _raise_user_error(message: str) -> NoReturn:
+    raise UserError(f"{message}: see python -m dermaexp.audit --help")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""What a data set holds and what leaks between its splits: `python -m dermaexp.audit dataset=…`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from dermaexp.audit.exact_duplicates import (
+    Place,
+    between_splits,
+    conflicts,
+    exact_duplicates,
+)
+from dermaexp.audit.near_duplicates import COPY, Embedding, near_duplicates
+from dermaexp.audit.validation import Found, detection, flagged
+from dermaexp.core.console import console
+from dermaexp.data.groups import in_groups_of
+from dermaexp.data.splits import SPLITS, Splits
+
+SCHEMA = 1
+THRESHOLD = 0.08  # of the margin: the largest F1 on pairs of train and val of DermaMNIST (rebuilt)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All that was found in `splits`; `facts` as they stand in audit.json."""
+
+    splits: Splits
+    duplicates: list[list[Place]]
+    conflicts: list[list[Place]]
+    found: Found
+    facts: dict[str, Any]
+
+
+def audit(splits: Splits) -> Audit:
+    """Look for all that is wrong with `splits`."""
+    duplicates = exact_duplicates(splits)
+    conflicting = conflicts(splits, duplicates)
+    betweens = list(combinations(SPLITS, 2))
+    pairs = sum(len(splits[first]) * len(splits[second]) for first, second in betweens)
+    console.print(f"comparing {pairs:,} pairs of images of {splits.title}", markup=False)
+    with threadpool_limits(1):  # threads of BLAS would wait for each other, and spin meanwhile
+        embedding = Embedding(splits.train.images)
+        found = {
+            (first, second): near_duplicates(embedding, splits[first].images, splits[second].images)
+            for first, second in betweens
+        }
+    facts = {
+        "schema": SCHEMA,
+        "data": splits.record,
+        "image_shape": list(splits.train.images.shape[1:]),
+        "images_of_one_color": {split: _of_one_color(splits[split].images) for split in SPLITS},
+        "classes": _classes(splits),
+        "exact_duplicates": between_splits(duplicates),
+        "duplicates": duplicates,
+        "conflicts": conflicting,
+        "near_duplicates": _near_duplicates(splits, found),
+    }
+    if splits.grouping:
+        facts["leak"] = _leak(splits)
+        facts["detection"] = detection(splits, found)
+    return Audit(splits, duplicates, conflicting, found, facts)
+
+
+def _of_one_color(images: np.ndarray) -> int:
+    """Images that show nothing."""
+    return int((images.min(axis=(1, 2)) == images.max(axis=(1, 2))).all(axis=1).sum())
+
+
+def _classes(splits: Splits) -> dict[str, dict[str, dict[str, float]]]:
+    """Class -> split -> its images, and their share of the split."""
+    counts = {
+        split: np.bincount(splits[split].labels, minlength=len(splits.classes)) for split in SPLITS
+    }
+    return {
+        name: {
+            split: {"images": int(own[label]), "share": float(own[label] / own.sum())}
+            for split, own in counts.items()
+        }
+        for label, name in enumerate(splits.classes)
+    }
+
+
+def _near_duplicates(splits: Splits, found: Found) -> dict[str, Any]:
+    """How many pairs there are between splits, and in how many of them the test images are."""
+    pairs = {between: pairs.found(THRESHOLD) for between, pairs in found.items()}
+    is_flagged = flagged(splits, found, THRESHOLD)
+    counts = np.bincount(splits.test.labels[is_flagged], minlength=len(splits.classes))
+    return {
+        "threshold": THRESHOLD,
+        "copy_similarity": COPY,
+        "pairs": {", ".join(between): len(own) for between, own in pairs.items()},
+        "images": {
+            ", ".join(between): len(np.unique(own.second)) for between, own in pairs.items()
+        },
+        "test_images": int(is_flagged.sum()),
+        "test_images_of_class": dict(zip(splits.classes, counts.tolist(), strict=True)),
+    }
+
+
+def _leak(splits: Splits) -> dict[str, Any]:
+    """Test images that share a group with train, and with train or val, in all and of a class."""
+    with_train = in_groups_of(splits, "test", ["train"])
+    with_either = in_groups_of(splits, "test", ["train", "val"])
+
+    def counts(chosen: np.ndarray) -> dict[str, int]:
+        return {
+            "images": int(chosen.sum()),
+            "with_train": int((chosen & with_train).sum()),
+            "with_train_or_val": int((chosen & with_either).sum()),
+        }
+
+    labels = splits.test.labels
+    groups = {split: len(np.unique(splits[split].groups)) for split in SPLITS}
+    return {
+        "groups": groups,
+        "test": counts(np.ones(len(labels), bool)),
+        "classes": {name: counts(labels == label) for label, name in enumerate(splits.classes)},
+        "val_with_train": int(in_groups_of(splits, "val", ["train"]).sum()),
+    }

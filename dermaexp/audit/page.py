@@ -1,0 +1,256 @@
+"""An audit as files, audit.html above all, and as lines in the terminal."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from dermaexp import __version__
+from dermaexp.audit.exact_duplicates import Place
+from dermaexp.audit.findings import THRESHOLD, Audit
+from dermaexp.audit.plots import PairView, pair_sheet
+from dermaexp.audit.validation import missed
+from dermaexp.core.console import console, print_table
+from dermaexp.core.files import csv_bytes
+from dermaexp.core.owned import Kind, write_files
+from dermaexp.core.shortened import short_command, shortened
+from dermaexp.core.text import percent
+from dermaexp.data.splits import SPLITS
+from dermaexp.report import html
+from dermaexp.report.style import png_bytes
+
+PICTURES = 24  # pairs on a sheet
+LISTED = 50  # exact duplicates on the page; all are in audit.json
+VALIDATED = {  # at THRESHOLD, between test and the other splits; an audit of these data measures it
+    "data": "DermaMNIST (rebuilt)",
+    "column": "lesion_id",
+    "test_pairs": {"precision": 0.915, "recall": 0.5},
+    "test_images": {"precision": 0.941, "recall": 0.577},
+}
+
+
+def write(audit: Audit, folder: Path) -> None:
+    """Write audit.json, near_duplicates.csv, figures/ and audit.html into `folder`.
+
+    Raises UserError where a file there has such a name that dermaexp did not write.
+    """
+    rows = list(_rows(audit))
+    files = {"near_duplicates.csv": csv_bytes(list(rows[0]) if rows else ["margin"], rows)}
+    figures = []
+    for name, (caption, views) in _sheets(audit, rows).items():
+        if views:
+            png = png_bytes(pair_sheet(views, title=f"{audit.splits.title}: {caption}"))
+            files[f"figures/{name}.png"] = png
+            figures.append(
+                {"source": html.data_uri(png), "caption": f"{caption[0].upper()}{caption[1:]}."}
+            )
+    content = shortened(_content(audit), folder) | {"figures": figures}
+    content["command"] = short_command(_command(), folder)
+    files["audit.html"] = html.render("audit.html.j2", content).encode(errors="replace")
+    write_files(folder, KIND, files, audit.facts)
+
+
+def _was_ours(folder: Path, name: str) -> bool:
+    """Of an audit whose audit.json has no list of files yet."""
+    path = folder / name
+    if not path.is_file() or not (NAMES.fullmatch(name) or name == KIND.record):
+        return False
+    begins = {"near_duplicates.csv": (b"first_split,", b"margin"), KIND.record: (b"{",)}
+    if name == "audit.html":
+        return html.is_ours(path)
+    is_place = (folder / "audit.html").is_file() and html.is_ours(folder / "audit.html")
+    return is_place and path.read_bytes().startswith(begins.get(name, (b"\x89PNG",)))
+
+
+NAMES = re.compile(
+    r"near_duplicates\.csv|audit\.html|"
+    r"figures/(conflicts|near_duplicates|other_group|missed)\.png"
+)
+KIND = Kind("audit.json", NAMES, _was_ours)
+
+
+def show(audit: Audit) -> None:
+    """Print the class balance and what was found."""
+    headings = {"class": "class"}
+    for split in SPLITS:
+        headings |= {split: split, f"{split}_share": "share"}
+    rows = []
+    for name, splits in audit.facts["classes"].items():
+        row: dict[str, object] = {"class": name}
+        for split, own in splits.items():
+            row |= {split: own["images"], f"{split}_share": f"{own['share']:.1%}"}
+        rows.append(row)
+    print_table(f"Images of {audit.splits.title}", headings, rows)
+    for sentence in findings(audit):
+        console.print(sentence, soft_wrap=True, markup=False)
+
+
+def findings(audit: Audit) -> list[str]:
+    """What was found, a sentence each."""
+    facts, splits = audit.facts, audit.splits
+    told = []
+    for split, count in facts["images_of_one_color"].items():
+        if count:
+            told.append(f"{_counted(count, 'image')} of {split} are of one color.")
+    where = [f"{key}: {count}" for key, count in facts["exact_duplicates"].items() if count]
+    told.append(
+        f"Exact duplicates: {_counted(len(audit.duplicates), 'picture')} stored more than once"
+        + (f" ({'; '.join(where)}), {len(audit.conflicts)} with several labels." if where else ".")
+    )
+    total = len(splits.test)
+    if leak := facts.get("leak"):
+        told.append(
+            f"Leak: {leak['test']['with_train']:,} of {total:,} test images have the "
+            f"{splits.grouping.column} of an image in train, "
+            f"{leak['test']['with_train_or_val']:,} of one in train or val."
+        )
+    near = facts["near_duplicates"]
+    told.append(
+        f"Near-duplicates: {_counted(sum(near['pairs'].values()), 'pair')} between splits; "
+        f"{near['test_images']:,} of {total:,} test images look like one in train or val."
+    )
+    return [*told, _worth(audit)]
+
+
+def _worth(audit: Audit) -> str:
+    """How far near-duplicates can be believed."""
+    if "detection" in audit.facts:
+        rows = audit.facts["detection"]
+        scores = next(row for row in rows if row["threshold"] == THRESHOLD)
+        where, column = "Measured here", audit.splits.grouping.column
+    else:
+        scores, column = VALIDATED, VALIDATED["column"]
+        where = f"Measured on {VALIDATED['data']}, not here"
+    pairs, images = scores["test_pairs"], scores["test_images"]
+    shares = [own[key] for own in (pairs, images) for key in ("precision", "recall")]
+    if shares[1] is None:
+        return (
+            f"{where}, between test and the other splits: no pair of one {column} is there; of the "
+            f"pairs found, {pairs['told']:,}, none is right."
+        )
+    if shares[0] is None:
+        return f"{where}, none of the pairs of one {column} between test and others is found."
+    precision, recall, image_precision, image_recall = map(percent, shares)
+    return (
+        f"{where}, between test and the other splits: {precision} of the pairs found are of one "
+        f"{column}, and {recall} of all such pairs are found; {image_precision} of the test images "
+        f"found leak, and {image_recall} of all that leak are found."
+    )
+
+
+def _rows(audit: Audit) -> Iterator[dict[str, Any]]:
+    """Of each pair of near-duplicates, split by split, the surest first."""
+    splits = audit.splits
+    for (first, second), candidates in audit.found.items():
+        pairs = candidates.found(THRESHOLD)
+        for i, j, similarity, margin in zip(
+            pairs.first, pairs.second, pairs.similarity, pairs.margin, strict=True
+        ):
+            row = {
+                "first_split": first,
+                "first_index": int(i),
+                "second_split": second,
+                "second_index": int(j),
+                "similarity": round(float(similarity), 4),
+                "margin": round(float(margin), 4),
+                "first_label": splits.classes[splits[first].labels[i]],
+                "second_label": splits.classes[splits[second].labels[j]],
+            }
+            if splits.grouping:
+                row["same_group"] = bool(splits[first].groups[i] == splits[second].groups[j])
+            yield row
+
+
+def _sheets(audit: Audit, rows: list[dict[str, Any]]) -> dict[str, tuple[str, list[PairView]]]:
+    """File name -> caption and pairs; a sheet may be empty."""
+    surest = sorted(rows, key=lambda row: -row["margin"])
+    conflicting = ((same[0], other) for same in audit.conflicts for other in same[1:])
+    column = audit.splits.grouping.column if audit.splits.grouping else "label"
+    caption = f"the surest near-duplicates, red where the {column} differs"
+    sheets = {
+        "conflicts": ("the same pixels with several labels", _views(audit, conflicting)),
+        "near_duplicates": (caption, _found_views(audit, surest)),
+    }
+    if audit.splits.grouping:
+        others = [row for row in surest if not row["same_group"]]
+        caption = f"near-duplicates with another {column}"
+        sheets["other_group"] = (caption, _found_views(audit, others))
+        lost = missed(audit.splits, audit.found, THRESHOLD)
+        sheets["missed"] = (f"the same {column}, not found", _views(audit, lost))
+    return sheets
+
+
+def _found_views(audit: Audit, rows: list[dict[str, Any]]) -> list[PairView]:
+    return [
+        _view(
+            audit,
+            Place(row["first_split"], row["first_index"]),
+            Place(row["second_split"], row["second_index"]),
+            f"similarity {row['similarity']:.2f}, margin {row['margin']:.2f}",
+        )
+        for row in rows[:PICTURES]
+    ]
+
+
+def _views(audit: Audit, pairs: Iterable[tuple[Place, Place]]) -> list[PairView]:
+    return [_view(audit, *pair) for pair in islice(pairs, PICTURES)]
+
+
+def _view(audit: Audit, first: Place, second: Place, likeness: str = "") -> PairView:
+    splits, places = audit.splits, (first, second)
+    names = [splits.classes[splits[split].labels[index]] for split, index in places]
+    lines = [likeness, " | ".join(dict.fromkeys(names))]
+    odd = names[0] != names[1]
+    if splits.grouping:
+        groups = {splits[split].groups[index] for split, index in places}
+        lines.append(f"{'same' if len(groups) == 1 else 'another'} {splits.grouping.column}")
+        odd = len(groups) > 1
+    return PairView(
+        images=tuple(splits[split].images[index] for split, index in places),
+        headings=tuple(f"{split} {index}" for split, index in places),
+        lines=tuple(line for line in lines if line),
+        odd=odd,
+    )
+
+
+def _content(audit: Audit) -> dict[str, Any]:
+    """What audit.html.j2 shows beside the figures."""
+    splits, facts = audit.splits, audit.facts
+    height, width, channels = facts["image_shape"]
+    return {
+        "version": __version__,
+        "title": _title(audit),
+        "synthetic": splits.synthetic,
+        "findings": findings(audit),
+        "splits": {split: len(splits[split]) for split in SPLITS},
+        "image": f"{height} x {width} pixels, {'RGB' if channels == 3 else 'gray'}",
+        "facts": facts,
+        "column": splits.grouping.column if splits.grouping else None,
+        "duplicates": [
+            (", ".join(f"{split} {index}" for split, index in same), _labels(audit, same))
+            for same in audit.duplicates[:LISTED]
+        ],
+    }
+
+
+def _command() -> str:
+    return shlex.join(["python", "-m", "dermaexp.audit", *sys.argv[1:]])
+
+
+def _labels(audit: Audit, same: list[Place]) -> str:
+    splits = audit.splits
+    names = (splits.classes[splits[split].labels[index]] for split, index in same)
+    return " | ".join(dict.fromkeys(names))
+
+
+def _title(audit: Audit) -> str:
+    return f"Audit of {audit.splits.title}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

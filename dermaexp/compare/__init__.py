@@ -1,0 +1,1 @@
+"""Many runs, one comparison: python -m dermaexp.compare."""

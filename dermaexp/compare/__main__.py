@@ -1,0 +1,69 @@
+"""The command `python -m dermaexp.compare DIR …`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from dermaexp.compare import tables
+from dermaexp.compare.comparison import Comparison, comparison_of
+from dermaexp.compare.output import _write
+from dermaexp.core.console import console, print_error
+from dermaexp.core.errors import UserError, line_of
+from dermaexp.runs.folders import new_folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m dermaexp.compare",
+        description="Compare runs: means over seeds, ranks by val, differences on test with p.",
+    )
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="DIR", help="runs, sweeps, or folders of them"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="show runs on other test data in separate tables"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="for the files; else the sweep's own folder, or a new one in comparisons/",
+    )
+    arguments = parser.parse_args()
+    try:
+        comparison = comparison_of(arguments.folders)
+        if not arguments.force:
+            _refuse_other_data(comparison)
+        output = arguments.output or _output(arguments.folders)
+        _write(comparison, output)
+        tables.show(comparison)
+    except (UserError, OSError) as error:
+        print_error(line_of(error))
+        sys.exit(1)
+    console.print(f"comparison: {output.absolute()}", soft_wrap=True, markup=False)
+
+
+def _refuse_other_data(comparison: Comparison) -> None:
+    # Folds that are not trained yet are no reason: a sweep is compared while it runs.
+    if len({table.source for table in comparison.tables}) > 1:
+        tested = " | ".join(table.title.partition(" on ")[2] for table in comparison.tables)
+        raise UserError(
+            f"the runs were tested on different images ({tested}), which have no common order: "
+            "--force shows them in separate tables"
+        )
+
+
+def _output(folders: Sequence[Path]) -> Path:
+    """One sweep's own folder, or a new one."""
+    if len(folders) == 1 and (folders[0] / "multirun.yaml").is_file():
+        return folders[0]
+    now = datetime.now()
+    return Path(new_folder(f"comparisons/{now:%Y-%m-%d}/{now:%H-%M-%S}"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""What sets single runs of a comparison apart: other code, packages, device or training data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dermaexp.compare.groups import Group
+from dermaexp.compare.replicates import told
+from dermaexp.runs.collect import Run
+
+
+def with_peculiarities(groups: Sequence[Group]) -> list[Group]:
+    """The groups with notes on runs by other code, packages or devices than most, or other data."""
+    runs = [run for group in groups for run in group.runs]
+    usual = {name: _commonest(runs, of) for name, (of, _) in PECULIARITIES.items()}
+    usual_parts = {part: _usual(runs, part) for part in PARTS}
+    noted = []
+    for group in groups:
+        notes = list(group.notes)
+        for name, (of, sentence) in PECULIARITIES.items():
+            others: dict[str, list[Run]] = {}
+            for run in group.runs:
+                if of(run) != of(usual[name]):
+                    others.setdefault(sentence(run, usual[name]), []).append(run)
+            notes += [f"{told(some)} {text}" for text, some in others.items()]
+        for part, sentence in PARTS.items():
+            unusual: dict[str, list[Run]] = {}
+            for run in group.runs:
+                if pairs := _unusual(run, part, usual_parts[part]):
+                    unusual.setdefault(sentence.format(pairs), []).append(run)
+            notes += [f"{told(some)} {text}" for text, some in unusual.items()]
+        notes += [
+            f"{told([run])} was resumed by other code ({_code(attempt)})"
+            for run in group.runs
+            for attempt in run.record.get("resumed", [])
+            if attempt.get("code_digest") != run.record["code_digest"]
+        ]
+        noted.append(replace(group, notes=tuple(notes)))
+    return noted
+
+
+def _commonest(runs: Sequence[Run], of: Callable[[Run], str]) -> Run:
+    """A run with the commonest value."""
+    ((value, _),) = Counter(map(of, runs)).most_common(1)
+    return next(run for run in runs if of(run) == value)
+
+
+def _code(record: Mapping[str, Any]) -> str:
+    commit = record.get("git_commit")
+    version = f"commit {commit[:7]}{commit[40:]}" if commit else "no commit"
+    return f"{version}, digest {record.get('code_digest', 'unknown')[:8]}"
+
+
+def _usual(runs: Sequence[Run], part: str) -> dict[str, str]:
+    """Name -> commonest value in that part of run.json; not every run has every name."""
+    found: dict[str, Counter[str]] = {}
+    for run in runs:
+        for name, value in run.record.get(part, {}).items():
+            found.setdefault(name, Counter())[value] += 1
+    return {name: counts.most_common(1)[0][0] for name, counts in found.items()}
+
+
+def _unusual(run: Run, part: str, usual: Mapping[str, str]) -> str:
+    """What differs, such as "torch 2.4 instead of 2.5"; nothing where all is as usual."""
+    return ", ".join(
+        f"{name} {str(value)[:SHOWN]} instead of {str(usual[name])[:SHOWN]}"
+        for name, value in sorted(run.record.get(part, {}).items())
+        if value != usual[name]
+    )
+
+
+def _device(run: Run) -> str:
+    return run.record.get("device", {}).get("type", "an unknown device")
+
+
+SHOWN = 20  # characters of a version or of a digest
+# part of run.json -> the sentence on a run in which something of it is not the commonest
+PARTS = {"versions": "ran with {}", "own_code": "ran other code of the user's: {}"}
+# what is compared -> (its value of a run, the sentence on a run where it is not the commonest)
+PECULIARITIES: dict[str, tuple[Callable[[Run], str], Callable[[Run, Run], str]]] = {
+    "code": (
+        lambda run: run.record["code_digest"],
+        lambda run, usual: f"ran other code ({_code(run.record)}; others {_code(usual.record)})",
+    ),
+    "device": (_device, lambda run, usual: f"ran on {_device(run)}, others on {_device(usual)}"),
+    "data": (
+        lambda run: run.source_fingerprint,
+        lambda run, usual: (
+            f"had other training or validation data ({run.data['name']} "
+            f"{run.source_fingerprint[:8]}; others {usual.data['name']} "
+            f"{usual.source_fingerprint[:8]})"
+        ),
+    ),
+}

@@ -1,0 +1,54 @@
+"""Many run directories, one comparison: `python -m dermaexp.compare DIR …`, and a sweep's end."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from dermaexp.compare import page, tables
+from dermaexp.compare.comparison import Comparison, comparison_of
+from dermaexp.compare.figures import NAMES as FIGURES
+from dermaexp.core.owned import Kind, write_files
+from dermaexp.report import html
+
+NAMES = re.compile(
+    rf"leaderboard\.(csv|md)|runs\.csv|comparison\.html|figures/({'|'.join(FIGURES)})(_\d+)?\.png"
+)
+
+
+def compare(sweep: Path) -> int:
+    """Compare the runs of a sweep that ended; returns how many of them did not finish.
+
+    Prints the tables and writes leaderboard.csv, runs.csv, leaderboard.md, comparison.html and its
+    figures/ into `sweep`. Runs on other test data stand in tables of their own.
+    Raises UserError where there are no runs, or a file there that dermaexp did not write.
+    """
+    comparison = comparison_of([sweep])
+    tables.show(comparison)  # first, it cannot fail
+    _write(comparison, sweep)
+    return sum(not run.finished for run in comparison.left_out)
+
+
+def _write(comparison: Comparison, folder: Path) -> None:
+    files = tables.files(comparison, folder)
+    try:
+        files |= page.files(comparison, folder)
+    finally:  # the tables do not depend on a figure
+        write_files(folder, KIND, files)
+
+
+def _was_ours(folder: Path, name: str) -> bool:
+    """Of a comparison before comparison.json, which was a sweep's or has our page."""
+    path, file = folder / name, folder / page.NAME
+    has_page = file.is_file() and html.is_ours(file)
+    if not NAMES.fullmatch(name) or not path.is_file():
+        return False
+    if path == file:
+        return has_page
+    begins = {"leaderboard.csv": b"rank,name,", "runs.csv": b"rank,name,"}
+    begin = (begins | {"leaderboard.md": b"# Leaderboard"}).get(name, b"\x89PNG")
+    is_place = has_page or (folder / "multirun.yaml").is_file()
+    return is_place and path.read_bytes().startswith(begin)
+
+
+KIND = Kind("comparison.json", NAMES, _was_ours)

@@ -1,0 +1,315 @@
+"""A comparison as the page that people send each other: comparison.html, and its figures."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dermaexp import __version__
+from dermaexp.compare import tables
+from dermaexp.compare.comparison import Comparison, Table
+from dermaexp.compare.figures import drawings
+from dermaexp.compare.groups import Group
+from dermaexp.compare.significance import TESTED
+from dermaexp.core.shortened import short_command, short_path, shortened
+from dermaexp.core.text import counted
+from dermaexp.metrics.classification import HEADLINES
+from dermaexp.metrics.significance import LEVEL
+from dermaexp.report import html
+from dermaexp.report.style import png_bytes
+from dermaexp.runs.collect import Run
+
+NAME = "comparison.html"
+RUN_SCORES = {"val accuracy": ("val", "accuracy"), **tables.SHOWN}
+SHOWN_PAIRS = 3  # at once; the others unfold
+NOT_ON_PAGE = "confusion_matrices"  # the page lets its reader choose the two groups
+
+
+def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
+    """comparison.html and the figures, as they stand in `folder` beside those of the leaderboard.
+
+    The page holds its figures, and links to the runs relative to `folder`.
+    """
+    figures: dict[str, bytes] = {}
+    tables = []
+    for number, table in enumerate(comparison.tables, 1):
+        drawn = _figures(table, comparison, folder, "" if number == 1 else f"_{number}")
+        figures |= {figure["path"]: png for figure, png in drawn.values()}
+        shown = {name: figure for name, (figure, _) in drawn.items()}
+        tables.append(shortened(_table(table, comparison), folder) | {"figures": shown})
+    content = shortened(_content(comparison, folder), folder) | {"tables": tables}
+    page = html.render("comparison.html.j2", content)
+    return {NAME: page.encode(errors="replace"), **figures}
+
+
+def _figures(
+    table: Table, comparison: Comparison, folder: Path, suffix: str
+) -> dict[str, tuple[dict[str, str], bytes]]:
+    """Name -> what the page shows of the figure, and its file."""
+    groups = [
+        replace(
+            group,
+            label=shortened(group.label, folder),
+            settings=shortened(group.settings, folder),
+        )
+        for group in table.groups
+    ]
+    intervals = {group.label: group.accuracy_interval() for group in groups}
+    figures = {}
+    for drawing in drawings(replace(table, groups=tuple(groups)), intervals, comparison.varied):
+        png = png_bytes(drawing.figure)
+        figure = {"path": f"figures/{drawing.name}{suffix}.png", "caption": drawing.caption}
+        if drawing.name != NOT_ON_PAGE:
+            figure["source"] = html.data_uri(png)
+        figures[drawing.name] = figure, png
+    return figures
+
+
+def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
+    """What comparison.html.j2 shows beside the tables."""
+    runs = [*comparison.runs, *comparison.left_out]
+    return {
+        "version": __version__,
+        "title": _title(comparison),
+        "synthetic": any(table.synthetic for table in comparison.tables),
+        "all_synthetic": all(table.synthetic for table in comparison.tables),
+        "warning": comparison.warning,
+        "varied": list(comparison.varied.values()) or ["name"],
+        "has_folds": comparison.has_folds,
+        "runs": _runs(comparison, folder),
+        "run_scores": list(RUN_SCORES),
+        "total": len(runs),
+        "left_out": [
+            {"status": run.status, "reason": run.reason, **_link(run, folder)}
+            for run in comparison.left_out
+        ],
+        "left_out_title": tables.LEFT_OUT,
+        "damaged": [{"damage": run.damage, **_link(run, folder)} for run in comparison.damaged],
+        "damaged_title": tables.DAMAGED,
+        "commands": [
+            short_command(command, folder)
+            for command in _distinct(run.record.get("command") for run in runs)
+        ],
+        "remake": _remake(comparison, folder),
+        "provenance": _provenance(comparison.runs),
+        "files": ["leaderboard.csv", "leaderboard.md", "runs.csv"],
+    }
+
+
+def _title(comparison: Comparison) -> str:
+    names = {run.name for run in comparison.runs}
+    tables = comparison.tables
+    data = " and ".join(dict.fromkeys(table.data for table in tables))
+    if len(tables) == 1:
+        data = tables[0].subject
+    title = f"{names.pop()}: comparison" if len(names) == 1 else "Comparison"
+    return f"{title} on {data}" if data else title
+
+
+def _table(table: Table, comparison: Comparison) -> dict[str, Any]:
+    """What it shows of a table beside the figures."""
+    interval = table.groups[0].accuracy_interval()
+    pairs = [[one.words for one in pair.findings.values()] for pair in table.evidence.pairs]
+    return {
+        "title": table.title,
+        "whose": f"Of {len(table.groups)} groups," if table.groups[1:] else "The only group,",
+        "best": table.groups[0].label,
+        "summary": _summary(table, *interval),
+        "findings": pairs[:SHOWN_PAIRS],
+        "more_findings": pairs[SHOWN_PAIRS:],
+        "method": table.evidence.method,
+        "caption": _caption(table),
+        "replicates": table.replicates,
+        "counts": list(tables.count_cells(table.groups[0])),
+        "scores": list(tables.SHOWN),
+        "tested": [HEADLINES[metric] for metric in TESTED],
+        "rows": _rows(table, comparison.varied or {"name": "name"}),
+        "confusions": {
+            "classes": table.groups[0].runs[0].metrics["data"]["classes"],
+            "groups": [
+                {
+                    "label": group.label,
+                    "seeds": group.replicates,
+                    "counts": group.confusion.tolist(),
+                }
+                for group in table.groups
+            ],
+        },
+        "notes": table.notes,
+    }
+
+
+def _caption(table: Table) -> str:
+    each = ", of each fold the mean over its seeds" if table.cross_validated else ""
+    return (
+        f"A group is one configuration with all its {table.replicates}, the best by mean val macro "
+        f"AUROC first. Scores are means ± standard deviations over the {table.unit}s{each}; p is "
+        "that of no difference to the best group on test, two-sided and Holm-corrected."
+    )
+
+
+def _summary(table: Table, low: float, high: float) -> list[str]:
+    """The best group in sentences; `low` and `high` bound its mean test accuracy."""
+    best = table.groups[0]
+    val = tables.shown_scores(best, "{:.3f}", " ± ")["val AUROC"]
+    if best.mean("val", "macro_auroc") is None:
+        lines = [f"stands first ({_mean_of(best)}): val macro AUROC is undefined for all."]
+    elif len(table.groups) == 1:
+        lines = [f"has a val macro AUROC of {val} ({_mean_of(best)})."]
+    else:
+        lines = [
+            f"has the highest val macro AUROC, {val} ({_mean_of(best)}): it is the best by val."
+        ]
+    accuracy = best.mean("test", "accuracy")
+    told = f"On the {table.images:,} test images its accuracy is {html.percent(accuracy)}"
+    if low == low:
+        told += f", with a 95\N{NO-BREAK SPACE}% interval from {html.percent(low)} to "
+        told += f"{html.percent(high)}."
+    else:
+        told += "; there is no interval, for not every run left its predictions."
+    beside = [one.beside(accuracy, best.p_against(one), "it") for one in table.baselines]
+    lines += [" ".join([told, *beside])]
+    others = ("balanced_accuracy", "macro_auroc", "macro_f1")
+    baseline = table.baselines[0].scores
+    scores = [
+        f"{HEADLINES[key]} {html.fixed(best.mean('test', key), 3) or 'undefined'} "
+        f"(baseline {baseline[key]:.3f})"
+        for key in others
+    ]
+    return [*lines, f"Also on test: {', '.join(scores)}.", *_verdicts(table)]
+
+
+def _verdicts(table: Table) -> list[str]:
+    """How many other groups the best one beats in each metric, and is beaten by."""
+    pairs = table.evidence.pairs
+    if not pairs:
+        return []
+    parts = []
+    for metric in TESTED:
+        found = [pair.findings[metric] for pair in pairs if metric in pair.findings]
+        shown = [one.difference.estimate > 0 for one in found if one.p < LEVEL]
+        text = f"{shown.count(True)} of {len(found)} in {HEADLINES[metric]}"
+        beaten = shown.count(False)
+        parts.append(text + (f" (and is beaten by {beaten})" if beaten else ""))
+    return [
+        f"Of the other groups it beats, with p < {LEVEL:g} after the correction for their number, "
+        f"{', '.join(parts[:-1])} and {parts[-1]}; for all others no difference is shown."
+    ]
+
+
+def _rows(table: Table, varied: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The ranked table's rows, the baselines last."""
+    found = {pair.other.label: pair.findings for pair in table.evidence.pairs}
+    rows = []
+    for rank, group in enumerate(table.groups, 1):
+        cells = tables.setting_cells(group)
+        findings = found.get(group.label, {})
+        rows.append(
+            {
+                "rank": rank,
+                "settings": [cells.get(key, "") for key in varied],
+                "counts": list(tables.count_cells(group).values()),
+                "scores": list(tables.shown_scores(group, "{:.3f}", " ± ").values()),
+                "p": [_p_cell(findings[key].p_text) if key in findings else "" for key in TESTED],
+            }
+        )
+    for baseline in table.baselines:
+        scores = [
+            html.fixed(baseline.scores[metric], 3) if split == "test" else ""
+            for split, metric in tables.SHOWN.values()
+        ]
+        label = "majority baseline" + (f": {baseline.label}" if table.baselines[1:] else "")
+        settings = [label, *[""] * (len(varied) - 1)]
+        counts = [""] * len(tables.count_cells(table.groups[0]))
+        row = {"rank": "", "settings": settings, "counts": counts, "scores": scores}
+        rows.append(row | {"p": [""] * len(TESTED)})
+    return rows
+
+
+def _p_cell(text: str) -> str:
+    """ "p = 0.031" -> "0.031", "p < 0.001" -> "< 0.001"."""
+    return text.removeprefix("p ").removeprefix("= ")
+
+
+def _runs(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
+    """A row a run: group by group, then those in no table."""
+    varied = comparison.varied
+    rows = []
+    for table in comparison.tables:
+        for rank, group in enumerate(table.groups, 1):
+            for run in group.runs:
+                scores = [html.fixed(run.score(*score)) for score in RUN_SCORES.values()]
+                row = _run_row(run, varied, folder) | {"rank": rank, "scores": scores}
+                rows.append(row | {"seconds": f"{run.seconds:,.1f}"})
+    return rows + [_run_row(run, varied, folder) for run in comparison.left_out]
+
+
+def _run_row(run: Run, varied: Mapping[str, str], folder: Path) -> dict[str, Any]:
+    cells = tables.run_cells(run, varied, folder)
+    return {
+        "rank": "",
+        "seed": "" if cells["seed"] is None else cells["seed"],
+        "fold": cells.get("fold", ""),
+        "settings": [cells.get(key, "") for key in varied or ["name"]],
+        "data": cells["data"] or "",
+        "scores": [""] * len(RUN_SCORES),
+        "seconds": "",
+        "status": run.status,
+        **_link(run, folder),
+    }
+
+
+def _link(run: Run, folder: Path) -> dict[str, str]:
+    """The run's page, or its folder where it has none, relative to `folder`."""
+    path = Path(os.path.relpath(run.directory.path, folder)).as_posix()
+    report = run.directory.report
+    return {
+        "folder": short_path(run.directory.path, folder),
+        "address": f"{path}/{report.name}" if report.is_file() else f"{path}/",
+    }
+
+
+def _remake(comparison: Comparison, folder: Path) -> str:
+    """The command that makes the page again, given in the page's folder."""
+    folders = [short_path(path, folder) for path in comparison.folders]
+    force = ["--force"] if len(comparison.tables) > 1 else []
+    return shlex.join(["python", "-m", "dermaexp.compare", *folders, *force, "--output", "."])
+
+
+def _provenance(runs: Sequence[Run]) -> dict[str, str]:
+    """Label -> the values of all runs in the tables, each once."""
+    records = [run.record for run in runs]
+    versions = [
+        ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items())
+        for record in records
+    ]
+    values = {
+        "Data": (record["data"]["name"] for record in records),
+        "Data fingerprint": (run.source_fingerprint for run in runs),
+        "Test fingerprint": (record["data"]["test_fingerprint"] for record in records),
+        "Git commit": (record.get("git_commit") for record in records),
+        "Code digest": (record["code_digest"] for record in records),
+        "Device": (record.get("device", {}).get("name") for record in records),
+        "Platform": (record.get("platform") for record in records),
+        "Versions": versions,
+    }
+    return {label: "; ".join(_distinct(found)) for label, found in values.items()}
+
+
+def _distinct(values: Iterable[str | None]) -> list[str]:
+    return list(dict.fromkeys(value for value in values if value))
+
+
+def _mean_of(group: Group) -> str:
+    """What its scores are the mean of."""
+    seeds = counted("seed", group.seeds)
+    folds = counted("fold", group.folds) if group.folds else ""
+    if folds and group.seeds[1:]:
+        seeds = f"of the means over {seeds}"
+    parts = [part for part in (folds, seeds) if part]
+    spread = len(group.scores("val", "macro_auroc")) > 1
+    return ("mean ± standard deviation over " if spread else "") + ", ".join(parts)

@@ -1,0 +1,89 @@
+"""Files written whole or not at all, as JSON and CSV; read with their name in every error."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+FORMULA = ("=", "+", "-", "@", "\t", "\n", "\N{FULLWIDTH EQUALS SIGN}")  # begin one in a cell
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write the whole file or nothing: beside it first, then renamed over it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `rows` under a header of `columns`, whole or not at all."""
+    write_bytes(path, csv_bytes(columns, rows))
+
+
+def csv_bytes(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """The file that `write_csv` writes; a text in it that is no number is no formula either."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in (columns, *([row.get(column) for column in columns] for row in rows)):
+        writer.writerow([_no_formula(cell) for cell in row])
+    return text.getvalue().encode(errors="replace")  # of names of folders that are no Unicode
+
+
+def _no_formula(cell: Any) -> Any:
+    """With the quote before it that spreadsheets take for text, as OWASP advises."""
+    if not isinstance(cell, str):
+        return cell
+    cell = "\n".join(cell.split("\r"))  # which would end the row, for csv does not quote it
+    return f"'{cell}" if cell.startswith(FORMULA) and not NUMBER.fullmatch(cell) else cell
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(_finite(content), indent=2, allow_nan=False, ensure_ascii=False)
+    # A list of numbers stays on one line, as the rows of a confusion matrix do on paper.
+    text = re.sub(r"\[\n[\d\s,.e+-]+\]", lambda row: re.sub(r"\s+", " ", row[0]), text)
+    write_bytes(path, f"{text}\n".encode())
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    with _named(path):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"a {type(content).__name__}, expected an object")
+        return content
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Raise what is wrong with the content of a file as a ValueError that names it."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # NumPy's and zipfile's on damaged bytes have nothing in common
+        raise ValueError(f"{path.name}: {error}") from error
+
+
+def _finite(value: Any) -> Any:
+    """The value with NaN and infinity as None: JSON has no number for them."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

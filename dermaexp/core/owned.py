@@ -1,0 +1,77 @@
+"""Files that one command writes into a folder together: what is ours there is replaced, no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dermaexp.core.errors import UserError
+from dermaexp.core.files import write_bytes
+
+SCHEMA = 1
+
+
+class Kind(NamedTuple):
+    """`record` is the JSON file that lists them, `names` all that they may be called.
+
+    `was_ours` says of a file in a folder without such a list whether an earlier version wrote it.
+    """
+
+    record: str
+    names: re.Pattern[str]
+    was_ours: Callable[[Path, str], bool]
+
+
+def write_files(
+    folder: Path, kind: Kind, files: Mapping[str, bytes], content: Mapping[str, Any] | None = None
+) -> None:
+    """Write the `files` (name -> content) and their list, with more `content` where given.
+
+    Those of an earlier time that are not among them are removed. Raises UserError, before anything
+    is written, where one of the names is that of a file which dermaexp did not write.
+    """
+    owned = _owned(folder, kind)
+    for name in (kind.record, *files):
+        path, above = folder / name, (folder / name).parent
+        is_other = os.path.lexists(path) and name not in owned
+        if is_other or (os.path.lexists(above) and not above.is_dir()):
+            raise UserError(
+                f"{path if is_other else above} was not written by dermaexp, and would be "
+                "overwritten: nothing was written; move it away or give another folder, --output "
+                "DIR"
+            )
+    record = {"schema": SCHEMA, **(content or {})}
+    # At any moment the list has all that is there.
+    _write_record(folder / kind.record, record, {*owned, *files} - {kind.record})
+    for name, data in files.items():
+        write_bytes(folder / name, data)
+    for name in owned - set(files) - {kind.record}:
+        (folder / name).unlink(missing_ok=True)
+    _write_record(folder / kind.record, record, set(files))
+
+
+def _owned(folder: Path, kind: Kind) -> set[str]:
+    """The names of our files in the folder, the list's among them."""
+    try:
+        record = json.loads((folder / kind.record).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        record = {}
+    except (OSError, ValueError):
+        return set()
+    listed = record.get("files") if isinstance(record, dict) else None
+    if not isinstance(listed, list):
+        places = (path for part in ("", "figures") for path in sorted((folder / part).glob("*")))
+        listed = [path.relative_to(folder).as_posix() for path in places]
+        return {name for name in listed if kind.was_ours(folder, name)}
+    # A list that somebody else wrote must not lead to other files.
+    names = {name for name in listed if isinstance(name, str) and kind.names.fullmatch(name)}
+    return {kind.record, *names}
+
+
+def _write_record(path: Path, record: Mapping[str, Any], names: set[str]) -> None:
+    text = json.dumps({**record, "files": sorted(names)}, indent=2, ensure_ascii=False)
+    write_bytes(path, f"{text}\n".encode())

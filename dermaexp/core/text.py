@@ -1,0 +1,34 @@
+"""Numbers and counts as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def cell_text(value: object) -> str:
+    """A table's cell: four decimals for a fraction, nothing for None."""
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return "" if value is None else str(value)
+
+
+def number(value: float | Sequence[float | None] | None) -> str:
+    """A number of metrics.json, or the ends of an interval: None where it is undefined."""
+    if isinstance(value, Sequence):
+        low, high = value
+        return "\N{EN DASH}" if low is None else f"{low:.3f}\N{EN DASH}{high:.3f}"
+    return "undefined" if value is None else f"{value:.4f}"
+
+
+def fixed(value: float | None, digits: int = 4) -> str:
+    """The number with so many decimals; nothing where it is undefined (None or NaN)."""
+    return "" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def percent(share: float) -> str:
+    return f"{share:.1%}".replace("%", "\N{NO-BREAK SPACE}%")
+
+
+def counted(noun: str, numbers: Sequence[int]) -> str:
+    """ "fold 3", or "folds 0, 1, 3"."""
+    return f"{noun}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"

@@ -1,0 +1,1 @@
+"""Hydra's side: jobs, sweeps, resume, search, validation of configs."""

@@ -1,0 +1,169 @@
+"""The best trial of a search as an experiment file in the search's folder, and its command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+from optuna.trial import TrialState
+
+from dermaexp.core.errors import UserError
+from dermaexp.core.files import write_bytes
+from dermaexp.core.overrides import command, quoted
+from dermaexp.launch.search_space import Plan, composed
+from dermaexp.launch.validate import GROUPS
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+    from hydra_plugins.dermaexp_search import OptunaSweeper
+
+MARK = "# @package _global_\n# The best trial of a search"  # by which we know our file
+
+
+class BestTrial:
+    """The experiment file of a search, SWEEP/experiment/best.yaml.
+
+    Raises UserError where a file of that name is there that no search has written.
+    """
+
+    def __init__(self, sweeper: OptunaSweeper, plan: Plan) -> None:
+        self._sweeper = sweeper
+        self._plan = plan
+        self._folder = Path(sweeper.config.hydra.sweep.dir)
+        known = sweeper.hydra_context.config_loader.get_group_options(
+            "experiment",
+            config_name=sweeper.config.hydra.job.config_name,
+            overrides=_search_path(sweeper),
+        )
+        self.name, number = "best", 2
+        while self.name in known:  # Hydra would find that one first
+            self.name, number = f"best_{number}", number + 1
+        self.file = self._folder / "experiment" / f"{self.name}.yaml"
+        if self.file.exists() and not self.file.read_bytes().startswith(MARK.encode()):
+            raise UserError(
+                f"{self.file} was not written by a search, which would overwrite it: move it to "
+                "another folder"
+            )
+
+    @property
+    def command(self) -> str:
+        """Runs the trial again, its seeds and folds as a sweep, ready to be pasted into a shell."""
+        hydra = self._sweeper.config.hydra
+        sources = hydra.runtime.config_sources
+        own = [source.path for source in sources if source.provider == "command-line"]
+        others = list(hydra.searchpath)
+        if own:  # there is one such flag only
+            others.append(str(self._folder))
+        words = ["--config-dir", own[0] if own else str(self._folder)]
+        if others:
+            words.append(f"hydra.searchpath=[{','.join(map(quoted, others))}]")
+        words.append(f"experiment={self.name}")
+        if len(self._plan.repeats) > 1:
+            words = ["-m", *words, *self._plan.places.split()]
+        return command(*words)
+
+    def update(self, study: Study) -> None:
+        """Write the file, whole or not at all, if another trial is the best now."""
+        if not study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
+            return
+        best = study.best_trial
+        header = (
+            f"{MARK}: trial {best.number}, val macro AUROC {best.value:.4f} with "
+            f"{self._plan.places}: {self.command}\n"
+        ).encode()
+        if self.file.exists() and self.file.read_bytes().startswith(header):
+            return
+        options, values = self._experiment(self._plan.jobs(best.params)[0])
+        defaults = [{f"override /{group}": option} for group, option in options.items()]
+        content = OmegaConf.create({"defaults": defaults, **values} if defaults else values)
+        note = "# The search replaces this file when a better trial comes: change a copy of it.\n"
+        write_bytes(self.file, header + f"{note}{OmegaConf.to_yaml(content)}".encode())
+
+    def _experiment(self, overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The options of groups and the values in which a job differs from the config's defaults.
+
+        Found by composing, not from the overrides' text, so that what an experiment sets, +KEY,
+        ~KEY and quoted values all come out as the job gets them.
+        """
+        config = composed(self._sweeper, overrides)
+        name = str(config.name)  # the model's, unless given
+        wanted = OmegaConf.to_container(config)
+        chosen = _options(self._sweeper, overrides)
+        options = {group: chosen[group] for group in GROUPS if chosen[group] != self._usual[group]}
+        base = _base(self._sweeper, options)
+        # A file cannot remove what an option holds, such as ~optimizer.weight_decay: then no option
+        # is chosen, and the values are all of the group.
+        removed = [group for group in GROUPS if _lacks(wanted.get(group), base.get(group))]
+        if removed:
+            options |= dict.fromkeys(removed)
+            base = _base(self._sweeper, options)
+        return options, _difference(base, wanted | {"name": name})
+
+    @cached_property
+    def _usual(self) -> dict[str, Any]:
+        """The option of each group where none is given."""
+        return _options(self._sweeper, [])
+
+
+def _options(sweeper: OptunaSweeper, overrides: Sequence[str]) -> dict[str, Any]:
+    """The option of each group, a list where several are given, None where none is."""
+    primary = sweeper.config.hydra.job.config_name
+    loader = sweeper.hydra_context.config_loader
+    found = loader.compute_defaults_list(
+        primary, [*_search_path(sweeper), *overrides], RunMode.RUN
+    ).defaults
+    options = {}
+    for group in GROUPS:
+        given = [
+            default.config_path.removeprefix(f"{group}/")
+            for default in found
+            if default.parent == primary and default.config_path.startswith(f"{group}/")
+        ]
+        options[group] = given if len(given) > 1 else given[0] if given else None
+    return options
+
+
+def _base(sweeper: OptunaSweeper, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with these options and no value given."""
+    overrides = _search_path(sweeper)
+    for group, option in options.items():
+        if option is None:
+            overrides.append(f"~{group}")
+        elif isinstance(option, list):
+            overrides.append(f"{group}=[{','.join(map(quoted, option))}]")
+        else:
+            overrides.append(f"{group}={quoted(option)}")
+    loader = sweeper.hydra_context.config_loader
+    primary = sweeper.config.hydra.job.config_name
+    config = loader.load_configuration(primary, overrides, RunMode.RUN)
+    return {key: value for key, value in OmegaConf.to_container(config).items() if key != "hydra"}
+
+
+def _search_path(sweeper: OptunaSweeper) -> list[str]:
+    """Of Hydra's own overrides the one that says where options are found."""
+    return [o for o in sweeper.config.hydra.overrides.hydra if o.startswith("hydra.searchpath=")]
+
+
+def _difference(base: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `wanted` is not in `base`, or is of another value or type there."""
+    values = {}
+    for key, value in wanted.items():
+        before = base.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            if inner := _difference(before, value):
+                values[key] = inner
+        elif key not in base or repr(value) != repr(before):
+            values[key] = value
+    return values
+
+
+def _lacks(wanted: Any, base: Any) -> bool:
+    """Whether a key of `base` is not in `wanted`, at any depth."""
+    if not (isinstance(wanted, dict) and isinstance(base, dict)):
+        return False
+    return any(key not in wanted or _lacks(wanted[key], base[key]) for key in base)

@@ -1,0 +1,67 @@
+"""The configs that come with the package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dermaexp.data.load import PREPARATION
+from dermaexp.runs.identity import canonical
+
+# On any number; calibrate adds some, for which a finished run is tested again, not trained.
+WITHOUT_EFFECT = ("name", "calibrate", "report", "resume", "sweep")
+OBSERVERS = (
+    "dermaexp.training.callbacks.",
+    "dermaexp.report.",
+)  # our callbacks watch; others, such as Lightning's, may act
+
+
+def config_folder() -> Path:
+    """The wheel's `conf/` inside the package, or a checkout's beside it."""
+    package = Path(__file__).resolve().parents[1]
+    packaged = package / "conf"
+    return packaged if packaged.is_dir() else package.parent / "conf"
+
+
+def options(group: str) -> list[str]:
+    """Names of the YAMLs of a group such as callbacks; none of an unknown group."""
+    return sorted(file.stem for file in (config_folder() / group).glob("*.yaml"))
+
+
+def effective(config: DictConfig) -> dict[str, Any]:
+    """The resolved config of what can change a number, and where the data are.
+
+    Numbers that are equal are written alike, 15 for 15.0.
+    """
+    values = {
+        key: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+        for key, node in config.items()
+        if key not in (*WITHOUT_EFFECT, "hydra")
+    }
+    callbacks = values.get("callbacks") or {}
+    values["callbacks"] = {
+        name: callback
+        for name, callback in callbacks.items()
+        if callback and not str(callback.get("_target_")).startswith(OBSERVERS)
+    }
+    return canonical(values)
+
+
+def identity(values: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is equal for runs that must come out equal: `values` are those of `effective`.
+
+    `data` is the record of the splits: its fingerprints stand for the source's own keys, which may
+    name the same content in several ways. None, where they cannot be loaded, keeps those keys.
+    """
+    values = canonical(values)
+    if data is None:
+        return values
+    dataset = {key: values["dataset"].get(key) for key in PREPARATION}
+    dataset |= {
+        "fingerprint": data["fingerprint"],
+        "groups": data.get("groups", {}).get("fingerprint"),
+    }
+    return {**values, "dataset": dataset}

@@ -1,0 +1,97 @@
+"""Run and sweep folders: their names, which `conf/config.yaml` asks for, and who works in them."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dermaexp.core.errors import UserError
+from dermaexp.data.load import load_splits
+from dermaexp.launch.config import effective, identity
+from dermaexp.runs.directory import RunDirectory, those_there
+from dermaexp.runs.folders import portable
+from dermaexp.runs.identity import config_digest
+from dermaexp.runs.locks import LOCK
+
+DIGEST = 8  # hexadecimal digits
+SWEEP_NAMES = (  # all that a sweep writes beside its jobs' folders
+    "multirun.yaml",
+    "study.db",
+    "best.yaml",
+    "leaderboard.csv",
+    "leaderboard.md",
+    "runs.csv",
+    "comparison.html",
+    "comparison.json",
+    "figures",
+    LOCK,
+)
+
+
+def sweep_folder(name: str) -> str:
+    """`multirun/NAME`, the same for every start, so that the same command goes on with it.
+
+    Raises UserError for a name that would be the folder of other sweeps.
+    """
+    folder = portable(name).lstrip(".")
+    if not folder.strip("-") or re.fullmatch(r"\d{4}-\d\d-\d\d", folder):
+        raise UserError(
+            f"name={name}: expected a word that can name a folder and is no date, such as lr_study"
+        )
+    return str(Path("multirun") / folder)
+
+
+def check_sweep_folder(folder: Path) -> None:
+    """Raise UserError where a sweep would write over files in `folder` that are not a sweep's."""
+    found = those_there(folder, SWEEP_NAMES)
+    if found and not _is_ours(folder / "multirun.yaml"):
+        raise UserError(
+            f"{folder} holds {', '.join(found)} but no sweep of dermaexp: nothing was written "
+            "there; give another name or hydra.sweep.dir"
+        )
+
+
+def _is_ours(multirun: Path) -> bool:
+    """Whether the file is what Hydra keeps of one of our sweeps."""
+    try:
+        return OmegaConf.load(multirun).hydra.callbacks.sweep._target_.startswith("dermaexp.")
+    except Exception:  # not there, not YAML, or another program's
+        return False
+
+
+def job_folder(overrides: str, *, _root_: DictConfig) -> str:
+    """A sweep job's folder: what it varies and a digest of all that can change its numbers.
+
+    It loads the data, which the job needs next, for their content is part of the digest. A folder
+    with the same digest is kept: the sweep may vary other keys than last time.
+    """
+    try:
+        data = load_splits(_root_.dataset).record
+    except Exception:  # reported when the job starts
+        data = None
+    try:
+        content = identity(effective(_root_), data)
+    except OmegaConfBaseException:  # likewise
+        content = OmegaConf.to_container(_root_)
+    digest = config_digest(content)
+    name = portable(overrides).strip("-")
+    sweep = Path(_root_.hydra.sweep.dir)
+    same = [*sweep.glob(f"*-{digest[:DIGEST]}"), *_alike(sweep, name, digest)]
+    return same[0].name if same else f"{name}-{digest[:DIGEST]}".lstrip("-")
+
+
+def _alike(sweep: Path, name: str, digest: str) -> Iterator[Path]:
+    """Folders of runs with this digest that an earlier version named by a digest of its own."""
+    for folder in sweep.glob(f"{glob.escape(name)}-{'[0-9a-f]' * DIGEST}"):
+        try:
+            record = RunDirectory(folder).read_run()
+            found = config_digest(identity(record["config"], record["data"]))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # not one, or damaged
+            continue
+        if found == digest:
+            yield folder

@@ -1,0 +1,54 @@
+"""Processes that look after each other: a sweep after its jobs, a worker after its sweep."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from dermaexp.core.console import console, print_error
+from dermaexp.runs.directory import RunDirectory
+
+INTERVAL = 1.0  # seconds
+
+
+@contextlib.contextmanager
+def told(sweep: Path) -> Iterator[None]:
+    """Print a line for each run below `sweep` that ends meanwhile.
+
+    For jobs whose own output goes elsewhere, as to Slurm's files.
+    """
+    known = _ended(sweep)
+    stop = threading.Event()
+
+    def look() -> None:
+        for name, record in _ended(sweep).items():
+            if name not in known or known[name]["finished"] != record["finished"]:
+                known[name] = record
+                if record.get("status") == "finished":
+                    console.print(f"{name}: finished", soft_wrap=True, markup=False)
+                else:
+                    print_error(f"{name} {record.get('status')}: {record.get('error')}")
+
+    def watch() -> None:
+        while not stop.wait(INTERVAL):
+            look()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        look()
+
+
+def _ended(sweep: Path) -> dict[str, dict]:
+    """Job folder -> run.json of those that do not run any more."""
+    records = {}
+    for directory in map(RunDirectory, sweep.glob("*/")):
+        with contextlib.suppress(OSError, ValueError):  # not there, or damaged
+            records[directory.path.name] = directory.read_run()
+    return {name: record for name, record in records.items() if record.get("finished")}

@@ -1,0 +1,45 @@
+"""run.json kept true to the run: running, then finished, failed or interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from dermaexp.launch.explain import explain
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.provenance import provenance
+
+
+@contextlib.contextmanager
+def recording(
+    directory: RunDirectory, earlier: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Keep run.json true to the run inside: running, then finished, failed or interrupted.
+
+    Gives the record; what is added to it is written at the end, or by `write_run` before. The
+    record of an `earlier` attempt stays until this one has loaded its "data".
+    """
+    record = {"status": "running", "started": _now(), "finished": None, **provenance()}
+    if earlier is None:
+        directory.write_run(record)
+    try:
+        yield record
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        record["status"] = "interrupted" if interrupted else "failed"
+        record["error"] = None if interrupted else explain(error)
+        record["finished"] = _now()
+        if earlier is None or "data" in record:
+            # On a full disk this fails too; the error itself matters more.
+            with contextlib.suppress(OSError):
+                directory.write_run(record)
+        raise
+    record["status"] = "finished"
+    record["finished"] = _now()
+    directory.write_run(record)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,128 @@
+"""Resuming what was left: `resume=DIR`, and what a run directory allows."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from dermaexp.core.console import console
+from dermaexp.core.errors import UserError
+from dermaexp.core.overrides import command, quoted
+from dermaexp.launch.folders import check_sweep_folder
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.provenance import COMMAND
+
+KEY = "resume="
+NOT_AGAIN = (  # Hydra's own overrides of the first start that this one gives itself
+    "hydra.mode=",
+    "hydra.run.dir=",
+    "hydra.sweep.dir=",
+    "hydra.job.config.override_dirname.exclude_keys=",
+    f"++hydra.job.env_set.{COMMAND}=",
+)
+RESUMPTION = ("started", "command", "git_commit", "code_digest", "own_code")
+FROM_START = (*RESUMPTION, "versions", "platform")
+
+
+def expanded(arguments: Sequence[str]) -> list[str]:
+    """The arguments, `resume=DIR` replaced by the command that was given for that directory.
+
+    Prints that command, and changes to the folder in which it was given, for paths relative to it.
+    """
+    given = [argument for argument in arguments if argument.startswith(KEY)]
+    if not given or given[0] == f"{KEY}null":
+        return list(arguments)
+    others = [argument for argument in arguments if argument not in given]
+    if len(given) > 1 or others:
+        extra = " ".join(others) or given[1]
+        raise UserError(f"{given[0]} resumes a run with its own config: expected no {extra}")
+    value = given[0].removeprefix(KEY)
+    if value[:1] in ("'", '"') and value[-1:] == value[:1]:  # as Hydra wants other values
+        value = value[1:-1]
+    if not value:
+        raise UserError("resume= names no folder: expected a run directory or a sweep's")
+    folder = Path(value).expanduser().absolute()
+    start = _start(folder)
+    _print_start(folder, start)
+    if Path(start["folder"]).is_dir():
+        os.chdir(start["folder"])
+    if start["arguments"][:1] == ["-m"]:
+        return [*start["arguments"], f"hydra.sweep.dir={quoted(folder)}"]
+    return [*start["arguments"], f"hydra.run.dir={quoted(folder)}", f"{KEY}{quoted(folder)}"]
+
+
+def start_of(hydra: Any) -> dict[str, Any]:
+    """The "folder" in which a command was given and its "arguments"; of a sweep's job, the job's.
+
+    `hydra` is that node of the config; run.json keeps what this returns as "start".
+    """
+    flags = [
+        flag
+        for source in hydra.runtime.config_sources
+        if source.provider == "command-line"
+        for flag in ("--config-dir", source.path)
+    ]
+    overrides = [*hydra.overrides.hydra, *hydra.overrides.task]
+    return {
+        "folder": hydra.runtime.cwd,
+        "arguments": flags + [o for o in overrides if not o.startswith((KEY, *NOT_AGAIN))],
+    }
+
+
+def _start(folder: Path) -> dict[str, Any]:
+    """How the run or sweep in `folder` was started; a sweep's arguments begin with -m."""
+    if (folder / "multirun.yaml").is_file():
+        start = _read(folder / "multirun.yaml")
+        check_sweep_folder(folder)
+        return {**start, "arguments": ["-m", *start["arguments"]]}
+    record = RunDirectory(folder).read_earlier() or {}
+    if "start" in record:
+        return record["start"]
+    if not (folder / ".hydra" / "hydra.yaml").is_file():
+        raise UserError(
+            f"{folder} cannot be resumed: expected a run directory or a sweep's, which hold "
+            "run.json or multirun.yaml"
+        )
+    RunDirectory(folder).check_unused()
+    return _read(folder / ".hydra" / "hydra.yaml")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return start_of(OmegaConf.load(file).hydra)
+    except Exception as error:  # PyYAML's and OmegaConf's have nothing in common
+        raise UserError(f"{file} is damaged: give the first command again instead") from error
+
+
+def _print_start(folder: Path, start: dict[str, Any]) -> None:
+    """Before anything runs: a folder from somebody else names code that will be called."""
+    where = shlex.join(["cd", start["folder"]])
+    line = f"resume={folder} runs again: {where} && {command(*start['arguments'])}"
+    if not Path(start["folder"]).is_dir():
+        line += f" (there is no {start['folder']} here: relative paths start in {Path.cwd()})"
+    console.print(line, soft_wrap=True, markup=False)
+
+
+def can_go_on(directory: RunDirectory, earlier: dict[str, Any], record: dict[str, Any]) -> bool:
+    """Whether last.ckpt of the `earlier` attempt is a beginning of the run of `record`.
+
+    One that failed starts anew once the code has changed, which may be what mends it.
+    """
+    same_code = all(earlier.get(key) == record.get(key) for key in ("code_digest", "own_code"))
+    return (
+        directory.last_checkpoint.exists()
+        and earlier.get("data", {}).get("fingerprint") == record["data"]["fingerprint"]
+        and (earlier["status"] != "failed" or same_code)
+    )
+
+
+def go_on(record: dict[str, Any], earlier: dict[str, Any]) -> None:
+    """Make of `record` the `earlier` one's continuation: its start, and one more resumption."""
+    resumption = {key: record[key] for key in RESUMPTION if key in record}
+    record |= {key: earlier.get(key) for key in FROM_START}  # an older version wrote less
+    record["resumed"] = [*earlier.get("resumed", []), resumption]

@@ -1,0 +1,123 @@
+"""What happens around the jobs of a sweep: their folders, their comparison, the exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from dermaexp.core.console import console, print_error
+from dermaexp.core.errors import UserError
+from dermaexp.core.overrides import command, quoted
+from dermaexp.launch import swept
+from dermaexp.launch.explain import RunError, explain
+from dermaexp.launch.folders import check_sweep_folder, sweep_folder
+from dermaexp.launch.follow import told
+from dermaexp.runs.directory import NAMES, NAMES_OF_HYDRA, RunDirectory
+from dermaexp.runs.folders import make
+from dermaexp.runs.locks import locked
+from dermaexp.runs.provenance import COMMAND
+
+NEW_FOLDER = "${new_folder:"  # begins a folder that holds nothing yet
+# Of the sweep's folder. Not in the callback itself, which launchers send to other processes.
+until_the_end = contextlib.ExitStack()
+
+
+class Sweep(Callback):
+    """Hydra's callback of every sweep; a failed job makes the exit code 1."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Refuse a folder with files of others in it, before Hydra writes there."""
+        template = OmegaConf.to_container(config.hydra.run, resolve=False)["dir"]
+        if config.resume or template.startswith(NEW_FOLDER):
+            return
+        with _errors_end_all():
+            HydraConfig.instance().set_config(config)  # which the folder's name may ask
+            directory = RunDirectory(Path(config.hydra.run.dir).absolute())
+            directory.check_unused((*NAMES, *NAMES_OF_HYDRA))
+            if directory.has_run():
+                raise UserError(
+                    f"{directory.path} holds a run already: give another folder, or resume that "
+                    f"run: {command(f'resume={directory.path}')}"
+                )
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Settle the sweep's folder, which the jobs' own configs must not compute again."""
+        with _errors_end_all():
+            _check_launcher(config.hydra)
+            line = command(*sys.argv[1:], *swept.left)
+            config.hydra.overrides.task += swept.left
+            overrides = swept.parsed(config.hydra.overrides.task)
+            keys = {o.key_or_group: o.is_sweep_override() for o in overrides}
+            if keys.get("name"):
+                raise UserError(
+                    "name takes several values: expected one, for it names the whole sweep"
+                )
+            swept.check(config, overrides)
+            if "name" in keys and not _is_given("hydra.sweep.dir", config):
+                config.hydra.sweep.dir = sweep_folder(config.name)
+            folder = Path(config.hydra.sweep.dir).absolute()
+            check_sweep_folder(folder)
+            make(folder)
+            until_the_end.enter_context(locked(folder, wait=False))
+            if "submitit" in config.hydra.launcher._target_:  # its jobs write to files
+                until_the_end.enter_context(told(folder))
+        shared = sorted(key for key, is_swept in keys.items() if not is_swept)
+        # Hydra composes every job's config anew, from these overrides.
+        config.hydra.sweep.dir = str(folder)
+        config.hydra.overrides.hydra += [
+            f"hydra.sweep.dir={quoted(folder)}",
+            f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(quoted, shared))}]",
+            f"++hydra.job.env_set.{COMMAND}={quoted(line)}",
+        ]
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        until_the_end.close()
+        try:
+            from dermaexp.compare.output import compare
+
+            failed = compare(folder)
+        except Exception as error:  # Hydra would only warn
+            print_error(f"the comparison of {folder} failed: {explain(error)}")
+            sys.exit(1)
+        console.print(f"sweep directory: {folder.absolute()}", soft_wrap=True, markup=False)
+        if failed:
+            print_error(f"{failed} of the sweep's jobs did not finish: see the table above")
+            sys.exit(1)
+
+
+@contextlib.contextmanager
+def _errors_end_all() -> Iterator[None]:
+    """Let no exception of a callback pass as a warning, which is what Hydra makes of it."""
+    try:
+        yield
+    except Exception as error:
+        raise RunError(explain(error)) from error
+
+
+def _is_given(key: str, config: DictConfig) -> bool:
+    return any(override.startswith(f"{key}=") for override in config.hydra.overrides.hydra)
+
+
+def _check_launcher(hydra: DictConfig) -> None:
+    """Raise UserError where the plugin of the launcher is not installed."""
+    package = ".".join(hydra.launcher._target_.split(".")[:2])
+    try:
+        missing = find_spec(package) is None
+    except ModuleNotFoundError:  # no plugin at all is
+        missing = True
+    if missing:
+        choice = hydra.runtime.choices["hydra/launcher"]
+        extra = "ray" if choice == "ray" else "launchers"
+        raise UserError(
+            f"hydra/launcher={choice} needs a plugin that is not installed: pip install "
+            f"'dermaexp[{extra}]'"
+        )

@@ -1,0 +1,86 @@
+"""Temperature scaling: one number, fitted on val, that makes probabilities mean what they say.
+
+Guo, Pleiss, Sun & Weinberger, On Calibration of Modern Neural Networks, ICML 2017.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from dermaexp.metrics import classification
+
+HOTTEST = 100.0  # the temperature is sought between its inverse and it
+
+
+class Temperature(NamedTuple):
+    """`at_limit` where no temperature in between has a smaller loss than an end of the search."""
+
+    value: float
+    at_limit: bool
+
+
+def fit_temperature(probabilities: np.ndarray, targets: np.ndarray) -> Temperature:
+    """The T at which softmax(log p / T) has the smallest loss, from p (N, K) and targets (N,).
+
+    The loss has one minimum in T. It lies at 0 where every answer is right, and beyond all limits
+    where the probabilities are no better than a guess: neither can be mended by a temperature.
+    """
+    logits = _logits(probabilities)
+    of_targets = np.arange(len(targets)), targets
+
+    def loss(log_temperature: float) -> float:
+        return -log_softmax(logits / np.exp(log_temperature), axis=1)[of_targets].mean()
+
+    bounds = (-np.log(HOTTEST), np.log(HOTTEST))
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    return Temperature(float(np.exp(found.x)), bool(min(map(loss, bounds)) <= found.fun))
+
+
+def calibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """softmax(log p / T), (N, K) float64.
+
+    An image's classes keep their order, and accuracy stays; the images' order within a class can
+    change, and with it, slightly, AUROC.
+    """
+    return np.exp(log_softmax(_logits(probabilities) / temperature, axis=1))
+
+
+def calibration(
+    val: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]
+) -> dict[str, Any]:
+    """The temperature, and what it does to loss and calibration error, as in metrics.json.
+
+    `val` and `test` are probabilities (N, K) and targets (N,). On val, where it was fitted, the
+    calibrated numbers are better than they would be elsewhere.
+    """
+    temperature, at_limit = fit_temperature(*val)
+    numbers: dict[str, Any] = {
+        "temperature": temperature,
+        "at_limit": at_limit,
+        "fitted_on": "val",
+    }
+    for split, (probabilities, targets) in (("val", val), ("test", test)):
+        numbers[split] = {
+            "raw": _quality(probabilities, targets),
+            "calibrated": _quality(calibrated(probabilities, temperature), targets),
+        }
+    return numbers
+
+
+def _quality(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    return {
+        "loss": classification.cross_entropy(probabilities, targets),
+        "expected_calibration_error": classification.expected_calibration_error(
+            probabilities, targets
+        ),
+    }
+
+
+def _logits(probabilities: np.ndarray) -> np.ndarray:
+    """Logits up to a constant an image; a probability of 0 counts as the smallest float32."""
+    smallest = np.finfo(np.float32).tiny
+    return np.log(np.maximum(probabilities, smallest).astype(np.float64))

@@ -1,0 +1,272 @@
+"""What chance can do to a difference between classifiers: arrays in, numbers out.
+
+The image is the unit of all of it: runs with other seeds answer the same images, so that more
+runs are not more images. Other images are stood in for by bootstrap draws of the ones at hand
+(Efron & Tibshirani, An Introduction to the Bootstrap, 1993), the same draws for every run.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.stats import binomtest
+
+LEVEL = 0.05  # of all claims on a metric together
+SMALLEST_P = 0.0001  # smaller ones are only said to be below it
+
+DRAWS = 10_000
+BLOCK = 256  # draws at a time: their counts stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First minus second, its 95 % interval, and a two-sided p of no difference."""
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+
+
+def mcnemar_exact(first_correct: np.ndarray, second_correct: np.ndarray) -> float:
+    """Two-sided p that two classifiers err equally often, from booleans (N,) on the same images.
+
+    McNemar's test with its binomial distribution (McNemar, Psychometrika 12:153, 1947).
+    """
+    only_first = int(np.sum(first_correct & ~second_correct))
+    only_second = int(np.sum(second_correct & ~first_correct))
+    return mcnemar_exact_of_counts(only_first, only_second)
+
+
+def mcnemar_exact_of_counts(only_first: int, only_second: int) -> float:
+    """The same, from how many images only the first and only the second got right."""
+    if only_first + only_second == 0:
+        return 1.0
+    return float(binomtest(only_first, only_first + only_second).pvalue)
+
+
+def sign_flip_exact(first_correct: np.ndarray, second_correct: np.ndarray) -> float:
+    """`mcnemar_exact` of several runs each: booleans (runs, N), p of equal accuracy.
+
+    An image's difference is its share of right answers in the first runs minus that in the second.
+    Under the null the sign of each difference is a fair coin; with one run each this is McNemar's
+    test. To about 1e-12 exact.
+    """
+    scale = math.lcm(len(first_correct), len(second_correct))
+    first, second = (
+        correct.sum(axis=0, dtype=np.int64) * (scale // len(correct))
+        for correct in (first_correct, second_correct)
+    )
+    differences = first - second
+    sizes, images = np.unique(np.abs(differences[differences != 0]), return_counts=True)
+    # The characteristic function of a sum of coins is a product of cosines; its Fourier
+    # transform over more points than the sum has values is the sum's distribution.
+    points = 1 << int(2 * (sizes * images).sum() + 1).bit_length()
+    angles = 2 * np.pi * np.arange(points) / points
+    product = np.ones(points)
+    for size, count in zip(sizes, images, strict=True):
+        product *= np.cos(size * angles) ** count
+    distribution = np.fft.fft(product).real / points
+    sums = np.fft.fftfreq(points, 1 / points)
+    at_least_as_far = np.abs(sums) >= abs(differences.sum())
+    return float(np.clip(distribution[at_least_as_far].sum(), 0.0, 1.0))
+
+
+def bootstrap_counts(samples: int, draws: int = DRAWS, seed: int = 0) -> Iterator[np.ndarray]:
+    """How often each sample is drawn, with replacement, into data sets of the same size.
+
+    Gives blocks of columns, float32 (samples, at most BLOCK), `draws` columns in all.
+    """
+    generator = np.random.default_rng(seed)
+    for start in range(0, draws, BLOCK):
+        block = min(BLOCK, draws - start)
+        drawn = generator.integers(0, samples, (block, samples))
+        drawn += samples * np.arange(block)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=block * samples)
+        yield np.ascontiguousarray(counts.reshape(block, samples).T, dtype=np.float32)
+
+
+def bootstrap(
+    probabilities: Sequence[np.ndarray], targets: np.ndarray, draws: int = DRAWS, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Accuracy, balanced accuracy, macro AUROC and macro F1 (runs, draws) of each run on each draw.
+
+    `probabilities` holds an array (N, K) a run, `targets` (N,) are the same for all. The numbers
+    are those of `dermaexp.metrics` on the drawn images: a class that no draw holds is left out.
+    """
+    classes = probabilities[0].shape[1]
+    labels = np.arange(classes)[:, None]
+    is_class = (targets == labels).astype(np.float32)
+    is_answer = np.stack([run.argmax(axis=1) == labels for run in probabilities]).astype(np.float32)
+    hits = is_class * is_answer
+    rankings = [_rankings(run, targets) for run in probabilities]
+    blocks = []
+    for counts in bootstrap_counts(len(targets), draws, seed):
+        positives = is_class @ counts  # (K, block)
+        hit_counts = hits @ counts  # (runs, K, block)
+        aurocs = np.stack([_aurocs(ranking, positives, counts) for ranking in rankings])
+        blocks.append(
+            (
+                hit_counts.sum(axis=1, dtype=np.float64) / len(targets),
+                _class_mean(_divide(hit_counts, positives)),
+                aurocs[:, 1] if classes == 2 else _class_mean(aurocs),
+                _class_mean(_divide(2 * hit_counts, positives + is_answer @ counts)),
+            )
+        )
+    names = ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1")
+    return {
+        name: np.concatenate(parts, axis=1)
+        for name, parts in zip(names, zip(*blocks, strict=True), strict=True)
+    }
+
+
+def difference(
+    first: np.ndarray,
+    second: np.ndarray,
+    first_replicates: np.ndarray,
+    second_replicates: np.ndarray,
+    seed: int = 0,
+) -> Difference:
+    """The difference of two groups of runs in a metric: first's mean minus second's.
+
+    `first` and `second` are the metric on all images (runs,), the replicates (runs, draws) that on
+    the same draws. To each draw's difference comes the chance of the seeds, so that what is claimed
+    holds for other seeds too: Welch's standard error over the runs times a draw of Student's t
+    (Welch, Biometrika 34:28, 1947). A group of one run tells nothing of that and adds nothing. All
+    is NaN where the metric is undefined.
+    """
+    estimate = float(first.mean() - second.mean())
+    replicates = first_replicates.mean(axis=0) - second_replicates.mean(axis=0)
+    # A seed's luck with single images is part of both terms: this errs on the side of caution.
+    replicates += _seed_noise((first, second), len(replicates), seed)
+    replicates = replicates[~np.isnan(replicates)].round(12)  # so that equal means are equal
+    if math.isnan(estimate) or not len(replicates):
+        return Difference(math.nan, math.nan, math.nan, math.nan)
+    low, high = np.percentile(replicates, (2.5, 97.5))
+    tail = min(np.sum(replicates <= 0), np.sum(replicates >= 0))
+    p = min(1.0, 2 * (int(tail) + 1) / (len(replicates) + 1))
+    return Difference(estimate, float(low), float(high), p)
+
+
+def mean_accuracy_interval(
+    *correct: np.ndarray, draws: int = DRAWS, seed: int = 0
+) -> tuple[float, float]:
+    """95 % interval of the mean accuracy of several runs, from booleans (runs, N).
+
+    As that of a `difference`: bootstrap draws of the images, and to each the chance of the seeds.
+    Of several folds (runs, N of the fold) it is that of the mean over the folds, each drawn from.
+    """
+    generator = np.random.default_rng(seed)
+    means = []
+    for fold in correct:
+        shares, images = np.unique(fold.mean(axis=0), return_counts=True)
+        samples = fold.shape[1]
+        # How many images of each share a draw holds: the same as drawing them one by one.
+        drawn = generator.multinomial(samples, images / samples, draws)
+        means.append(drawn @ shares / samples)
+    accuracies = np.mean([fold.mean(axis=1) for fold in correct], axis=0)  # of the runs
+    replicates = np.mean(means, axis=0) + _seed_noise([accuracies], draws, seed)
+    low, high = np.percentile(replicates, (2.5, 97.5)).clip(0.0, 1.0)
+    return float(low), float(high)
+
+
+def holm(pvalues: Sequence[float]) -> np.ndarray:
+    """p values (M,) corrected for M tests (Holm, Scandinavian Journal of Statistics 6:65, 1979)."""
+    values = np.asarray(pvalues, dtype=np.float64)
+    order = values.argsort()
+    corrected = np.empty_like(values)
+    corrected[order] = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    return corrected.clip(max=1.0)
+
+
+def _seed_noise(groups: Sequence[np.ndarray], draws: int, seed: int) -> np.ndarray:
+    """Draws (draws,) of what other seeds may add to a group's mean or two groups' difference."""
+    several = [runs for runs in groups if len(runs) > 1]
+    variances = [runs.var(ddof=1) / len(runs) for runs in several]
+    variance = sum(variances)
+    if not variance > 0:  # none varies, or not a number
+        return np.zeros(draws)
+    parts = [v**2 / (len(runs) - 1) for v, runs in zip(variances, several, strict=True)]
+    generator = np.random.default_rng([seed, 1])  # not the stream that drew the images
+    return math.sqrt(variance) * generator.standard_t(variance**2 / sum(parts), draws)
+
+
+def _rankings(probabilities: np.ndarray, targets: np.ndarray) -> list[_Ranking | None]:
+    """The ranking of the images by each class's probability; None where one is not a number."""
+    return [
+        None if np.isnan(scores).any() else _Ranking(scores, targets == label)
+        for label, scores in enumerate(probabilities.T)
+    ]
+
+
+class _Ranking:
+    """The Mann-Whitney statistic of fixed scores (N,) for many counts of the samples at once.
+
+    A sample of the smaller side wins against every sample of the other side that scores lower, and
+    half against one that scores the same.
+    """
+
+    def __init__(self, scores: np.ndarray, is_positive: np.ndarray) -> None:
+        self.positives_win = is_positive.sum() <= len(scores) / 2
+        winners = np.flatnonzero(is_positive == self.positives_win)
+        losers = np.flatnonzero(is_positive != self.positives_win)
+        levels, level = np.unique(scores[winners], return_inverse=True)
+        self.winners = _selection(level, winners, 1.0, (len(levels), len(scores)))
+        # Row i tells what level i beats more than level i - 1 does: of a loser one half at the
+        # first level not below it, the other at the first above it, which mostly is the same.
+        rows = [np.searchsorted(levels, scores[losers], side) for side in ("left", "right")]
+        shape = (len(levels) + 1, len(scores))  # the last row: beaten by no level
+        self.losers = _selection(np.concatenate(rows), np.tile(losers, 2), 0.5, shape)[:-1]
+
+    def wins(self, counts: np.ndarray) -> np.ndarray:
+        """Weighted wins (draws,) of the smaller side for counts (N, draws)."""
+        beaten = self.losers @ counts
+        for lower, higher in itertools.pairwise(beaten):  # a cumsum, row by row: cumsum strides
+            higher += lower
+        return (self.winners @ counts * beaten).sum(axis=0, dtype=np.float64)
+
+
+def _selection(
+    rows: np.ndarray, columns: np.ndarray, value: float, shape: tuple[int, int]
+) -> csr_matrix:
+    return csr_matrix((np.full(len(rows), value, np.float32), (rows, columns)), shape=shape)
+
+
+def _aurocs(
+    rankings: Sequence[_Ranking | None], positives: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
+    """One-vs-rest AUROC (K, draws), NaN for a class that a draw holds not at all, or alone."""
+    pairs = positives.astype(np.float64) * (counts.sum(axis=0) - positives)
+    aurocs = np.full(pairs.shape, np.nan)
+    for label, ranking in enumerate(rankings):
+        if ranking is not None:
+            share = _divide(ranking.wins(counts), pairs[label])
+            aurocs[label] = share if ranking.positives_win else 1 - share
+    return aurocs
+
+
+def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Quotient, NaN where the denominator is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.divide(numerator, denominator, dtype=np.float64)
+
+
+def _class_mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the classes (runs, K, draws) -> (runs, draws), undefined ones left out."""
+    defined = ~np.isnan(values)
+    return _divide(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1))
+
+
+def p_text(p: float, least: float = 0.0) -> str:
+    """ "p = 0.031", or "p < 0.0001" below that or below what draws can resolve."""
+    if p > least and p >= SMALLEST_P:
+        # Never as the level itself, which would not tell on which side of it p lies.
+        return f"p = {p:.2g}" if float(f"{p:.2g}") != LEVEL else f"p = {p:.3g}"
+    bound = max(least, SMALLEST_P)
+    digit = 10.0 ** math.floor(math.log10(bound))
+    return f"p < {math.ceil(round(bound / digit, 2)) * digit:.1g}"

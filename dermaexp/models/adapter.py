@@ -1,0 +1,81 @@
+"""Other libraries' nets on our images, whatever their size and channels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dermaexp.core.errors import UserError
+
+STEP = 32  # pixels; most nets halve or cut their images by a divisor of it
+STEPS = 7  # so many multiples in a row hold one of 224, the size that most nets are made for
+
+
+class Backbone(nn.Module):
+    """Images scaled to `side` x `side` bilinearly and standardised by `mean` and `std`, then `net`.
+
+    `side` None leaves them as they are. Gray images become as many channels as `mean` has.
+    """
+
+    def __init__(
+        self, net: nn.Module, side: int | None, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        # With the channels of a pixel side by side, processors and tensor cores convolve faster.
+        self.net = net.to(memory_format=torch.channels_last)
+        self.side = side
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.side is not None:
+            smaller = max(images.shape[-2:]) > self.side
+            size = (self.side, self.side)
+            images = functional.interpolate(images, size, mode="bilinear", antialias=smaller)
+        # (N, 1, H, W) against (3, 1, 1): this is where gray becomes RGB.
+        images = (images - self.mean) / self.std
+        return self.net(images.contiguous(memory_format=torch.channels_last))
+
+
+def check_size(size: int | None) -> None:
+    """Raise UserError unless `size` is a whole number of pixels or None."""
+    if size is not None and (type(size) is not int or size < 1):
+        raise UserError(f"model.size={size}: expected a whole number of pixels from 1, or null")
+
+
+def sides_to_try(image_shape: tuple[int, int, int], any_size: bool) -> list[int | None]:
+    """As the images are, for nets of `any_size`, then the next multiples of 32 upwards."""
+    first = -(-max(image_shape[1:]) // STEP) * STEP
+    return [None] * any_size + [first + step * STEP for step in range(STEPS)]
+
+
+def fitted(
+    arch: str,
+    make: Callable[[int | None], nn.Module],
+    sides: Sequence[int | None],
+    image_shape: tuple[int, int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Backbone:
+    """The net that `make` makes for the first of `sides` with which it takes such images."""
+    for side in sides:
+        try:
+            backbone = Backbone(make(side), side, mean, std)
+            backbone.eval()  # as running statistics must not be touched
+            with torch.no_grad():
+                backbone(torch.zeros(1, *image_shape))
+        except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            reason = one_line(error)
+        else:
+            return backbone.train()
+    raise UserError(
+        f"model.arch={arch} fails on {image_shape[1]}x{image_shape[2]} images at model.size="
+        f"{sides[-1]}: {reason}; give another size"
+    )
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,1 @@
+"""One run's figures and page: python -m dermaexp.report."""

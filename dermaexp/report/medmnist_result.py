@@ -1,0 +1,51 @@
+"""medmnist/: the predictions as the result files that `medmnist.Evaluator` reads."""
+
+from __future__ import annotations
+
+import numpy as np
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from dermaexp.data.splits import Splits
+from dermaexp.metrics import classification
+from dermaexp.runs.directory import RunDirectory
+
+
+class MedMNISTResult(Callback):
+    """Writes a file each of val and test, where the data are a MedMNIST set and all of it."""
+
+    def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            directory = RunDirectory(trainer.default_root_dir)
+            name = directory.read_run()["name"]
+            for split in ("val", "test"):
+                write_medmnist_result(
+                    directory, name, trainer.datamodule.splits, split, *module.predictions[split]
+                )
+
+
+def write_medmnist_result(
+    directory: RunDirectory,
+    name: str,
+    splits: Splits,
+    split: str,
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+) -> None:
+    """The standard result file of the run `name` on `split`: FLAG_SPLIT_[AUC]…_[ACC]…@NAME.csv.
+
+    Nothing where `splits` are no MedMNIST set, or `probabilities` (N, K) and `targets` (N,) those
+    of a part of it: the file's reader takes the answers from the set's own file.
+    """
+    if splits.medmnist_flag is None or len(targets) != len(splits[split]):
+        return
+    size = splits[split].images.shape[1]
+    flag = splits.medmnist_flag + ("" if size == 28 else f"_{size}")
+    confusion = classification.confusion_matrix(
+        probabilities.argmax(axis=1), targets, probabilities.shape[1]
+    )
+    auc, acc = (
+        classification.macro_auroc(probabilities, targets),
+        classification.accuracy(confusion),
+    )
+    stem = f"{flag}_{split}_[AUC]{auc:.3f}_[ACC]{acc:.3f}"
+    directory.write_medmnist_result(stem, name, probabilities)

@@ -1,0 +1,190 @@
+"""One run directory, one HTML page: `python -m dermaexp.report RUN_DIR …`."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dermaexp import __version__
+from dermaexp.core.errors import UserError
+from dermaexp.core.files import write_bytes
+from dermaexp.core.shortened import short_command, shortened
+from dermaexp.report import html
+from dermaexp.report.results import results_of
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.schemas import known, lacking, wrong_run
+
+FIGURES = {  # in this order; others follow by name
+    "learning_curves": "Accuracy and loss of train and val over the epochs.",
+    "confusion_matrix": "Confusion matrix of the test images: rows are true classes.",
+    "per_class_accuracy": "Share of each true class that was recognised on test, with its 95 % "
+    "interval.",
+    "roc_curves": "ROC curves on test, each class against the rest.",
+    "precision_recall_curves": "Precision over recall on test, each class against the rest; where "
+    "nothing is known, precision is the class's share of the images.",
+    "reliability": "How sure the net was of its answers on test, and how often it was right: in "
+    "bins of confidence, with 95 % Wilson intervals. ECE, the expected calibration error, is the "
+    "mean distance of the two.",
+    "misclassified": "Test images that the net got wrong, the surest first.",
+    "montage": "Training images before augmentation, a row for each class.",
+}
+NEEDED = ("status", "command")  # in run.json
+FORMATS = {"epoch": ".0f", "lr": ".4g", "seconds": ".2f"}  # in the history; four decimals else
+
+
+def write_report(directory: RunDirectory) -> Path:
+    """Write the page of the run, ended or not, from its files alone; returns its path.
+
+    What the run did not leave is left out with a word. Raises UserError for a folder without a
+    run, or with files that cannot be read.
+    """
+    if not directory.has_run():
+        raise UserError(f"{directory.path} is no run directory: expected a run.json in it")
+    try:
+        page = html.render("report.html.j2", _content(directory))
+    except ValueError as error:
+        raise UserError(f"{directory.path} holds a file that is damaged: {error}") from error
+    if directory.report.exists() and not html.is_ours(directory.report):
+        raise UserError(
+            f"{directory.report} was not written by dermaexp, and would be overwritten: move it "
+            "away"
+        )
+    write_bytes(directory.report, page.encode(errors="replace"))
+    return directory.report
+
+
+def _content(directory: RunDirectory) -> dict[str, Any]:
+    """What report.html.j2 shows."""
+    run = known(directory.read_run())
+    needed = [*NEEDED, *(["data.name"] if "data" in run else [])]
+    if wrong := wrong_run(run) or ", ".join(f"no {key}" for key in lacking(run, needed)):
+        raise ValueError(f"run.json: {wrong}")
+    commands = _commands(run)
+    run = shortened(run, directory.path)
+    return {
+        "version": __version__,
+        "run": run,
+        "name": run.get("name", directory.path.absolute().name),
+        "data": {"synthetic": False} | run["data"] if "data" in run else None,
+        "results": shortened(results_of(directory), directory.path),
+        "figures": _figures(directory),
+        "history": _history(directory),
+        "commands": {
+            label: short_command(command, directory.path) for label, command in commands.items()
+        },
+        "provenance": _provenance(run),
+        "config": _yaml(run["config"]) if "config" in run else None,
+        "files": _files(directory),
+    }
+
+
+def _figures(directory: RunDirectory) -> list[dict[str, str]]:
+    order = list(FIGURES)
+    files = sorted(
+        directory.figures.glob("*.png"),
+        key=lambda file: (order.index(file.stem) if file.stem in order else len(order), file.stem),
+    )
+    return [
+        {
+            "source": html.data_uri(file.read_bytes()),
+            "caption": FIGURES.get(file.stem, file.stem.replace("_", " ")),
+        }
+        for file in files
+    ]
+
+
+def _history(directory: RunDirectory) -> dict[str, Any] | None:
+    rows = directory.read_history() if directory.has_history() else []
+    if not rows:
+        return None
+    return {
+        "headings": [key.replace("_", " ").replace("auroc", "AUROC") for key in rows[0]],
+        "rows": [
+            [
+                "" if value != value else format(value, FORMATS.get(key, ".4f"))
+                for key, value in row.items()
+            ]
+            for row in rows
+        ],
+    }
+
+
+def _commands(run: Mapping[str, Any]) -> dict[str, str]:
+    """Label -> command: as it was given, to run a sweep's job alone, to resume the run."""
+    program, commands = ["python", "-m", "dermaexp"], {"Command": run["command"]}
+    try:
+        given = shlex.split(run["command"])[3:]
+    except ValueError as error:
+        raise ValueError(f"run.json: command: {error}") from error
+    if {"-m", "--multirun"} & set(given):
+        flags = itertools.takewhile(_is_no_override, given)
+        alone = [word for word in flags if word not in ("-m", "--multirun")]
+        commands = {
+            "Command of the sweep": run["command"],
+            "Command of this job alone": shlex.join([*program, *alone, *run.get("overrides", [])]),
+        }
+    if run["status"] != "finished":
+        commands["Command to resume it, given in its folder"] = shlex.join([*program, "resume=."])
+    return commands
+
+
+def _is_no_override(word: str) -> bool:
+    """The command line puts all overrides behind the flags."""
+    return word.startswith("-") or not (word.startswith("~") or "=" in word)
+
+
+def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Label -> text; None for what is not known (yet)."""
+    data, device, versions = (run.get(key) or {} for key in ("data", "device", "versions"))
+    details = [f"{key} {value}" for key, value in device.items() if key not in ("type", "name")]
+    known = [device["name"]] if "name" in device else []
+    return {
+        "Status": run["status"],
+        "Started": run.get("started"),
+        "Resumed": "; ".join(_resumption(attempt) for attempt in run.get("resumed", [])),
+        "Finished": run.get("finished"),
+        "Device": ", ".join([*known, *details]),
+        "Seed": run.get("seed"),
+        "Data": data.get("name"),
+        "Split": _split(data.get("split")),
+        "Data fingerprint": data.get("fingerprint"),
+        "Test fingerprint": data.get("test_fingerprint"),
+        "Config digest": run.get("config_digest"),
+        "Code digest": run.get("code_digest"),
+        "Git commit": run.get("git_commit"),
+        "Versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
+        "Platform": run.get("platform"),
+    }
+
+
+def _split(split: Mapping[str, Any] | None) -> str | None:
+    if split is None or not {"fold", "folds"} <= set(split):
+        return split and split.get("kind")
+    return f"fold {split['fold']} of 0 to {split['folds'] - 1}"
+
+
+def _resumption(attempt: Mapping[str, Any]) -> str:
+    return f"{attempt.get('started')} (code digest {attempt.get('code_digest')})"
+
+
+def _yaml(config: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=10_000)
+
+
+def _files(directory: RunDirectory) -> list[dict[str, str]]:
+    """The run's other files, relative to it."""
+    files = (file for file in sorted(directory.path.rglob("*")) if file.is_file())
+    return [
+        {"path": file.relative_to(directory.path).as_posix(), "size": _size(file.stat().st_size)}
+        for file in files
+        if file != directory.report and not file.name.startswith(".")  # as locks
+    ]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(count / 1e3, 0.1):.1f} kB"

@@ -1,0 +1,193 @@
+"""Figures of a run: arrays in, a matplotlib Figure out, on white and readable at half its size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from dermaexp.metrics import classification
+from dermaexp.metrics.intervals import wilson_interval
+from dermaexp.report.style import (
+    BLUE,
+    GRAY,
+    ORANGE,
+    RED,
+    SMALL,
+    TEXT,
+    TITLE,
+    label_epochs,
+    new_figure,
+    wrap,
+)
+
+
+def montage(
+    images: np.ndarray, labels: np.ndarray, classes: Sequence[str], *, columns: int, title: str
+) -> Figure:
+    """The first `columns` images of each class, a row a class, from images (N, H, W, C) uint8."""
+    height, width, channels = images.shape[1:]
+    gap = max(1, height // 14)
+    # One picture of all: an axes for each image would take ten times as long to draw.
+    tiles = np.full((len(classes), height + gap, columns, width + gap, channels), 255, np.uint8)
+    counts = np.bincount(labels, minlength=len(classes))
+    for row in range(len(classes)):
+        chosen = np.flatnonzero(labels == row)[:columns]
+        tiles[row, :height, : len(chosen), :width] = images[chosen].swapaxes(0, 1)
+    picture = tiles.reshape(len(classes) * (height + gap), columns * (width + gap), channels)
+    figure = new_figure(3.4 + 0.95 * columns, 1.1 + len(classes))
+    axes = figure.subplots()
+    _show(axes, picture)
+    names = [f"{wrap(name, 22)}\nn = {n:,}" for name, n in zip(classes, counts, strict=True)]
+    axes.set_yticks(np.arange(len(classes)) * (height + gap) + height / 2, names, fontsize=SMALL)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    figure.suptitle(title, fontsize=TITLE)
+    return figure
+
+
+def learning_curves(history: Sequence[Mapping[str, float]], *, title: str) -> Figure:
+    """Accuracy and loss of train and val; a mark at the epoch with the best val macro AUROC."""
+    epochs = [row["epoch"] for row in history]
+    # In float32, as Lightning compares them when it keeps the best checkpoint.
+    scores = np.array([row["val_macro_auroc"] for row in history], dtype=np.float32)
+    best = epochs[int(np.nanargmax(scores))] if np.isfinite(scores).any() else None
+    with sns.axes_style("whitegrid"):
+        figure = new_figure(12, 5)
+        panels = figure.subplots(1, 2)
+    for axes, quantity in zip(panels, ("accuracy", "loss"), strict=True):
+        for split, color in (("train", BLUE), ("val", ORANGE)):
+            values = [row[f"{split}_{quantity}"] for row in history]
+            axes.plot(epochs, values, "o-", color=color, label=split, linewidth=2, markersize=4)
+        if best is not None:
+            label = "best val macro AUROC"
+            axes.axvline(best, color=GRAY, linestyle=":", linewidth=1.5, label=label, zorder=0)
+        label_epochs(axes, quantity)
+        axes.legend(fontsize=TEXT)
+    figure.suptitle(title, fontsize=TITLE)
+    return figure
+
+
+def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, title: str) -> Figure:
+    """Counts (K, K) and the same as shares of each true class, side by side."""
+    names = [wrap(name, 24) for name in classes]
+    side = 0.75 * len(classes)
+    room = 0.1 * max(len(line) for name in names for line in name.splitlines())  # inches for names
+    figure = new_figure(2 * side + room + 1.4, side + room + 1.8)
+    counts, shares = figure.subplots(1, 2, sharey=True)
+    samples = confusion.sum(axis=1, keepdims=True)
+    normalised = np.divide(
+        confusion, samples, out=np.full(confusion.shape, np.nan), where=samples > 0
+    )
+    for axes, values, heading, form in (
+        (counts, confusion, "number of images", "d"),
+        (shares, 100 * normalised, "% of the true class", ".0f"),
+    ):
+        sns.heatmap(
+            values,
+            ax=axes,
+            annot=True,
+            fmt=form,
+            cmap="Blues",
+            cbar=False,
+            square=True,
+            linewidths=0.5,
+            vmin=0,
+            vmax=100 if axes is shares else None,
+            annot_kws={"fontsize": TEXT},
+            xticklabels=names,
+            yticklabels=names,
+        )
+        for number in axes.texts:
+            number.set_in_layout(False)  # inside: only the names around need room
+        axes.set_title(heading, fontsize=TEXT)
+        axes.set_xlabel("predicted", fontsize=TEXT)
+        axes.tick_params(labelsize=SMALL, length=0)
+        axes.set_xticklabels(names, rotation=90)
+    counts.set_yticklabels(names, rotation=0)
+    counts.set_ylabel("true", fontsize=TEXT)
+    figure.suptitle(title, fontsize=TITLE)
+    return figure
+
+
+def per_class_accuracy(confusion: np.ndarray, classes: Sequence[str], *, title: str) -> Figure:
+    """Recall of each class with its 95 % Wilson interval and n; a line at the overall accuracy."""
+    recalls = classification.recalls(confusion)
+    samples = confusion.sum(axis=1)
+    hits = np.diagonal(confusion)
+    bounds = np.array([wilson_interval(*pair) for pair in zip(hits, samples, strict=True)])
+    overall = classification.accuracy(confusion)
+    with sns.axes_style("whitegrid"):
+        figure = new_figure(11, 1.8 + 0.75 * len(classes))
+        axes = figure.subplots()
+    rows = np.arange(len(classes))
+    errors = np.abs(bounds.T - recalls).clip(min=0)
+    axes.barh(rows, recalls, color=BLUE, height=0.65)
+    axes.errorbar(recalls, rows, xerr=errors, fmt="none", ecolor="black", capsize=4)
+    for row, (recall, high) in enumerate(zip(recalls, bounds[:, 1], strict=True)):
+        if np.isfinite(recall):
+            axes.text(high + 0.012, row, f"{recall:.1%}", va="center", fontsize=TEXT)
+    axes.axvline(overall, color=ORANGE, linewidth=2, label=f"overall accuracy {overall:.1%}")
+    names = [f"{wrap(name, 26)}\nn = {n:,}" for name, n in zip(classes, samples, strict=True)]
+    axes.set_yticks(rows, names, fontsize=SMALL)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set_xlim(0, 1.12)
+    axes.set_xticks(np.linspace(0, 1, 6))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set_xlabel("accuracy within the class (recall), with 95 % Wilson interval", fontsize=TEXT)
+    axes.tick_params(axis="x", labelsize=SMALL)
+    figure.legend(loc="outside lower right", fontsize=TEXT)
+    figure.suptitle(title, fontsize=TITLE)
+    return figure
+
+
+def misclassified(
+    images: np.ndarray,
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    classes: Sequence[str],
+    *,
+    count: int,
+    title: str,
+) -> Figure:
+    """The `count` wrong images (N, H, W, C) that the net was surest of, the surest first."""
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != targets)
+    surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:count]
+    columns, cell_width, cell_height, top, side = 5, 2.9, 3.5, 0.8, 2.4  # the last four in inches
+    rows = max(1, -(-len(surest) // columns))
+    width, height = cell_width * columns, top + cell_height * rows
+    figure = Figure(figsize=(width, height))
+    # One axes in inches: one for each image would take three times as long to draw.
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+    axes.axis("off")
+    scale = side / max(images.shape[1:3])
+    half_height, half_width = images.shape[1] * scale / 2, images.shape[2] * scale / 2
+    for place, index in enumerate(surest):
+        x = (place % columns + 0.5) * cell_width
+        y = top + place // columns * cell_height + 0.55 + side / 2
+        extent = (x - half_width, x + half_width, y + half_height, y - half_height)
+        _show(axes, images[index], extent=extent)
+        for answer, word, color, place_y, align in (
+            (predicted[index], "predicted", RED, y - half_height - 0.07, "bottom"),
+            (targets[index], "true", "black", y + half_height + 0.07, "top"),
+        ):
+            text = wrap(f"{word}: {classes[answer]} {probabilities[index, answer]:.0%}", 32)
+            axes.text(x, place_y, text, ha="center", va=align, fontsize=SMALL, color=color)
+    heading = f"{title}: {len(wrong):,} of {len(targets):,} wrong, the surest first"
+    figure.text(0.5, 1 - 0.3 / height, heading, ha="center", va="center", fontsize=TITLE)
+    return figure
+
+
+def _show(axes: Axes, image: np.ndarray, **options: Any) -> None:
+    if image.shape[-1] == 1:
+        axes.imshow(image[..., 0], "gray", vmin=0, vmax=255, interpolation="nearest", **options)
+    else:
+        axes.imshow(image, interpolation="nearest", **options)

@@ -1,0 +1,62 @@
+"""The table of a run's numbers in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dermaexp.core.console import console, print_summary
+from dermaexp.data.splits import Splits
+from dermaexp.metrics.baseline import baseline_of
+from dermaexp.metrics.classification import HEADLINES
+from dermaexp.metrics.leak import HALVES
+from dermaexp.metrics.operating_points import HIGHLIGHTED
+from dermaexp.report.leak import columns, reading
+
+
+def conclude(name: str, splits: Splits, results: Mapping[str, Any]) -> None:
+    """Print the table of metrics.json; it says so where only a part of the images was used."""
+    val, test = (splits.part(split, results["data"]["samples"][split]) for split in ("val", "test"))
+    columns = {
+        val: results["val"],
+        test: results["test"],
+        "95 % interval": results["test"]["intervals"],
+        "majority baseline, test": baseline_of(results).scores,
+    }
+    labels, notes = HEADLINES, []
+    points = results["operating_points"]
+    if point := points["classes"].get(HIGHLIGHTED):
+        labels = labels | {side: f"{HIGHLIGHTED} {side}" for side in point["val"]}
+        level = f"{points['specificity']:.0%}"
+        notes.append(f"{HIGHLIGHTED}: at the threshold with {level} specificity on val")
+        columns[val] = columns[val] | point["val"]
+        columns[test] = columns[test] | point["test"]
+        columns["95 % interval"] = columns["95 % interval"] | point["test"]["intervals"]
+    epochs = f"{results['epochs']} of {results['planned_epochs']}"
+    if results["ended_by"] in ("max_steps", "max_time"):  # which may be inside an epoch
+        notes.append(f"ended by trainer.{results['ended_by']} in epoch {epochs}")
+    elif results["epochs"] < results["planned_epochs"]:
+        notes.append(f"ended after {epochs} epochs")
+    if calibration := results.get("calibration"):
+        notes.append(_calibration_note(calibration))
+    print_summary(name, splits.title, columns, labels, "\n".join(notes))
+    _show_leak(name, splits.title, results)
+
+
+def _calibration_note(calibration: Mapping[str, Any]) -> str:
+    raw, scaled = (
+        calibration["test"][kind]["expected_calibration_error"] for kind in ("raw", "calibrated")
+    )
+    temperature = f"temperature {calibration['temperature']:.2f}, fitted on val"
+    if calibration["at_limit"]:
+        temperature += ", a limit of the search: no temperature has the smallest loss"
+    return f"calibration error on test: {raw:.3f}; {scaled:.3f} at {temperature}"
+
+
+def _show_leak(name: str, data: str, numbers: Mapping[str, Any]) -> None:
+    """Print the table of both parts, or that there is one part only, if the run has them."""
+    if text := reading(numbers):
+        if all(numbers[half] for half in HALVES):
+            print_summary(name, f"{data}, test in two parts", columns(numbers), HEADLINES, text)
+        else:
+            console.print(text, soft_wrap=True, markup=False)

@@ -1,0 +1,50 @@
+"""New folders: their names, and those that go again if nothing was run in them."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+from pathlib import Path
+
+from dermaexp.runs.directory import shortened
+from dermaexp.runs.locks import LOCK
+
+_created: list[str] = []  # by this process
+UNUSED = {"multirun.yaml", LOCK}  # all that a sweep without a job leaves
+
+
+def new_folder(path: str) -> str:
+    """Create `path`, or `path-2`, `path-3`, … where it is taken, and return the one created.
+
+    Creating is what makes two runs that start in the same second get a folder each.
+    """
+    for attempt in itertools.count(1):
+        folder = Path(path if attempt == 1 else f"{path}-{attempt}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        _created.append(str(folder))
+        return str(folder)
+    raise AssertionError("unreachable: the count has no end")
+
+
+def make(folder: Path) -> None:
+    """Create `folder`; one that is new goes again if nothing is run in it."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        _created.append(str(folder))
+
+
+def portable(name: str) -> str:
+    """The name, cut to what a file system takes, in characters that every one allows."""
+    return shortened(re.sub(r"[^\w.,=+-]+", "-", str(name)))
+
+
+def remove_unused() -> None:
+    """Remove the new folders in which nothing was run, as of a sweep with a typo in it."""
+    for folder in map(Path, _created):
+        if folder.is_dir() and {entry.name for entry in folder.iterdir()} <= UNUSED:
+            shutil.rmtree(folder)

@@ -1,0 +1,203 @@
+"""Random changes of whole batches of training images, on the device they are on."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dermaexp.core.errors import UserError
+
+LARGEST_ERASED_SIDE = 0.5  # of the image's
+
+
+class Augment(nn.Module):
+    """Every image of a batch gets its own turn, zoom, shift, colours, hole and partner.
+
+    Takes images (N, C, H, W) float in [0, 1] and targets (N,), and gives both: targets become
+    shares of the classes (N, K) where images were mixed. All is drawn from torch's own generator.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        *,
+        dihedral: bool = False,
+        rotation: float = 0.0,
+        scale: float = 0.0,
+        shift: float = 0.0,
+        brightness: float = 0.0,
+        contrast: float = 0.0,
+        saturation: float = 0.0,
+        erase: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        alpha: float = 1.0,
+    ) -> None:
+        """`dihedral`: one of the 8 flips and quarter turns, which cost no sharpness.
+
+        `rotation`: up to so many degrees either way; `scale`: zoom by a factor up to exp(scale)
+        either way; `shift`: up to this share of the side. What comes in from outside is mirrored.
+        `brightness`, `contrast`, `saturation`: factors from 1 - x to 1 + x. `erase`: the share of
+        images that lose a rectangle (Zhong et al., AAAI 2020). `mixup`, `cutmix`: the shares of
+        batches that are mixed (Zhang et al., ICLR 2018) or pasted into each other (Yun et al.,
+        ICCV 2019), with a share from Beta(`alpha`, `alpha`).
+        """
+        super().__init__()
+        if not isinstance(dihedral, bool):
+            raise UserError(f"augment.dihedral={dihedral}: expected true or false")
+        _check("rotation", rotation, 180)
+        shares = {
+            "scale": scale,
+            "shift": shift,
+            "brightness": brightness,
+            "contrast": contrast,
+            "saturation": saturation,
+            "erase": erase,
+            "mixup": mixup,
+            "cutmix": cutmix,
+        }
+        for name, value in shares.items():
+            _check(name, value, 1)
+        _check("mixup + augment.cutmix", mixup + cutmix, 1)
+        if type(alpha) not in (int, float) or not 0 < alpha < math.inf:
+            raise UserError(f"augment.alpha={alpha}: expected a number above 0")
+        self.classes = classes
+        self.dihedral = dihedral
+        self.rotation = rotation
+        self.scale = scale
+        self.shift = shift
+        self.colours = (brightness, contrast, saturation)
+        self.erase = erase
+        self.mixup = mixup
+        self.cutmix = cutmix
+        self.beta = torch.distributions.Beta(alpha, alpha)
+
+    def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        # With bf16-mixed, grids in bfloat16 would shift pixels.
+        with torch.autocast(images.device.type, enabled=False):
+            return self._changed(images, targets)
+
+    def _changed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if self.dihedral:
+            images = random_dihedral(images)
+        if self.rotation or self.scale or self.shift:
+            images = random_affine(images, self.rotation, self.scale, self.shift)
+        if any(self.colours):
+            images = random_colours(images, *self.colours)
+        if self.erase:
+            images = random_erasing(images, self.erase)
+        if self.mixup or self.cutmix:
+            return self._mixed(images, targets)
+        return images, targets
+
+    def _mixed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch mixed with itself in another order, or as it is; targets as shares."""
+        shares = functional.one_hot(targets, self.classes).to(images.dtype)
+        drawn = torch.rand(()).item()
+        if drawn >= self.mixup + self.cutmix:
+            return images, shares
+        kept = self.beta.sample().item()
+        partners = torch.randperm(len(images), device=images.device)
+        if drawn < self.mixup:
+            images = kept * images + (1 - kept) * images[partners]
+        else:
+            images, kept = pasted(images, images[partners], kept)
+        return images, kept * shares + (1 - kept) * shares[partners]
+
+
+def random_dihedral(images: Tensor) -> Tensor:
+    """Each image flipped and turned by quarters, all 8 ways (4 if not square) equally likely."""
+
+    def some() -> Tensor:
+        return torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
+
+    images = torch.where(some(), images.flip(3), images)
+    images = torch.where(some(), images.flip(2), images)
+    if images.shape[2] == images.shape[3]:
+        images = torch.where(some(), images.transpose(2, 3), images)
+    return images
+
+
+def random_affine(images: Tensor, rotation: float, scale: float, shift: float) -> Tensor:
+    """Each image turned, zoomed and shifted, bilinearly, mirrored at its edges."""
+    angle = _uniform(images, -rotation, rotation) * (math.pi / 180)
+    zoom = _uniform(images, -scale, scale).exp()
+    down, right = (_uniform(images, -shift, shift) for _ in range(2))
+    return warped(images, angle.cos() * zoom, angle.sin() * zoom, down, right)
+
+
+def warped(images: Tensor, cos: Tensor, sin: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Each image (N, C, H, W) float sampled at its own places, bilinearly, mirrored at its edges.
+
+    `cos` and `sin` (N,) are of the angle, times the step between two places in pixels; `down` and
+    `right` (N,) are where their middle lies, in shares of the side.
+    """
+    count, _, height, width = images.shape
+    # grid_sample's coordinates run from -1 to 1 along each side, whatever its length.
+    down, right = 2 * down, 2 * right
+    rows = [cos, -sin * height / width, right, sin * width / height, cos, down]
+    grid = functional.affine_grid(
+        torch.stack(rows, dim=1).view(count, 2, 3), list(images.shape), align_corners=False
+    )
+    return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def random_colours(images: Tensor, brightness: float, contrast: float, saturation: float) -> Tensor:
+    """Each image brighter or darker, with more or less contrast and colour; kept in [0, 1]."""
+
+    def factor(strength: float) -> Tensor:
+        return _uniform(images, 1 - strength, 1 + strength).view(-1, 1, 1, 1)
+
+    mean = images.mean(dim=(1, 2, 3), keepdim=True)
+    images = mean * factor(brightness) + (images - mean) * factor(contrast)
+    gray = images.mean(dim=1, keepdim=True)
+    return (gray + (images - gray) * factor(saturation)).clamp(0, 1)
+
+
+def random_erasing(images: Tensor, probability: float) -> Tensor:
+    """A share of the images with a rectangle in their own mean colour."""
+    height, width = images.shape[2:]
+    inside_rows = _stretch(images, height)
+    inside_columns = _stretch(images, width)
+    chosen = (_uniform(images, 0, 1) < probability).view(-1, 1, 1)
+    hole = inside_rows[:, :, None] & inside_columns[:, None, :] & chosen
+    return torch.where(hole[:, None], images.mean(dim=(2, 3), keepdim=True), images)
+
+
+def pasted(images: Tensor, others: Tensor, kept: float) -> tuple[Tensor, float]:
+    """`images` with one rectangle of `others`; and the share of each that was really kept."""
+    height, width = images.shape[2:]
+    side = math.sqrt(1 - kept)
+    rows, columns = (_cut(size, round(side * size)) for size in (height, width))
+    images = images.clone()
+    images[:, :, rows, columns] = others[:, :, rows, columns]
+    covered = (rows.stop - rows.start) * (columns.stop - columns.start)
+    return images, 1 - covered / (height * width)
+
+
+def _cut(size: int, length: int) -> slice:
+    """A stretch around a random centre, as much of it as lies inside."""
+    start = int(torch.randint(size, ()).item()) - length // 2
+    return slice(max(0, start), min(size, max(0, start + length)))
+
+
+def _stretch(images: Tensor, size: int) -> Tensor:
+    """Which of `size` places (N, size) lie in a random stretch of each image's."""
+    half = _uniform(images, 0, LARGEST_ERASED_SIDE * size / 2)
+    centre = _uniform(images, 0, size)
+    places = torch.arange(size, device=images.device) + 0.5
+    return (places - centre[:, None]).abs() <= half[:, None]
+
+
+def _uniform(images: Tensor, low: float, high: float) -> Tensor:
+    """A number for each image (N,)."""
+    return torch.empty(len(images), device=images.device).uniform_(low, high)
+
+
+def _check(name: str, value: Any, largest: float) -> None:
+    if type(value) not in (int, float) or not 0 <= value <= largest:
+        raise UserError(f"augment.{name}={value}: expected a number from 0 to {largest}")

@@ -1,0 +1,26 @@
+"""Lightning callbacks: when something is drawn or written; one YAML each in `conf/callbacks/`."""
+
+from dermaexp.training.callbacks.checkpoints import (
+    AtomicCheckpointIO,
+    BestCheckpoint,
+    LastCheckpoint,
+    load_checkpoint,
+)
+from dermaexp.training.callbacks.history import History
+from dermaexp.training.callbacks.predictions import Predictions
+from dermaexp.training.callbacks.progress import Progress
+from dermaexp.training.callbacks.seeding import SeedEveryEpoch
+from dermaexp.training.callbacks.stopping import StayStopped, StopAtLimit
+
+__all__ = [
+    "AtomicCheckpointIO",
+    "BestCheckpoint",
+    "History",
+    "LastCheckpoint",
+    "Predictions",
+    "Progress",
+    "SeedEveryEpoch",
+    "StayStopped",
+    "StopAtLimit",
+    "load_checkpoint",
+]

@@ -1,0 +1,68 @@
+"""One progress bar for the whole training."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pytorch_lightning import Callback, Trainer
+from rich.progress import (
+    BarColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import (
+    Progress as Bar,
+)
+
+from dermaexp.core.console import console
+from dermaexp.training.classifier import Classifier
+
+
+class Progress(Callback):
+    """A bar in a terminal; elsewhere, as in a log, a line an epoch."""
+
+    def on_train_start(self, trainer: Trainer, module: Classifier) -> None:
+        self.epochs = trainer.max_epochs
+        self.bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not (console.is_terminal and trainer.is_global_zero),
+            transient=True,
+        )
+        begun = trainer.current_epoch  # more than 0 in a resumed run
+        batches = min(
+            self.epochs * trainer.num_training_batches,
+            (module.max_steps or math.inf) * trainer.accumulate_grad_batches,
+        )
+        self.task = self.bar.add_task(
+            f"epoch {min(begun + 1, self.epochs)}/{self.epochs}",
+            total=batches,
+            completed=begun * trainer.num_training_batches,
+        )
+        self.bar.start()
+
+    def on_train_batch_end(self, trainer: Trainer, module: Classifier, *_: Any) -> None:
+        self.bar.advance(self.task)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: Classifier) -> None:
+        epoch = trainer.current_epoch + 1
+        logged = module.epoch_metrics
+        line = (
+            f"epoch {epoch}/{self.epochs}  loss {logged['train_loss']:.3f}  "
+            f"val AUROC {logged['val_macro_auroc']:.3f}"
+        )
+        self.bar.update(self.task, description=line)
+        if not console.is_terminal and trainer.is_global_zero:
+            console.print(line)
+
+    def on_train_end(self, trainer: Trainer, module: Classifier) -> None:
+        self.bar.stop()
+
+    def on_exception(self, trainer: Trainer, module: Classifier, error: BaseException) -> None:
+        if hasattr(self, "bar"):
+            self.bar.stop()

@@ -1,0 +1,294 @@
+"""One run in several processes on one machine, as `trainer=ddp trainer.devices=2` asks for.
+
+Lightning would start them by the command line again, which a sweep's job does not have: here each
+gets the composed config on its standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.strategies import DDPStrategy
+from torch import distributed
+
+from dermaexp.core.errors import UserError
+from dermaexp.core.overrides import escaped
+
+READY = b"ready\n"  # a process says so when it can join the others
+REASON = "failed: "  # begins the line of its log in which it says why
+FINISHED = 64  # exit code of a process whose run is over: 0 is also that of os._exit(0)
+GRACE = 3.0  # seconds in which a process that failed has ended
+LOOPBACK = "lo"  # Linux's name; elsewhere gloo finds an interface itself
+
+
+class OurProcesses(LightningEnvironment):
+    """Tells Lightning that the processes are there and which one this is."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.rank = rank
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        return True
+
+    def local_rank(self) -> int:
+        return self.rank
+
+    def node_rank(self) -> int:
+        return 0
+
+
+class PlainSigterm(Callback):
+    """Leaves SIGTERM what it was, or makes it Ctrl-C, in a run of several processes.
+
+    Lightning's handler talks to the other processes, which hangs if this one is doing so already.
+    """
+
+    def __init__(self) -> None:
+        handler = signal.getsignal(signal.SIGTERM)
+        default = handler in (None, signal.SIG_DFL)
+        self.handler = signal.default_int_handler if default else handler
+
+    def _set(self, trainer: Trainer) -> None:
+        if trainer.world_size > 1:
+            signal.signal(signal.SIGTERM, self.handler)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._set(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._set(trainer)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._set(trainer)
+
+
+def check(trainer: Trainer, given: DictConfig) -> None:
+    """Raise UserError where what is `given` to `trainer` does not work with several processes."""
+    strategy = given.get("strategy", "auto")
+    if trainer.num_nodes > 1:
+        raise UserError(f"trainer.num_nodes={trainer.num_nodes} is not supported: expected 1")
+    ours = isinstance(trainer.strategy, DDPStrategy) and not re.search(
+        "spawn|fork|notebook", strategy
+    )
+    if trainer.world_size > 1 and not ours:
+        raise UserError(
+            f"trainer.strategy={strategy} is not supported with several devices: expected ddp, as "
+            "of trainer=ddp"
+        )
+    on_gpus = trainer.strategy.root_device.type == "cuda"
+    if trainer.world_size > 1 and given.get("sync_batchnorm") and not on_gpus:
+        raise UserError(
+            "trainer.sync_batchnorm=true works between GPUs only: give trainer.sync_batchnorm=false"
+        )
+
+
+@contextlib.contextmanager
+def others(trainer: Trainer, config: DictConfig, job: Mapping[str, Any]) -> Iterator[None]:
+    """Start the processes of `trainer` but this first one, and wait for them in the end.
+
+    Each runs `main` with the config and `job`. Raises UserError with the reason of one that failed.
+    """
+    processes = trainer.world_size
+    if processes == 1:
+        yield
+        return
+    threads, share = torch.get_num_threads(), threads_each(trainer)
+    with tempfile.TemporaryDirectory() as folder, _loopback():
+        meeting = Path(folder) / "meeting"
+        config = escaped(OmegaConf.to_container(config, resolve=True))
+        common = {**job, "config": config, "meeting": str(meeting)}
+        logs = [Path(folder) / f"{rank}.log" for rank in range(1, processes)]
+        started = [_start({**common, "rank": r}, share, log) for r, log in enumerate(logs, 1)]
+        ended = _in_order_of_their_end(started)
+        try:
+            for process, log in zip(started, logs, strict=True):
+                if READY not in process.stdout:
+                    raise _reason(process, log)
+            torch.set_num_threads(share)
+            with joined(trainer, meeting):
+                try:
+                    yield
+                except UserError:
+                    raise
+                except Exception as error:
+                    # Asked before this process leaves the others, which then end for lack of it.
+                    with contextlib.suppress(queue.Empty):
+                        while (first := ended.get(timeout=GRACE)).returncode == FINISHED:
+                            pass
+                        raise _reason(first, logs[started.index(first)]) from error
+                    raise
+            for process, log in zip(started, logs, strict=True):
+                if process.wait() != FINISHED:
+                    raise _reason(process, log)
+        finally:
+            torch.set_num_threads(threads)
+            for process in started:
+                process.kill()
+                process.communicate()
+
+
+@contextlib.contextmanager
+def joined(trainer: Trainer, meeting: Path) -> Iterator[None]:
+    """Wait for all processes at the file `meeting`: no port that others could take or reach."""
+    rank = trainer.strategy.cluster_environment.local_rank()
+    if rank > 0:
+        sys.stdout.buffer.write(READY)
+        sys.stdout.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
+    distributed.init_process_group(
+        "nccl" if trainer.strategy.root_device.type == "cuda" else "gloo",
+        init_method=meeting.as_uri(),
+        rank=rank,
+        world_size=trainer.world_size,
+    )
+    ended = False
+    try:
+        yield
+        ended = True
+    finally:
+        # Another process that failed stays until it has said why, and then ends: without it the
+        # first one fails too, and asks.
+        if ended or rank == 0:
+            distributed.destroy_process_group()
+
+
+def threads_each(trainer: Trainer) -> int:
+    """The first process's threads shared out to all that run at once."""
+    return max(1, torch.get_num_threads() // trainer.world_size)
+
+
+def gathered(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The arrays of all processes, each joined along its first axis; known to every process."""
+    if not distributed.is_initialized():
+        return list(arrays)
+    everyone: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(everyone, list(arrays))
+    return [np.concatenate(parts) for parts in zip(*everyone, strict=True)]
+
+
+def main() -> None:
+    """Run one of the processes that `others` starts; what it says is for that one to read."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the first process decides, and ends this one
+    job = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
+    from dermaexp.core.console import console
+    from dermaexp.core.errors import line_of
+    from dermaexp.data.load import load_splits
+    from dermaexp.runs.directory import RunDirectory
+    from dermaexp.training import experiment
+    from dermaexp.training.clock import Clock
+
+    console.quiet = True
+    try:
+        config = OmegaConf.create(job["config"])
+        splits = load_splits(config.dataset)
+        if splits.fingerprint != job["record"]["data"]["fingerprint"]:
+            raise UserError("the data changed while the run started: start it again")
+        experiment.run(
+            config,
+            splits,
+            RunDirectory(job["directory"]),
+            job["record"],
+            Clock(),
+            goes_on=job["goes_on"],
+            folder=job["folder"] and Path(job["folder"]),
+            rank=job["rank"],
+            meeting=Path(job["meeting"]),
+        )
+    except BaseException as error:
+        print(f"\n{REASON}{line_of(error)}", file=sys.stderr, flush=True)
+        os._exit(1)  # at once: the others may wait for this one in vain
+    sys.exit(FINISHED)
+
+
+def _start(job: Mapping[str, Any], threads: int, log: Path) -> subprocess.Popen:
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dermaexp.training.ddp"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=file,
+            process_group=0,  # Ctrl-C is for the first process
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        )
+    with contextlib.suppress(BrokenPipeError):  # it has ended; its log says why
+        process.stdin.write(json.dumps(job).encode() + b"\n")
+        process.stdin.flush()
+    return process
+
+
+def _in_order_of_their_end(processes: Sequence[subprocess.Popen]) -> queue.Queue:
+    """A queue that gets each of the processes when it ends.
+
+    The first to end is the one that failed by itself.
+    """
+    ended: queue.Queue = queue.Queue()
+
+    def wait(process: subprocess.Popen) -> None:
+        process.wait()
+        ended.put(process)
+
+    for process in processes:
+        threading.Thread(target=wait, args=[process], daemon=True).start()
+    return ended
+
+
+def _reason(process: subprocess.Popen, log: Path) -> UserError:
+    """What the process said when it failed, or how it ended."""
+    code = process.wait()
+    lines = log.read_text(errors="replace").rstrip().splitlines()
+    for line in reversed(lines):
+        if line.startswith(REASON):
+            return UserError(line.removeprefix(REASON))
+    if code < 0:
+        how = f"was killed by {signal.Signals(-code).name}: is there enough memory?"
+    else:
+        traceback = f": {lines[-1]}" if code == 1 and lines else ""
+        how = f"ended with code {code} before the run did{traceback}"
+    return UserError(f"process {log.stem} of this run, counted from 0, {how}")
+
+
+def _end_with_the_first() -> None:
+    """Standard input ends when the first process does, however it does."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _loopback() -> Iterator[None]:
+    """Let gloo talk on this machine's loopback only."""
+    name = "GLOO_SOCKET_IFNAME"
+    there = name not in os.environ and LOOPBACK in (n for _, n in socket.if_nameindex())
+    if there:
+        os.environ[name] = LOOPBACK
+    try:
+        yield
+    finally:
+        if there:
+            del os.environ[name]
+
+
+if __name__ == "__main__":
+    main()

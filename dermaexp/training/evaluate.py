@@ -1,0 +1,56 @@
+"""All final numbers of a run, from its predictions and the training targets alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dermaexp.data.groups import leaked
+from dermaexp.data.splits import Splits
+from dermaexp.metrics import calibration, classification, leak
+from dermaexp.metrics.operating_points import operating_points
+
+
+def evaluate(
+    predictions: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    train_targets: np.ndarray,
+    classes: Sequence[str],
+    *,
+    calibrate: bool,
+) -> dict[str, Any]:
+    """The numbers of "val" and "test" and of both together, as they stand in metrics.json.
+
+    `predictions` holds the probabilities (N, K) and targets (N,) of both splits. `calibrate` adds
+    what temperature scaling makes of them and changes nothing else.
+    """
+    val, test = predictions["val"], predictions["test"]
+    numbers: dict[str, Any] = {
+        split: classification.evaluate(*predictions[split], train_targets, classes)
+        for split in ("val", "test")
+    }
+    numbers["majority_class"] = classes[classification.majority_class(train_targets)]
+    numbers["operating_points"] = operating_points(val, test, classes)
+    if calibrate:
+        numbers["calibration"] = calibration.calibration(val, test)
+    return numbers
+
+
+def evaluate_leak(
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    splits: Splits,
+    used: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """The numbers of clean and leaked test images as they stand in metrics.json.
+
+    Of the test images with the indices `used`, None for all. Nothing without groups, or with folds,
+    which have no leak.
+    """
+    if splits.grouping is None or splits.fold is not None:
+        return {}
+    is_leaked = leaked(splits)
+    if used is not None:
+        is_leaked = is_leaked[used]
+    return leak.evaluate(probabilities, targets, is_leaked, splits.train.labels, splits.classes)

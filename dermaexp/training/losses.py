@@ -1,0 +1,142 @@
+"""Training losses: logits (N, K) and targets, (N,) classes or (N, K) shares, to one number.
+
+Each takes `counts`, the training images of each class in the classes' order, and averages over the
+images of the batch. The val and test losses of a run are plain cross-entropy whatever it trains on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dermaexp.core.errors import UserError
+
+LARGEST_POWER = 10  # beyond, a rare class weighs all there is
+
+
+class CrossEntropy(nn.Module):
+    """Cross-entropy, of targets that share `label_smoothing` among all classes."""
+
+    def __init__(self, counts: Mapping[str, int], label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = _checked("label_smoothing", label_smoothing, below=1)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+
+
+class WeightedCrossEntropy(nn.Module):
+    """Cross-entropy in which each class weighs 1 / images ** `power`, or what `weights` say.
+
+    The weights are scaled so that an average training image weighs 1. With `power` 1 all classes
+    together weigh the same.
+    """
+
+    def __init__(
+        self,
+        counts: Mapping[str, int],
+        power: float = 1.0,
+        weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.label_smoothing = _checked("label_smoothing", label_smoothing, below=1)
+        images = torch.tensor(list(counts.values()), dtype=torch.float64)
+        if weights is None:
+            _check_images("loss=weighted", counts, counts)
+            scaled = images ** -_checked("power", power, below=LARGEST_POWER)
+        else:
+            scaled = _checked_weights(weights, counts)
+        scaled = scaled * images.sum() / (scaled * images).sum()
+        self.register_buffer("weights", scaled.float(), persistent=False)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        # torch's own mean over single classes would divide by the batch's weights instead.
+        return functional.cross_entropy(
+            logits,
+            targets,
+            weight=self.weights,
+            label_smoothing=self.label_smoothing,
+            reduction="none",
+        ).mean()
+
+
+class FocalLoss(nn.Module):
+    """Cross-entropy that counts sure, right answers less, by (1 - p) ** `gamma`.
+
+    Lin et al., ICCV 2017, in its form for many classes. `gamma` 0 is cross-entropy.
+    """
+
+    def __init__(
+        self, counts: Mapping[str, int], gamma: float = 2.0, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.gamma = _checked("gamma", gamma)
+        self.label_smoothing = _checked("label_smoothing", label_smoothing, below=1)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        classes = logits.shape[1]
+        shares = targets if targets.ndim == 2 else functional.one_hot(targets, classes)
+        shares = shares * (1 - self.label_smoothing) + self.label_smoothing / classes
+        log_p = logits.log_softmax(dim=1)
+        # expm1 keeps 1 - p exact where p is nearly 1; its gradient at 0 would not be finite.
+        missing = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).tiny)
+        return -(shares * missing**self.gamma * log_p).sum(dim=1).mean()
+
+
+class LogitAdjusted(nn.Module):
+    """Cross-entropy of logits + `tau` x log of the class's share of the training images.
+
+    Menon et al., ICLR 2021: with `tau` 1 the net's own logits are those of classes that are
+    equally frequent, which serves balanced accuracy; 0 is cross-entropy.
+    """
+
+    def __init__(
+        self, counts: Mapping[str, int], tau: float = 1.0, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__()
+        _check_images("loss=logit_adjusted", counts, counts)
+        self.label_smoothing = _checked("label_smoothing", label_smoothing, below=1)
+        images = torch.tensor(list(counts.values()), dtype=torch.float64)
+        shift = _checked("tau", tau) * (images / images.sum()).log()
+        self.register_buffer("shift", shift.float(), persistent=False)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return functional.cross_entropy(
+            logits + self.shift, targets, label_smoothing=self.label_smoothing
+        )
+
+
+def _checked_weights(weights: Any, counts: Mapping[str, int]) -> Tensor:
+    numbers = weights if isinstance(weights, Sequence) and not isinstance(weights, str) else []
+    is_valid = all(type(w) in (int, float) and 0 <= w < math.inf for w in numbers)
+    if len(numbers) != len(counts) or not is_valid or not any(numbers):
+        raise UserError(
+            f"loss.weights={weights}: expected {len(counts)} numbers from 0, not all 0, in the "
+            f"order of the classes: {', '.join(counts)}"
+        )
+    weighted = [name for name, weight in zip(counts, numbers, strict=True) if weight]
+    _check_images(f"loss.weights={list(numbers)}", counts, weighted)
+    return torch.tensor([float(weight) for weight in numbers], dtype=torch.float64)
+
+
+def _check_images(given: str, counts: Mapping[str, int], weighted: Sequence[str]) -> None:
+    missing = [name for name in weighted if not counts[name]]
+    if missing:
+        raise UserError(
+            f"{given} weighs {', '.join(map(repr, missing))}, of which there is no training image: "
+            "expected images of every weighted class; give loss=cross_entropy, or loss=weighted "
+            "with loss.weights that are 0 there"
+        )
+
+
+def _checked(name: str, value: Any, below: float = math.inf) -> float:
+    if type(value) not in (int, float) or not 0 <= value < below:
+        limit = f" below {below}" if below < math.inf else ""
+        raise UserError(f"loss.{name}={value}: expected a number from 0{limit}")
+    return value

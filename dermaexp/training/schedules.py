@@ -1,0 +1,36 @@
+"""torch's learning rate schedules over a training of `steps` optimizer steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
+
+from dermaexp.core.errors import UserError
+
+
+def cosine(optimizer: Optimizer, steps: int, min_factor: float) -> LRScheduler:
+    """From lr down to lr x `min_factor` (Loshchilov & Hutter, ICLR 2017, without restarts)."""
+    return CosineAnnealingLR(optimizer, T_max=steps, eta_min=_lr(optimizer) * min_factor)
+
+
+def multistep(
+    optimizer: Optimizer, steps: int, milestones: Sequence[float], gamma: float
+) -> LRScheduler:
+    """lr x `gamma` at each milestone, a fraction of the training; UserError for others."""
+    if not all(type(share) in (int, float) and 0 <= share <= 1 for share in milestones):
+        raise UserError(
+            f"scheduler.milestones={list(milestones)}: expected fractions of the training, such "
+            "as [0.5,0.75]"
+        )
+    return MultiStepLR(optimizer, [max(1, round(share * steps)) for share in milestones], gamma)
+
+
+def onecycle(optimizer: Optimizer, steps: int, warmup: float) -> LRScheduler:
+    """Up to lr in the first `warmup` of the training, then to nearly 0 (Smith & Topin, 2018)."""
+    return OneCycleLR(optimizer, max_lr=_lr(optimizer), total_steps=steps, pct_start=warmup)
+
+
+def _lr(optimizer: Optimizer) -> float:
+    return optimizer.param_groups[0]["lr"]

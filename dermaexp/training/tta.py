@@ -1,0 +1,47 @@
+"""The views of an image over which final val and test probabilities are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dermaexp.training.augment import warped
+
+ZOOMS = (1 / 1.15, 1.0, 1.15)
+
+
+def as_they_are(images: Tensor) -> list[Tensor]:
+    """The images alone."""
+    return [images]
+
+
+def dihedral(images: Tensor) -> list[Tensor]:
+    """All flips and quarter turns of images (N, C, H, W): 8 of square ones, 4 of others."""
+    views = [images, images.flip(3), images.flip(2), images.flip((2, 3))]
+    if images.shape[2] == images.shape[3]:
+        views += [view.transpose(2, 3) for view in views]
+    return views
+
+
+def dihedral_zoom(images: Tensor) -> list[Tensor]:
+    """The same of images (N, C, H, W) float at each of ZOOMS: 24 of square ones, 12 of others."""
+    return [view for zoom in ZOOMS for view in dihedral(zoomed(images, zoom))]
+
+
+def zoomed(images: Tensor, zoom: float) -> Tensor:
+    """Images (N, C, H, W) float enlarged by `zoom`; below 1, their edges are mirrored outwards."""
+    if zoom == 1:
+        return images
+    step, zero = (torch.full((len(images),), x, device=images.device) for x in (1 / zoom, 0.0))
+    # With bf16-mixed, places in bfloat16 would shift pixels.
+    with torch.autocast(images.device.type, enabled=False):
+        return warped(images, step, zero, zero, zero)
+
+
+VIEWS: dict[str, Callable[[Tensor], list[Tensor]]] = {  # by test_time_augment
+    "none": as_they_are,
+    "dihedral": dihedral,
+    "dihedral_zoom": dihedral_zoom,
+}
