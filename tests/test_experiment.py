@@ -17,7 +17,8 @@ from PIL import Image
 
 from dermaexp.core import files
 from dermaexp.data import npz
-from dermaexp.data.datamodule import Batches, ImageDataModule, luma
+from dermaexp.data.batches import Batches
+from dermaexp.data.datamodule import ImageDataModule, luma
 from dermaexp.data.sample import spread
 from dermaexp.models.cnn import CNN
 from dermaexp.models.ffn import FFN

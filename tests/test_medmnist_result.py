@@ -15,7 +15,7 @@ from medmnist import Evaluator
 from test_metrics import random_predictions
 
 from dermaexp.data import medmnist, npz
-from dermaexp.data.medmnist import INFO
+from dermaexp.data.medmnist_info import INFO
 from dermaexp.data.splits import SPLITS, Split, Splits
 from dermaexp.metrics import classification
 from dermaexp.report.medmnist_result import write_medmnist_result

@@ -14,7 +14,8 @@ import torch
 from conftest import NO_FIGURES
 
 from dermaexp.data import npz
-from dermaexp.data.datamodule import Batches, ImageDataModule
+from dermaexp.data.batches import Batches
+from dermaexp.data.datamodule import ImageDataModule
 from dermaexp.launch.explain import explain
 from dermaexp.models.resnet11 import ResNet11
 from dermaexp.runs.directory import RunDirectory

@@ -13,7 +13,8 @@ import torch
 from conftest import NO_FIGURES
 
 from dermaexp.data import npz
-from dermaexp.data.datamodule import Batches, ImageDataModule
+from dermaexp.data.batches import Batches
+from dermaexp.data.datamodule import ImageDataModule
 from dermaexp.metrics import calibration
 from dermaexp.models.cnn import CNN
 from dermaexp.runs.directory import RunDirectory

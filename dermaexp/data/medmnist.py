@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,20 +14,9 @@ from filelock import FileLock
 from dermaexp.core.console import print_box
 from dermaexp.core.errors import UserError, nearest
 from dermaexp.data import npz, synthetic
+from dermaexp.data.medmnist_info import INFO, SIZES
 from dermaexp.data.splits import Splits, checked_splits
 
-
-def _read_info() -> dict[str, dict[str, Any]]:
-    """medmnist's own table of its 2D sets; without medmnist, which would import torch."""
-    package = find_spec("medmnist")
-    spec = spec_from_file_location("medmnist_info", Path(package.origin).with_name("info.py"))
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return {flag: info for flag, info in module.INFO.items() if not flag.endswith("3d")}
-
-
-INFO = _read_info()
-SIZES = (28, 64, 128, 224)
 TIMEOUT = 20  # seconds without an answer
 
 

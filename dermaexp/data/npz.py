@@ -84,7 +84,7 @@ def _numbered_classes(
 def _class_names(classes: Sequence[str] | str) -> tuple[str, ...]:
     if isinstance(classes, Sequence) and not isinstance(classes, str):
         return tuple(str(name) for name in classes)
-    from dermaexp.data.medmnist import INFO
+    from dermaexp.data.medmnist_info import INFO
 
     if classes not in INFO:
         raise UserError(
@@ -101,7 +101,7 @@ def _medmnist_flag(classes: Sequence[str] | str | None, splits: Splits) -> str |
     """
     if not isinstance(classes, str) or splits.synthetic:
         return None
-    from dermaexp.data.medmnist import INFO, SIZES
+    from dermaexp.data.medmnist_info import INFO, SIZES
 
     height, width = splits.test.images.shape[1:3]
     samples = {split: len(splits[split]) for split in SPLITS}

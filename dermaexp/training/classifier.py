@@ -18,8 +18,9 @@ from torchmetrics import MeanMetric
 from dermaexp.core.errors import UserError
 from dermaexp.data.datamodule import Batch
 from dermaexp.metrics import classification
-from dermaexp.training import ddp, tta
+from dermaexp.training import tta
 from dermaexp.training.augment import Augment
+from dermaexp.training.distributed import gathered
 
 LAST_EPOCH = ("epoch_metrics", "trained_samples")  # kept for a run that goes on after its training
 
@@ -168,7 +169,7 @@ class Classifier(LightningModule):
         """Put the batches of all processes together in the split's order."""
         joined = [torch.cat(parts).cpu().numpy() for parts in zip(*self._batches, strict=True)]
         self._batches.clear()
-        probabilities, targets, indices = ddp.gathered(joined)
+        probabilities, targets, indices = gathered(joined)
         if not np.isfinite(probabilities).all():
             raise self._diverged(split)
         order = indices.argsort()

@@ -21,40 +21,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
-from torch import distributed
 
 from dermaexp.core.errors import UserError
 from dermaexp.core.overrides import escaped
+from dermaexp.training.distributed import READY, joined, threads_each
 
-READY = b"ready\n"  # a process says so when it can join the others
 REASON = "failed: "  # begins the line of its log in which it says why
 FINISHED = 64  # exit code of a process whose run is over: 0 is also that of os._exit(0)
 GRACE = 3.0  # seconds in which a process that failed has ended
 LOOPBACK = "lo"  # Linux's name; elsewhere gloo finds an interface itself
-
-
-class OurProcesses(LightningEnvironment):
-    """Tells Lightning that the processes are there and which one this is."""
-
-    def __init__(self, rank: int) -> None:
-        super().__init__()
-        self.rank = rank
-
-    @property
-    def creates_processes_externally(self) -> bool:
-        return True
-
-    def local_rank(self) -> int:
-        return self.rank
-
-    def node_rank(self) -> int:
-        return 0
 
 
 class PlainSigterm(Callback):
@@ -147,85 +126,10 @@ def others(trainer: Trainer, config: DictConfig, job: Mapping[str, Any]) -> Iter
                 process.communicate()
 
 
-@contextlib.contextmanager
-def joined(trainer: Trainer, meeting: Path) -> Iterator[None]:
-    """Wait for all processes at the file `meeting`: no port that others could take or reach."""
-    rank = trainer.strategy.cluster_environment.local_rank()
-    if rank > 0:
-        sys.stdout.buffer.write(READY)
-        sys.stdout.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
-    distributed.init_process_group(
-        "nccl" if trainer.strategy.root_device.type == "cuda" else "gloo",
-        init_method=meeting.as_uri(),
-        rank=rank,
-        world_size=trainer.world_size,
-    )
-    ended = False
-    try:
-        yield
-        ended = True
-    finally:
-        # Another process that failed stays until it has said why, and then ends: without it the
-        # first one fails too, and asks.
-        if ended or rank == 0:
-            distributed.destroy_process_group()
-
-
-def threads_each(trainer: Trainer) -> int:
-    """The first process's threads shared out to all that run at once."""
-    return max(1, torch.get_num_threads() // trainer.world_size)
-
-
-def gathered(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The arrays of all processes, each joined along its first axis; known to every process."""
-    if not distributed.is_initialized():
-        return list(arrays)
-    everyone: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(everyone, list(arrays))
-    return [np.concatenate(parts) for parts in zip(*everyone, strict=True)]
-
-
-def main() -> None:
-    """Run one of the processes that `others` starts; what it says is for that one to read."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the first process decides, and ends this one
-    job = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_the_first, daemon=True).start()
-    from dermaexp.core.console import console
-    from dermaexp.core.errors import line_of
-    from dermaexp.data.load import load_splits
-    from dermaexp.runs.directory import RunDirectory
-    from dermaexp.training import experiment
-    from dermaexp.training.clock import Clock
-
-    console.quiet = True
-    try:
-        config = OmegaConf.create(job["config"])
-        splits = load_splits(config.dataset)
-        if splits.fingerprint != job["record"]["data"]["fingerprint"]:
-            raise UserError("the data changed while the run started: start it again")
-        experiment.run(
-            config,
-            splits,
-            RunDirectory(job["directory"]),
-            job["record"],
-            Clock(),
-            goes_on=job["goes_on"],
-            folder=job["folder"] and Path(job["folder"]),
-            rank=job["rank"],
-            meeting=Path(job["meeting"]),
-        )
-    except BaseException as error:
-        print(f"\n{REASON}{line_of(error)}", file=sys.stderr, flush=True)
-        os._exit(1)  # at once: the others may wait for this one in vain
-    sys.exit(FINISHED)
-
-
 def _start(job: Mapping[str, Any], threads: int, log: Path) -> subprocess.Popen:
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dermaexp.training.ddp"],
+            [sys.executable, "-m", "dermaexp.training.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=file,
@@ -269,13 +173,6 @@ def _reason(process: subprocess.Popen, log: Path) -> UserError:
     return UserError(f"process {log.stem} of this run, counted from 0, {how}")
 
 
-def _end_with_the_first() -> None:
-    """Standard input ends when the first process does, however it does."""
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os._exit(1)
-
-
 @contextlib.contextmanager
 def _loopback() -> Iterator[None]:
     """Let gloo talk on this machine's loopback only."""
@@ -288,7 +185,3 @@ def _loopback() -> Iterator[None]:
     finally:
         if there:
             del os.environ[name]
-
-
-if __name__ == "__main__":
-    main()

@@ -14,18 +14,23 @@ import pytorch_lightning as lightning
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, open_dict
-from pytorch_lightning.callbacks import Checkpoint, EarlyStopping, Timer, WeightAveraging
+from pytorch_lightning.callbacks import (
+    Checkpoint,
+    EarlyStopping,
+    Timer,
+    WeightAveraging,
+)
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
+from dermaexp.core.console import console
 from dermaexp.core.errors import UserError
 from dermaexp.data.datamodule import ImageDataModule
-from dermaexp.data.splits import Splits
+from dermaexp.data.splits import SPLITS, Splits
 from dermaexp.models.adapter import Backbone
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.training import ddp, trainer_keys
-from dermaexp.training.announcements import announce
 from dermaexp.training.callbacks import (
     AtomicCheckpointIO,
     BestCheckpoint,
@@ -36,6 +41,7 @@ from dermaexp.training.callbacks import (
 )
 from dermaexp.training.classifier import Classifier
 from dermaexp.training.clock import Clock
+from dermaexp.training.distributed import OurProcesses, joined, threads_each
 from dermaexp.training.evaluate import evaluate as evaluate_predictions
 from dermaexp.training.evaluate import evaluate_leak
 from dermaexp.training.tta import VIEWS
@@ -105,7 +111,7 @@ def run(
         job["folder"] = folder and str(folder)
         together = ddp.others(trainer, config, job)
     else:
-        together = ddp.joined(trainer, meeting)
+        together = joined(trainer, meeting)
     announce(record["name"], data, count_parameters(classifier), record["device"]["name"])
     if goes_on:  # damage is told now, not when the training is over
         choose_weights(trainer, classifier, directory, config.checkpoint.test_with)
@@ -250,7 +256,7 @@ def build_trainer(config: DictConfig, directory: RunDirectory, rank: int = 0) ->
     trainer = instantiate(
         given,
         callbacks=[*ours, *callbacks],
-        plugins=[AtomicCheckpointIO(), ddp.OurProcesses(rank)],
+        plugins=[AtomicCheckpointIO(), OurProcesses(rank)],
         default_root_dir=str(directory.path),
         logger=False,
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
@@ -334,7 +340,7 @@ def describe_device(trainer: lightning.Trainer) -> dict[str, Any]:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         return {"type": "cuda", "name": name, "cuda": torch.version.cuda, **several}
-    threads = ddp.threads_each(trainer)
+    threads = threads_each(trainer)
     return {"type": device.type, "name": device.type, "threads": threads, **several}
 
 
@@ -348,3 +354,14 @@ def describe_images(data: ImageDataModule, classifier: Classifier) -> dict[str, 
         "classes": list(data.splits.classes),
         "samples": {"train": classifier.trained_samples, **used},
     }
+
+
+def announce(name: str, data: ImageDataModule, parameters: int, device: str) -> None:
+    counts = " / ".join(f"{len(data.splits[split]):,}" for split in SPLITS)
+    shape = " x ".join(map(str, data.image_shape))
+    console.print(
+        f"{name} on {data.splits.title}: {counts} images of {shape}, "
+        f"{parameters:,} parameters, on {device}",
+        soft_wrap=True,
+        markup=False,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytorch_lightning as lightning
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from dermaexp.data.datamodule import mixed_seed
+from dermaexp.data.batches import mixed_seed
 
 
 class SeedEveryEpoch(Callback):
