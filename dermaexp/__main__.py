@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ from omegaconf import OmegaConf
 
 from dermaexp import __version__
 from dermaexp.core.console import print_error
-from dermaexp.core.errors import UserError, nearest
+from dermaexp.core.errors import UserError, nearest, nearest_of
 from dermaexp.core.overrides import as_typed
 from dermaexp.launch import folders, resume, sweep, swept, validate
 from dermaexp.launch.config import config_folder
@@ -20,7 +21,10 @@ from dermaexp.launch.explain import RunError, explain
 from dermaexp.launch.job import task
 from dermaexp.runs.folders import new_folder, portable, remove_unused
 
-MULTIRUN = {"-m", "--multirun"}
+BARE = ("--info", "-i")
+SWEEP = "hydra.mode=MULTIRUN"
+AS_THEY_ARE = ("experiment=null",)  # a default of the config that Hydra takes from nobody
+HYDRA = ("multirun", "help", "config_dir", "config_name", "version", "run", "info", "resolve")
 INTERRUPTED = 130  # the shell's code for a program ended by Ctrl-C
 
 
@@ -39,9 +43,12 @@ def main() -> None:
         if "--version" in sys.argv:
             print(f"dermaexp {__version__}")
             return
-        flags, overrides = parsed(resume.expanded(sys.argv[1:]))
-        swept.left[:] = swept.deferred(overrides) if MULTIRUN & set(flags) else []
-        sys.argv[1:] = [*flags, *(one for one in overrides if one not in swept.left)]
+        flags, overrides, is_sweep = parsed(resume.expanded(sys.argv[1:]))
+        swept.left[:] = swept.deferred(overrides) if is_sweep else []
+        now = [one for one in overrides if one not in swept.left]
+        # A flag whose value may be left out would take the first override for it.
+        last = [flags.pop()] if flags and flags[-1] in BARE else []
+        sys.argv[1:] = [*flags, *now, *last]
         hydra.main(str(config_folder()), "config", version_base="1.3")(task)()
     except KeyboardInterrupt:
         print_error("interrupted")
@@ -61,29 +68,47 @@ def main() -> None:
             del os.environ["HYDRA_FULL_ERROR"]
 
 
-def parsed(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Hydra's flags with their values, and the overrides: it takes no override after a flag.
+def parsed(arguments: list[str]) -> tuple[list[str], list[str], bool]:
+    """Hydra's flags with their values, the overrides, and whether they are a sweep's.
 
-    Raises UserError for a flag that Hydra does not have, naming the nearest that it has.
+    Hydra takes no override after a flag. Raises UserError for a flag that it does not have, naming
+    the nearest that it has, and for a value that it would change.
     """
+    # Before Hydra's parser, which reads -model as -m with something behind it.
+    for word in arguments:
+        if re.match("-[a-z]{2}", word) and (hint := _as_override(word, arguments, 1.0)):
+            raise UserError(f"the flag {word} is unknown: {hint}")
     parser = get_args_parser()
     parser.error = _raise_user_error  # type: ignore[method-assign]
     known, rest = parser.parse_known_args(arguments)
+    valid = [option for option in parser._option_string_actions if option.startswith("--")]
     for flag in rest:
         if flag.startswith("-"):
-            valid = [option for option in parser._option_string_actions if option.startswith("--")]
-            hint = _as_override(flag, arguments) or nearest(flag, valid)
+            hint = _as_override(flag, arguments, 0.6) or nearest(flag, valid)
             raise UserError(f"the flag {flag} is unknown: {hint}")
-    overrides = [*known.overrides, *rest]
-    return [argument for argument in arguments if argument not in overrides], overrides
+    if known.config_path:
+        raise UserError("--config-path is not supported: give --config-dir DIR with groups in it")
+    given = [*known.overrides, *rest]
+    flags = [argument for argument in arguments if argument not in given]
+    overrides = [override for override in given if override not in (SWEEP, *AS_THEY_ARE)]
+    if SWEEP in given and not known.multirun:
+        flags.append("-m")
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if value.strip() not in ("", value):
+            typed = as_typed(key, value)
+            raise UserError(f"'{override}' has blanks at an end of its value: type {typed}")
+    return flags, overrides, "-m" in flags or known.multirun
 
 
-def _as_override(flag: str, arguments: Sequence[str]) -> str | None:
-    """What to give instead of --KEY=VALUE or --KEY VALUE, where KEY is a key of the config."""
+def _as_override(flag: str, arguments: Sequence[str], cutoff: float) -> str | None:
+    """What to give instead of --KEY=VALUE or --KEY VALUE, where KEY is near a key of the config."""
     key, equals, value = flag.lstrip("-").partition("=")
-    key = key.replace("-", "_")
-    if key.partition(".")[0] not in (*validate.KEYS, *validate.GROUPS, "experiment"):
+    top, dot, rest = key.replace("-", "_").partition(".")
+    near = nearest_of(top, (*validate.KEYS, *validate.GROUPS, "experiment", *HYDRA), cutoff)
+    if near is None or near in HYDRA:
         return None
+    key = f"{near}{dot}{rest}"
     behind = arguments[arguments.index(flag) + 1 :]
     if not equals and behind and not behind[0].startswith("-") and "=" not in behind[0]:
         value = behind[0]

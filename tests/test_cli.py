@@ -45,6 +45,11 @@ PROJECT = Path(__file__).resolve().parents[1]
         (["name=run(1)"], "'name=run(1)' cannot be read as an override (Unknown function 'run'"),
         (["--multrun"], "the flag --multrun is unknown: did you mean '--multirun'?"),
         (["--model", "cnn"], "the flag --model is unknown: give model=cnn"),
+        (["--modle=cnn"], "the flag --modle=cnn is unknown: give model=cnn"),
+        (["--Seed", "3"], "the flag --Seed is unknown: give seed=3"),
+        (["-model", "cnn"], "the flag -model is unknown: give model=cnn"),
+        (["--config-path", "/tmp"], "--config-path is not supported: give --config-dir DIR"),
+        (["name=a "], "'name=a ' has blanks at an end of its value: type 'name=\"a \"'"),
         (["--batch-size=3"], "the flag --batch-size=3 is unknown: give batch_size=3"),
         (["--dataset.path", "/a b"], "give 'dataset.path=/a b'"),
         (["-cn", "foo"], "--config-name foo is unknown: expected one of: config"),
@@ -64,6 +69,7 @@ PROJECT = Path(__file__).resolve().parents[1]
         (["calibrate=maybe"], "calibrate=maybe: expected true or false"),
         (["dataset.grayscale=maybe"], "dataset.grayscale=maybe: expected true or false"),
         (["dataset=npz"], "dataset.path is missing: give it on the command line"),
+        (["dataset=npz", "dataset.path=null"], "dataset.path is missing: give it on the command"),
         (["dataset=npz", "dataset.path=/no.npz"], "/no.npz is not a file: expected an npz"),
         (["dataset=folder", "dataset.path=/nowhere"], "/nowhere is not a folder: expected"),
         (["dataset=medmnist"], "dataset.flag is missing: give it on the command line"),
@@ -182,6 +188,7 @@ TEXTS = [
     "/data/run=1/x.npz",
     "/a#b.npz",
     "/a b.npz",
+    "~nobody.npz",
     "/a%b.npz",
     "/a,b.npz",
     "/a$b.npz",
@@ -296,6 +303,19 @@ def test_flags_may_stand_between_overrides(cli: Cli, capsys: pytest.CaptureFixtu
     assert cli("model=ffn", "--cfg", "job", "seed=3") == 0
     shown = capsys.readouterr().out
     assert "seed: 3" in shown and "FFN" in shown
+
+
+def test_a_bare_flag_takes_no_override(cli: Cli, capsys: pytest.CaptureFixture) -> None:
+    assert cli("model=ffn", "--info", "config") == 0
+    assert "FFN" in capsys.readouterr().out
+    assert cli("model=ffn", "--info") == 0
+    assert "FFN" in capsys.readouterr().out
+
+
+def test_epochs_that_have_no_effect(cli: Cli, data_file: Path, capsys) -> None:
+    data = ["dataset=npz", f"dataset.path={data_file}", "model=ffn", *NO_FIGURES]
+    assert cli(*data, "trainer=debug", "epochs=5", "hydra.run.dir=run") == 0
+    assert "epochs=5 has no effect: trainer.max_epochs is 2" in capsys.readouterr().err
 
 
 def test_version_is_ours(cli: Cli, capsys: pytest.CaptureFixture) -> None:

@@ -146,9 +146,9 @@ ROW = ",".join("1" * len(HISTORY_COLUMNS))
         (f"{HISTORY.replace(',val_loss', '')}\n{ROW[2:]}\n", "it has no column val_loss"),
         (f"{HISTORY}\n{ROW},7,8\n", "line 2 has more values than columns"),
         (f"{HISTORY}\n{ROW}\nx{ROW[1:]}\n", "could not convert string to float: 'x'"),
-        (f"{HISTORY}\n\0", "could not convert string to float"),
+        (f"{HISTORY}\n\0", "line 2 has fewer values than columns"),
         (f"{HISTORY},mine\n{ROW},text\n", None),
-        (f"{HISTORY}\n{ROW}\n1,2\n", None),  # cut: the rest is not known
+        (f"{HISTORY}\n{ROW}\n1,2\n", "line 3 has fewer values than columns"),
         (f"{HISTORY}\n", None),
     ],
 )

@@ -356,6 +356,38 @@ def test_an_exit_of_the_model_is_a_failure(
     assert (record["status"], record["error"].partition(":")[0]) == ("failed", line)
 
 
+@pytest.mark.parametrize("where", ["model", "validation", "callback"])
+def test_a_stop_iteration_is_a_failure(
+    train, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """Lightning would take it for the end of the data, and the numbers for those of all of it."""
+    (tmp_path / "stopping.py").write_text(
+        "import torch\n"
+        "from pytorch_lightning import Callback\n"
+        "class Model(torch.nn.Linear):\n"
+        "    def __init__(self, image_shape, classes, where, **_):\n"
+        "        super().__init__(image_shape[1] ** 2, classes)\n"
+        "        self.where = where\n"
+        "    def forward(self, images):\n"
+        "        now = 'model' if self.training else 'validation'\n"
+        "        if self.where == now and len(images) > 2:\n"
+        "            raise StopIteration\n"
+        "        return super().forward(images.flatten(1))\n"
+        "class Stopping(Callback):\n"
+        "    def on_train_batch_start(self, trainer, module, batch, number):\n"
+        "        if number == 1:\n"
+        "            raise StopIteration\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    options = ["model=ffn", "model._target_=stopping.Model", f"+model.where={where}"]
+    if where == "callback":
+        options.append("+callbacks.own._target_=stopping.Stopping")
+    run = train(*options, "batch_size=40", code=1)
+    errors = capsys.readouterr().err
+    assert "raised StopIteration" in errors and errors.count("\n") == 1
+    assert read(run, "run.json")["status"] == "failed"
+
+
 @pytest.mark.parametrize(
     ("given", "line"),
     [

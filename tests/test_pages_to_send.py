@@ -109,6 +109,10 @@ def test_a_list_of_files_leads_nowhere_else(tmp_path: Path) -> None:
         "figures/../notes.txt",
     ]
     (tmp_path / "in" / "comparison.json").write_text(json.dumps({"schema": 1, "files": files}))
+    with pytest.raises(UserError, match=r"comparison\.json was not written by dermaexp"):
+        output.compare(tmp_path / "in")
+    record = {"schema": 1, "written_by": "dermaexp", "files": files}
+    (tmp_path / "in" / "comparison.json").write_text(json.dumps(record))
     output.compare(tmp_path / "in")
     assert (tmp_path / "precious.txt").exists() and (tmp_path / "in" / "notes.txt").exists()
 

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from dermaexp.core import files
 from dermaexp.core.errors import UserError
 from dermaexp.metrics import classification, intervals
+from dermaexp.report import page as page_module
 from dermaexp.report.__main__ import main
 from dermaexp.report.page import write_report
 from dermaexp.report.style import write_figure
@@ -440,6 +441,11 @@ def test_a_file_that_was_cut_is_told(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-30] + b"?")
     with pytest.raises(UserError, match=f"holds a file that is damaged: {re.escape(name)}: "):
         write_report(directory)
+
+
+def test_the_flags_of_a_command_keep_their_values() -> None:
+    words = ["-m", "--config-dir", "a=b 'q'", "model=mine", "~x"]
+    assert page_module._flags(words) == words[:3]
 
 
 def test_the_command_does_without_torch(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from dermaexp.launch.record import recording
 from dermaexp.report.style import write_figure
 from dermaexp.runs.directory import HISTORY_COLUMNS, RunDirectory
 from dermaexp.runs.folders import new_folder, remove_unused
-from dermaexp.runs.identity import config_digest
+from dermaexp.runs.identity import canonical, config_digest
 
 
 def names(folder: Path) -> set[str]:
@@ -69,6 +69,14 @@ def test_history_keeps_every_digit(tmp_path: Path) -> None:
     assert header == (
         "epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_macro_auroc,lr,seconds"
     )
+
+
+def test_numbers_that_are_equal_are_written_alike() -> None:
+    assert repr(canonical({"a": [15.0, 1e20], "b": True, "limit_val_batches": 1.0})) == (
+        "{'a': [15, 1e+20], 'b': True, 'limit_val_batches': 1.0}"
+    )
+    moved = canonical({"_target_": "dermaexp.losses.FocalLoss"})
+    assert moved == {"_target_": "dermaexp.training.losses.FocalLoss"}
 
 
 def test_predictions_come_back_equal(tmp_path: Path) -> None:

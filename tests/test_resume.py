@@ -305,7 +305,7 @@ def test_a_damaged_checkpoint_is_told(
             cli(*options, "hydra.run.dir=run")
     checkpoints = tmp_path / "run" / "checkpoints"
     damaged = checkpoints / name
-    damaged.write_bytes(damaged.read_bytes()[:1000])
+    damaged.write_bytes(damaged.read_bytes()[:1000] if name == "best.ckpt" else b"bad\n")
     capsys.readouterr()
     assert cli("resume=run") == 1
     output = capsys.readouterr()
@@ -347,6 +347,16 @@ def test_files_of_others_are_neither_removed_nor_overwritten(
     assert after == before
 
 
+def test_a_link_that_leads_nowhere_is_a_file_of_others(
+    cli: Cli, options: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "own").mkdir()
+    link = tmp_path / "own" / "metrics.json"
+    link.symlink_to(tmp_path / "nowhere")
+    assert cli(*options, "hydra.run.dir=own") == 1
+    assert link.is_symlink()
+
+
 def test_a_second_run_in_a_runs_folder_changes_nothing(
     cli: Cli, options: list[str], tmp_path: Path, capsys
 ) -> None:
@@ -373,6 +383,13 @@ def test_a_run_that_starts_anew_keeps_the_users_files(
     (run / "run.json").write_text(json.dumps(record | {"status": "failed"}))
     assert cli("resume=run") == 0
     assert [file.read_text() for file in mine] == ["precious", "precious"]
+    for name in ("report.html", "figures/montage.png"):
+        (run / name).write_text("mine")
+        (run / "metrics.json").unlink(missing_ok=True)
+        assert cli("resume=run") == 1, "what is called like ours is not ours"
+        assert (run / name).read_text() == "mine"
+        (run / name).unlink()
+    assert cli("resume=run") == 0
     (run / "run.json").write_text('{"id": 3}')
     assert cli("resume=run") == 1
     assert (run / "run.json").read_text() == '{"id": 3}'

@@ -235,6 +235,10 @@ DEBUG = ("trainer=debug", "callbacks=no_figures", "report=false", "hydra.sweep.d
             {f"model={name} ~model.activation=null loss=focal" for name in ("ffn", "cnn")},
         ),
         (
+            ["hydra.mode=MULTIRUN", "model=cnn,resnet11", "loss=focal"],
+            {"model=cnn loss=focal", "model=resnet11 loss=focal"},
+        ),
+        (
             ["model=resnet11", "optimizer=adamw,sgd", "optimizer.weight_decay=0.1,0.2"],
             {
                 f"model=resnet11 optimizer={name} optimizer.weight_decay={decay}"
@@ -262,7 +266,8 @@ def test_keys_of_swept_options_work(
 
     monkeypatch.setattr(job, "run_job", composed)
     monkeypatch.setattr("dermaexp.compare.output.compare", lambda folder: 0)
-    assert cli("-m", *options, *DEBUG) == 0
+    flag = [] if "hydra.mode=MULTIRUN" in options else ["--multi"]
+    assert cli(*flag, *options, *DEBUG) == 0
     assert sorted(ran, key=sorted) == sorted((set(one.split()) for one in jobs), key=sorted)
 
 
@@ -321,6 +326,18 @@ def test_what_a_sweep_writes_over_is_its_own(cli, tmp_path: Path, capsys) -> Non
         (folder / name).unlink()
 
 
+@pytest.mark.parametrize("name", [".hydra/config.yaml", "dermaexp.log", "metrics.json"])
+def test_a_jobs_own_folder_is_looked_at_first(cli, tmp_path: Path, capsys, name: str) -> None:
+    file = tmp_path / "s" / "0" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    assert cli("-m", "seed=0", *DEBUG, "hydra.sweep.subdir=${hydra:job.num}") == 1
+    errors = capsys.readouterr().err
+    assert f"{tmp_path / 's' / '0'} holds {name.partition('/')[0]} but no run.json" in errors
+    assert [path for path in (tmp_path / "s").rglob("*") if path.is_file()] == [file]
+    assert file.read_text() == "mine"
+
+
 def test_an_error_before_the_first_job_ends_the_sweep(cli, tmp_path: Path, capsys, monkeypatch):
     """Hydra makes a warning of a callback's exception, and the jobs would run anywhere."""
     from dermaexp.launch import sweep
@@ -369,6 +386,26 @@ def test_the_same_data_and_numbers_are_the_same_job(
     assert capsys.readouterr().out.count("finished before: not run again") == 2
     sweep(*options[:-1], "+trainer.limit_val_batches=1.0", "augment.rotation=15,20")
     assert len(written(folder)) == 4, "1 is a batch, 1.0 all of them"
+
+
+def test_a_component_of_ones_own_has_its_own_rules(
+    cli, data_file: Path, tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "own_parts.py").write_text(
+        "from pytorch_lightning import Callback\n"
+        "from torch.optim.lr_scheduler import MultiStepLR\n"
+        "def by_epochs(optimizer, steps, milestones, gamma):\n"
+        "    return MultiStepLR(optimizer, milestones, gamma)\n"
+        "class Stop(Callback):\n"
+        "    def __init__(self, monitor):\n"
+        "        assert monitor == 'anything'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    own = ["scheduler=multistep", "scheduler._target_=own_parts.by_epochs"]
+    own += ["scheduler.milestones=[30,60]", "+callbacks.early_stopping._target_=own_parts.Stop"]
+    own += ["+callbacks.early_stopping.monitor=anything"]
+    data = ("dataset=npz", f"dataset.path={data_file}", "model=ffn")
+    assert cli(*data, *own, *DEBUG[:-1], "hydra.run.dir=run") == 0
 
 
 @pytest.mark.parametrize(

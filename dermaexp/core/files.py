@@ -17,6 +17,14 @@ FORMULA = ("=", "+", "-", "@", "\t", "\n", "\N{FULLWIDTH EQUALS SIGN}")  # begin
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
+def expanded(path: str) -> Path:
+    """The path with a leading ~ as the home folder; as it is where ~ names no user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write the whole file or nothing: beside it first, then renamed over it."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ def quoted(value: str | Path) -> str:
 def as_typed(key: str, value: str) -> str:
     """KEY=VALUE ready to paste into a shell, quoted as far as Hydra and the shell need it."""
     plain = f"{key}={value}"
-    is_plain = "$" not in value and _is_one_value(plain)
+    is_plain = "$" not in value and value == value.strip() and _is_one_value(plain)
     return shlex.quote(plain if is_plain else f"{key}={quoted(value)}")
 
 

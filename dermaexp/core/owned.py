@@ -13,6 +13,7 @@ from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
 
 SCHEMA = 1
+MARK, WRITER = "written_by", "dermaexp"
 
 
 class Kind(NamedTuple):
@@ -63,6 +64,8 @@ def _owned(folder: Path, kind: Kind) -> set[str]:
     except (OSError, ValueError):
         return set()
     listed = record.get("files") if isinstance(record, dict) else None
+    if listed is not None and record.get(MARK) != WRITER:  # somebody else's list
+        return set()
     if not isinstance(listed, list):
         places = (path for part in ("", "figures") for path in sorted((folder / part).glob("*")))
         listed = [path.relative_to(folder).as_posix() for path in places]
@@ -73,5 +76,7 @@ def _owned(folder: Path, kind: Kind) -> set[str]:
 
 
 def _write_record(path: Path, record: Mapping[str, Any], names: set[str]) -> None:
-    text = json.dumps({**record, "files": sorted(names)}, indent=2, ensure_ascii=False)
+    text = json.dumps(
+        {**record, MARK: WRITER, "files": sorted(names)}, indent=2, ensure_ascii=False
+    )
     write_bytes(path, f"{text}\n".encode())

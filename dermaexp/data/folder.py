@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from dermaexp.core.errors import UserError, nearest
+from dermaexp.core.files import expanded
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
@@ -16,7 +17,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg"}
 
 def load(path: str, size: int, name: str | None = None) -> Splits:
     """The splits below `path`; every class is a folder of `train`, in alphabetical order."""
-    root = Path(str(path)).expanduser().absolute()
+    root = expanded(str(path)).absolute()
     if not root.is_dir():
         raise UserError(f"{root} is not a folder: expected DIR with {', '.join(SPLITS)} in it")
     if not isinstance(size, int) or size < 1:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dermaexp.core.errors import UserError, nearest
+from dermaexp.core.files import expanded
 from dermaexp.data.splits import SPLITS, Grouping, Splits
 
 GROUP_COLUMN = "lesion_id"  # the same
@@ -36,7 +37,7 @@ def with_groups(splits: Splits, path: str, column: str) -> Splits:
     Where it has a column `label`, numbers or names of classes in it must be the data's: a file for
     the same images in another order is found out so. Raises UserError where any of this fails.
     """
-    file = Path(str(path)).expanduser()
+    file = expanded(str(path))
     groups = {split: np.full(len(splits[split]), "", dtype=object) for split in SPLITS}
     labels = []
     for line, row in _rows(file, str(column)):

@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from dermaexp.core.console import print_box
 from dermaexp.core.errors import UserError, nearest
+from dermaexp.core.files import expanded
 from dermaexp.data import npz, synthetic
 from dermaexp.data.medmnist_info import INFO, SIZES
 from dermaexp.data.splits import Splits, checked_splits
@@ -32,7 +33,7 @@ def load(flag: str, size: int, root: str, if_unavailable: str) -> Splits:
     """
     info = _info(flag, size, if_unavailable)
     suffix = "" if size == 28 else f"_{size}"
-    file = Path(str(root)).expanduser() / f"{flag}{suffix}.npz"
+    file = expanded(str(root)) / f"{flag}{suffix}.npz"
     url, md5 = info[f"url{suffix}"], info[f"MD5{suffix}"]
     try:
         fetch(url, md5, file)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dermaexp.core.errors import UserError, nearest
+from dermaexp.core.files import expanded
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
 
 SYNTHETIC_KEY = "synthetic"  # in a file of drawn images, so that they never pass for real ones
@@ -23,7 +24,7 @@ def load(path: str, classes: Sequence[str] | str | None = None, name: str | None
     `classes`: names in the order of the labels, or a MedMNIST flag whose names to use; without
     them, "class 0" … for as many as the training labels have.
     """
-    file = Path(str(path)).expanduser()
+    file = expanded(str(path))
     arrays = read_arrays(file)
     names = _numbered_classes(arrays, file) if classes is None else _class_names(classes)
     synthetic = SYNTHETIC_KEY in _keys(file)

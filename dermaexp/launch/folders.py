@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dermaexp.core.errors import UserError
 from dermaexp.data.load import load_splits
 from dermaexp.launch.config import effective, identity
-from dermaexp.runs.directory import RunDirectory, those_there
+from dermaexp.runs.directory import NAMES, NAMES_OF_HYDRA, RunDirectory, those_there
 from dermaexp.runs.folders import portable
 from dermaexp.runs.identity import config_digest
 from dermaexp.runs.locks import LOCK
@@ -56,10 +56,20 @@ def check_sweep_folder(folder: Path) -> None:
         )
 
 
-def _is_ours(multirun: Path) -> bool:
-    """Whether the file is what Hydra keeps of one of our sweeps."""
+def check_job_folders(sweep: Path) -> None:
+    """Raise UserError where a folder in `sweep` holds files of a run's names that are no run's.
+
+    For jobs whose folders have other names than ours: Hydra writes in them before a job looks.
+    """
+    for folder in sorted(path for path in sweep.glob("*/") if path.is_dir()):
+        if not _is_ours(folder / ".hydra" / "hydra.yaml"):
+            RunDirectory(folder).check_unused((*NAMES, *NAMES_OF_HYDRA))
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether the file is what Hydra keeps of one of our sweeps or runs."""
     try:
-        return OmegaConf.load(multirun).hydra.callbacks.sweep._target_.startswith("dermaexp.")
+        return OmegaConf.load(file).hydra.callbacks.sweep._target_.startswith("dermaexp.")
     except Exception:  # not there, not YAML, or another program's
         return False
 

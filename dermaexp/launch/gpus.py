@@ -44,7 +44,7 @@ def _take(gpu: str) -> bool:
         # A home folder may be shared by machines, each with a GPU 0 of its own.
         lock = FileLock(folder / f"{platform.node()}-gpu-{gpu}.lock")
         lock.acquire(timeout=0)
-    except (Timeout, OSError):
+    except (Timeout, OSError, RuntimeError):  # no folder: a user without a home
         return False
     _taken[gpu] = lock
     return True

@@ -27,6 +27,7 @@ from dermaexp.launch.config import effective, identity
 from dermaexp.launch.explain import RunError, explain
 from dermaexp.launch.follow import INTERVAL
 from dermaexp.launch.record import recording
+from dermaexp.report import html
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.identity import config_digest
 from dermaexp.runs.locks import locked
@@ -111,6 +112,7 @@ def _run_once(
                 _write_report(directory)
             score = directory.read_metrics()["val"]["macro_auroc"]
             return math.nan if score is None else score
+        _check_files_of_others(directory)
     clock = Clock()
     with recording(directory, earlier) as record:
         record["name"] = str(config.name)
@@ -160,6 +162,18 @@ def _run_once(
     if config.report:
         _write_report(directory)
     return score
+
+
+def _check_files_of_others(directory: RunDirectory) -> None:
+    """Raise UserError where the run would write over a page or a figure that is not its own."""
+    foreign = directory.foreign_figures()
+    if directory.report.exists() and not html.is_ours(directory.report):
+        foreign.append(directory.report)
+    if foreign:
+        raise UserError(
+            f"{foreign[0]} was not written by dermaexp, and would be overwritten: nothing was "
+            "written; move it away"
+        )
 
 
 def _write_report(directory: RunDirectory) -> None:

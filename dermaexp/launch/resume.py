@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from dermaexp.core.console import console
 from dermaexp.core.errors import UserError
+from dermaexp.core.files import expanded as expanded_path
 from dermaexp.core.overrides import command, quoted
 from dermaexp.launch.folders import check_sweep_folder
 from dermaexp.runs.directory import RunDirectory
@@ -46,7 +47,7 @@ def expanded(arguments: Sequence[str]) -> list[str]:
         value = value[1:-1]
     if not value:
         raise UserError("resume= names no folder: expected a run directory or a sweep's")
-    folder = Path(value).expanduser().absolute()
+    folder = expanded_path(value).absolute()
     start = _start(folder)
     _print_start(folder, start)
     if Path(start["folder"]).is_dir():

@@ -18,13 +18,14 @@ from dermaexp.core.errors import UserError
 from dermaexp.core.overrides import command, quoted
 from dermaexp.launch import swept
 from dermaexp.launch.explain import RunError, explain
-from dermaexp.launch.folders import check_sweep_folder, sweep_folder
+from dermaexp.launch.folders import check_job_folders, check_sweep_folder, sweep_folder
 from dermaexp.launch.follow import told
 from dermaexp.runs.directory import NAMES, NAMES_OF_HYDRA, RunDirectory
 from dermaexp.runs.folders import make
 from dermaexp.runs.locks import locked
 from dermaexp.runs.provenance import COMMAND
 
+OUR_FOLDER = "${job_folder:"  # begins a job's folder that has a digest in its name
 NEW_FOLDER = "${new_folder:"  # begins a folder that holds nothing yet
 # Of the sweep's folder. Not in the callback itself, which launchers send to other processes.
 until_the_end = contextlib.ExitStack()
@@ -65,6 +66,9 @@ class Sweep(Callback):
                 config.hydra.sweep.dir = sweep_folder(config.name)
             folder = Path(config.hydra.sweep.dir).absolute()
             check_sweep_folder(folder)
+            subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]
+            if not subdir.startswith(OUR_FOLDER):
+                check_job_folders(folder)
             make(folder)
             until_the_end.enter_context(locked(folder, wait=False))
             if "submitit" in config.hydra.launcher._target_:  # its jobs write to files

@@ -116,15 +116,24 @@ CORRECTING = (
 
 def warnings(config: DictConfig) -> list[str]:
     """What a user should know of a config that is valid but hardly meant so; a line each."""
+    found = []
+    hydra = HydraConfig.get()
+    is_given = any(override.startswith("epochs=") for override in hydra.overrides.task)
+    if is_given and config.trainer.get("max_epochs") != config.epochs:
+        found.append(
+            f"epochs={config.epochs} has no effect: trainer.max_epochs is "
+            f"{config.trainer.get('max_epochs')}; give trainer.max_epochs={config.epochs}"
+        )
     if not config.sampler.balance:
-        return []
-    loss, choice = config.loss, HydraConfig.get().runtime.choices.loss
+        return found
+    loss, choice = config.loss, hydra.runtime.choices.loss
     corrects = loss.get("weights") or loss.get("power") or loss.get("tau")
     if loss.get("_target_") not in CORRECTING or not corrects:
-        return []
+        return found
     return [
+        *found,
         f"sampler.balance={config.sampler.balance:g} and loss={choice} both correct for rare "
-        "classes: together they correct twice; give sampler=uniform or loss=cross_entropy"
+        "classes: together they correct twice; give sampler=uniform or loss=cross_entropy",
     ]
 
 
@@ -138,6 +147,7 @@ def check(config: DictConfig) -> None:
         if key not in (*KEYS, *GROUPS):  # from +KEY=VALUE: a typo there would change nothing
             raise UserError(f"the key {key} is used by nothing: {nearest(key, (*KEYS, *GROUPS))}")
     _check_rules(config, RULES)
+    _check_path(config.dataset)
     _check_grouping(config.dataset)
     lr = OmegaConf.select(config, "optimizer.lr")
     if lr is not None and not _is_positive(lr):
@@ -161,6 +171,8 @@ def _check_callbacks(callbacks: Mapping[str, Any], test_with: str) -> None:
             "is switched off: give callbacks.learning_curves=null too"
         )
     stopping = callbacks.get("early_stopping") or {}
+    if not _is_lightnings(stopping):
+        return
     monitor, mode = str(stopping.get("monitor")), stopping.get("mode")
     if mode in ("min", "max") and (mode == "min") != monitor.endswith("loss"):
         better = "min" if monitor.endswith("loss") else "max"
@@ -170,22 +182,37 @@ def _check_callbacks(callbacks: Mapping[str, Any], test_with: str) -> None:
         )
 
 
+def _check_path(dataset: DictConfig) -> None:
+    if "path" in dataset and dataset.path is None:
+        raise UserError(
+            "dataset.path is missing: give it on the command line, dataset.path=FILE or DIR"
+        )
+
+
 def check_dataset(config: DictConfig) -> None:
     """The same of the group dataset alone."""
     if "dataset" not in config:
         raise UserError("the group dataset is missing: expected dataset=OPTION, not ~dataset")
     OmegaConf.to_container(config.dataset, resolve=True, throw_on_missing=True)
     _check_rules(config, [key for key in RULES if key.startswith("dataset.")])
+    _check_path(config.dataset)
     _check_grouping(config.dataset)
 
 
 def _check_rules(config: DictConfig, keys: Iterable[str]) -> None:
     for key in keys:
         is_valid, expected = RULES[key]
+        group, _, component = key.rpartition(".")[0].partition(".")
+        if component and not _is_lightnings(OmegaConf.select(config, f"{group}.{component}")):
+            continue  # a component of the user's own, which has its own rules
         value = OmegaConf.select(config, key)
         if not is_valid(value):
             given = f"{key} is missing" if value is None else f"{key}={value}"
             raise UserError(f"{given}: expected {expected}")
+
+
+def _is_lightnings(component: Any) -> bool:
+    return str((component or {}).get("_target_")).startswith("pytorch_lightning.")
 
 
 def _check_grouping(dataset: DictConfig) -> None:

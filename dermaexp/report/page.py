@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +121,7 @@ def _commands(run: Mapping[str, Any]) -> dict[str, str]:
     except ValueError as error:
         raise ValueError(f"run.json: command: {error}") from error
     if {"-m", "--multirun"} & set(given):
-        flags = itertools.takewhile(_is_no_override, given)
-        alone = [word for word in flags if word not in ("-m", "--multirun")]
+        alone = [word for word in _flags(given) if word not in ("-m", "--multirun")]
         commands = {
             "Command of the sweep": run["command"],
             "Command of this job alone": shlex.join([*program, *alone, *run.get("overrides", [])]),
@@ -133,9 +131,14 @@ def _commands(run: Mapping[str, Any]) -> dict[str, str]:
     return commands
 
 
-def _is_no_override(word: str) -> bool:
-    """The command line puts all overrides behind the flags."""
-    return word.startswith("-") or not (word.startswith("~") or "=" in word)
+def _flags(words: Sequence[str]) -> list[str]:
+    """The flags with their values: the command line puts all overrides behind them."""
+    flags: list[str] = []
+    for word in words:
+        if not (word.startswith("-") or flags[-1:] == ["--config-dir"] or flags[-1:] == ["-cd"]):
+            break
+        flags.append(word)
+    return flags
 
 
 def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:

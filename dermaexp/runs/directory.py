@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -44,6 +45,7 @@ CHECKPOINTS = ("best.ckpt", "last.ckpt")
 NAMES = ("run.json", *RESULTS, *FOLDERS)  # all that a run writes itself
 NAMES_OF_HYDRA = (".hydra", "dermaexp.log", LOCK)  # that are written before the run begins
 LONGEST_NAME, LONGEST_BYTES = 100, 180  # file systems allow 255 bytes, and names get additions
+PNG_HEAD = 512  # bytes, in which Matplotlib names itself
 SURPLUS = ""  # of a row of history.csv
 
 
@@ -86,6 +88,11 @@ class RunDirectory:
                 f"{self.path} holds {', '.join(found)} but no run.json of dermaexp: nothing was "
                 "written there; give another folder, hydra.run.dir=DIR"
             )
+
+    def foreign_figures(self) -> list[Path]:
+        """Files that are called like our figures and that Matplotlib did not draw."""
+        files = [self.figures / f"{name}.png" for name in FIGURES]
+        return [file for file in files if file.exists() and not _is_drawn(file)]
 
     def clear(self, name: str) -> None:
         """Remove what an attempt of the run `name` left that is not resumed.
@@ -175,6 +182,8 @@ class RunDirectory:
             for row in reader:
                 if SURPLUS in row:
                     raise ValueError(f"line {reader.line_num} has more values than columns")
+                if None in row.values():
+                    raise ValueError(f"line {reader.line_num} has fewer values than columns")
                 rows.append({key: float(row[key] or "nan") for key in HISTORY_COLUMNS})
             return rows
 
@@ -228,8 +237,13 @@ class RunDirectory:
 
 def those_there(folder: Path, names: Iterable[str]) -> list[str]:
     """Which of the names are in `folder`; a lock that holds nothing is nobody's."""
-    found = [name for name in names if (folder / name).exists()]
-    return [name for name in found if name != LOCK or (folder / name).stat().st_size]
+    found = [name for name in names if os.path.lexists(folder / name)]  # also a dangling link
+    return [name for name in found if name != LOCK or (folder / name).lstat().st_size]
+
+
+def _is_drawn(file: Path) -> bool:
+    with file.open("rb") as content:
+        return b"Matplotlib" in content.read(PNG_HEAD)
 
 
 def _medmnist_name(name: str) -> str:

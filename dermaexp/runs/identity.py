@@ -9,6 +9,7 @@ from typing import Any
 
 # Of the trainer: 1 is one batch, 1.0 is all of them.
 SHARE_OR_COUNT = ("limit_", "overfit_batches", "val_check_interval")
+EXACT = 2**53  # below, every whole number is a float
 MOVED = {  # modules that runs of earlier versions name
     "dermaexp.augment": "dermaexp.training.augment",
     "dermaexp.losses": "dermaexp.training.losses",
@@ -25,7 +26,7 @@ def canonical(value: Any, key: str = "") -> Any:
     if key == "_target_" and isinstance(value, str):
         module, _, name = value.rpartition(".")
         return f"{MOVED.get(module, module)}.{name}"
-    is_whole = isinstance(value, float) and value.is_integer()
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < EXACT
     return int(value) if is_whole and not key.startswith(SHARE_OR_COUNT) else value
 
 

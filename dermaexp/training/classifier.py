@@ -153,7 +153,10 @@ class Classifier(LightningModule):
 
     def _logits(self, pixels: Tensor) -> Tensor:
         """Logits in float32 of images (N, C, H, W) in [0, 1]."""
-        return self.net((pixels - self.mean) / self.std).float()
+        try:
+            return self.net((pixels - self.mean) / self.std).float()
+        except StopIteration as error:  # Lightning would take it for the end of the data
+            raise UserError("the model raised StopIteration: raise another error there") from error
 
     def _predict(self, batch: Batch) -> None:
         images, targets, indices = batch

@@ -37,6 +37,7 @@ from dermaexp.training.callbacks import (
     SeedEveryEpoch,
     StayStopped,
     StopAtLimit,
+    WholeEpochs,
     load_checkpoint,
 )
 from dermaexp.training.classifier import Classifier
@@ -252,10 +253,10 @@ def build_trainer(config: DictConfig, directory: RunDirectory, rank: int = 0) ->
     limit = StopAtLimit(timer, config.trainer.get("max_steps"), max_seconds)
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback]
     # First the timer: its time ends before figures begin.
-    ours = [timer, ddp.PlainSigterm(), SeedEveryEpoch(config.seed), StayStopped(), limit]
+    ours = [timer, WholeEpochs(), ddp.PlainSigterm(), SeedEveryEpoch(config.seed), StayStopped()]
     trainer = instantiate(
         given,
-        callbacks=[*ours, *callbacks],
+        callbacks=[*ours, limit, *callbacks],
         plugins=[AtomicCheckpointIO(), OurProcesses(rank)],
         default_root_dir=str(directory.path),
         logger=False,

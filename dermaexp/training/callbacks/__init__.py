@@ -10,7 +10,7 @@ from dermaexp.training.callbacks.history import History
 from dermaexp.training.callbacks.predictions import Predictions
 from dermaexp.training.callbacks.progress import Progress
 from dermaexp.training.callbacks.seeding import SeedEveryEpoch
-from dermaexp.training.callbacks.stopping import StayStopped, StopAtLimit
+from dermaexp.training.callbacks.stopping import StayStopped, StopAtLimit, WholeEpochs
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -22,5 +22,6 @@ __all__ = [
     "SeedEveryEpoch",
     "StayStopped",
     "StopAtLimit",
+    "WholeEpochs",
     "load_checkpoint",
 ]

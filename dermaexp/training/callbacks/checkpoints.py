@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +77,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """The checkpoint on the processor; UserError for a file that is none or not whole."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, FileNotFoundError) as error:
+    except Exception as error:  # the unpickler raises anything on damaged bytes
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            raise
         state = "missing" if isinstance(error, FileNotFoundError) else "damaged"
         raise UserError(
             f"{path} is {state}: delete {path.parent}, and the run starts anew"

@@ -8,6 +8,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, Timer
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 
+from dermaexp.core.errors import UserError
+
 
 class StayStopped(Callback):
     """Ends a resumed training at once if early stopping had ended it.
@@ -21,6 +23,24 @@ class StayStopped(Callback):
                 callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED
             ):
                 trainer.should_stop = True
+
+
+class WholeEpochs(Callback):
+    """Raises where a StopIteration ended an epoch: Lightning takes it for the end of the data."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.batches = 0
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self.batches += 1
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.batches < trainer.num_training_batches and not trainer.should_stop:
+            raise UserError(
+                f"epoch {trainer.current_epoch + 1} ended after {self.batches} of "
+                f"{trainer.num_training_batches} batches: the model, a callback or another part of "
+                "the run raised StopIteration; raise another error there"
+            )
 
 
 class StopAtLimit(Callback):
