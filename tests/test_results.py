@@ -177,7 +177,7 @@ def test_job_folders_are_portable_and_readable(tmp_path: Path) -> None:
     digest = job_folder("", _root_=config)
     assert re.fullmatch("[0-9a-f]{8}", digest)
     assert job_folder(overrides, _root_=config) == (
-        f"dataset.path=-data-x.npz,model=cnn,model.hidden=-64,32-,name=-a-b-c-{digest}"
+        f"dataset.path=x.npz,model=cnn,model.hidden=-64,32-,name=-a-b-c-{digest}"
     )
     assert len(job_folder("key=" + "9" * 300, _root_=config)) == 109
 

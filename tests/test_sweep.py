@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -386,6 +387,16 @@ def test_the_same_data_and_numbers_are_the_same_job(
     assert capsys.readouterr().out.count("finished before: not run again") == 2
     sweep(*options[:-1], "+trainer.limit_val_batches=1.0", "augment.rotation=15,20")
     assert len(written(folder)) == 4, "1 is a batch, 1.0 all of them"
+
+
+def test_a_jobs_folder_has_the_last_name_of_a_path(sweep, data_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "home" / "anna"
+    other.mkdir(parents=True)
+    content = dict(np.load(data_file))
+    np.savez(other / "x.npz", **content | {"train_images": content["train_images"][::-1]})
+    folder = sweep("model=ffn", f"dataset.path={data_file},{other / 'x.npz'}", "name=s")
+    names = {name.rpartition("-")[0] for name in written(folder)}
+    assert names == {"dataset.path=small.npz", "dataset.path=x.npz"}
 
 
 def test_a_component_of_ones_own_has_its_own_rules(

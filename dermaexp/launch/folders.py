@@ -89,7 +89,8 @@ def job_folder(overrides: str, *, _root_: DictConfig) -> str:
     except OmegaConfBaseException:  # likewise
         content = OmegaConf.to_container(_root_)
     digest = config_digest(content)
-    name = portable(overrides).strip("-")
+    # Of a path the last name: folders are named on pages that people send to each other.
+    name = portable(re.sub(r"(?<==)[^,=]*/", "", overrides)).strip("-")
     sweep = Path(_root_.hydra.sweep.dir)
     same = [*sweep.glob(f"*-{digest[:DIGEST]}"), *_alike(sweep, name, digest)]
     return same[0].name if same else f"{name}-{digest[:DIGEST]}".lstrip("-")
