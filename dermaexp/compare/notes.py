@@ -26,11 +26,11 @@ def with_peculiarities(groups: Sequence[Group]) -> list[Group]:
                 if of(run) != of(usual[name]):
                     others.setdefault(sentence(run, usual[name]), []).append(run)
             notes += [f"{told(some)} {text}" for text, some in others.items()]
-        for part, sentence in PARTS.items():
+        for part, template in PARTS.items():
             unusual: dict[str, list[Run]] = {}
             for run in group.runs:
                 if pairs := _unusual(run, part, usual_parts[part]):
-                    unusual.setdefault(sentence.format(pairs), []).append(run)
+                    unusual.setdefault(template.format(pairs), []).append(run)
             notes += [f"{told(some)} {text}" for text, some in unusual.items()]
         notes += [
             f"{told([run])} was resumed by other code ({_code(attempt)})"

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dermaexp.data.load import PREPARATION
+from dermaexp.data.load import PREPARATION, load_splits
 from dermaexp.runs.identity import canonical
 
 # On any number; calibrate adds some, for which a finished run is tested again, not trained.
@@ -48,6 +48,14 @@ def effective(config: DictConfig) -> dict[str, Any]:
         if callback and not str(callback.get("_target_")).startswith(OBSERVERS)
     }
     return canonical(values)
+
+
+def data_record(config: DictConfig) -> dict[str, Any] | None:
+    """The record of the config's data; None where they cannot be loaded, which a job reports."""
+    try:
+        return load_splits(config.dataset).record
+    except Exception:
+        return None
 
 
 def identity(values: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Run and sweep folders: their names, which `conf/config.yaml` asks for, and who works in them."""
+"""Folders of sweeps and jobs: their names, and whose files are in them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dermaexp.core.errors import UserError
-from dermaexp.data.load import load_splits
-from dermaexp.launch.config import effective, identity
+from dermaexp.launch.config import data_record, effective, identity
 from dermaexp.runs.directory import NAMES, NAMES_OF_HYDRA, RunDirectory, those_there
 from dermaexp.runs.folders import portable
 from dermaexp.runs.identity import config_digest
@@ -81,12 +80,8 @@ def job_folder(overrides: str, *, _root_: DictConfig) -> str:
     with the same digest is kept: the sweep may vary other keys than last time.
     """
     try:
-        data = load_splits(_root_.dataset).record
-    except Exception:  # reported when the job starts
-        data = None
-    try:
-        content = identity(effective(_root_), data)
-    except OmegaConfBaseException:  # likewise
+        content = identity(effective(_root_), data_record(_root_))
+    except OmegaConfBaseException:  # reported when the job starts
         content = OmegaConf.to_container(_root_)
     digest = config_digest(content)
     # Of a path the last name: folders are named on pages that people send to each other.

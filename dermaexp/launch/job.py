@@ -23,7 +23,7 @@ from dermaexp.core.errors import UserError
 from dermaexp.core.overrides import command
 from dermaexp.data.load import load_splits
 from dermaexp.launch import resume, validate
-from dermaexp.launch.config import effective, identity
+from dermaexp.launch.config import data_record, effective, identity
 from dermaexp.launch.explain import RunError, explain
 from dermaexp.launch.follow import INTERVAL
 from dermaexp.launch.record import recording
@@ -68,8 +68,8 @@ def run_job(config: DictConfig) -> float:
         console.print(job if beside_others else f"\n{job}", soft_wrap=True, markup=False)
     try:
         # Relative paths of every key mean the folder in which the command was given.
-        folder = contextlib.chdir(hydra_config.runtime.cwd)
-        with locked(directory.path, wait=in_sweep), quiet(beside_others), folder:
+        there = contextlib.chdir(hydra_config.runtime.cwd)
+        with locked(directory.path, wait=in_sweep), quiet(beside_others), there:
             score = _run_once(config, directory, hydra_config, beside_others=beside_others)
     except KeyboardInterrupt:
         if not beside_others:
@@ -207,11 +207,8 @@ def _check_same_run(
 
 def _other_data(config: DictConfig, earlier: Mapping[str, Any]) -> bool:
     """Whether the data can be loaded and are not those of the `earlier` record."""
-    try:
-        record = load_splits(config.dataset).record
-    except Exception:
-        return False
-    return record["fingerprint"] != earlier["fingerprint"]
+    record = data_record(config)
+    return record is not None and record["fingerprint"] != earlier["fingerprint"]
 
 
 @functools.cache  # once a process

@@ -20,9 +20,8 @@ from optuna.distributions import (
 )
 
 from dermaexp.core.errors import UserError
-from dermaexp.data.load import load_splits
 from dermaexp.launch import validate
-from dermaexp.launch.config import effective, identity
+from dermaexp.launch.config import data_record, effective, identity
 from dermaexp.runs.identity import config_digest
 
 if TYPE_CHECKING:
@@ -211,11 +210,7 @@ def composed(sweeper: OptunaSweeper, overrides: Sequence[str]) -> DictConfig:
 
 def _digest(config: DictConfig) -> str:
     """Equal where all that can change a number is, wherever the data are."""
-    try:
-        data = load_splits(config.dataset).record
-    except Exception:  # they may be where the jobs run only; else each job reports it
-        data = None
-    return config_digest(identity(effective(config), data))
+    return config_digest(identity(effective(config), data_record(config)))
 
 
 def as_overrides(values: Mapping[str, Any]) -> list[str]:

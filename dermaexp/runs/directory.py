@@ -137,10 +137,6 @@ class RunDirectory:
     def has_run(self) -> bool:
         return (self.path / "run.json").exists()
 
-    def was_begun(self) -> bool:
-        """Whether Hydra started a job here, be it without leaving a run.json."""
-        return (self.path / ".hydra").is_dir()
-
     def write_metrics(self, values: Mapping[str, Any]) -> None:
         _write_json(self.path / "metrics.json", {"schema": METRICS_SCHEMA, **values})
 

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from dermaexp.runs.directory import STATUSES
+
 
 class Is(NamedTuple):
     """What a value must fulfil, and the same in words."""
@@ -45,7 +47,7 @@ INTERVAL = Is(
     "two numbers",
 )
 STATUS = Is(
-    lambda value: value in ("running", "finished", "failed", "interrupted"),
+    lambda value: value in STATUSES,
     "running, finished, failed or interrupted",
 )
 TESTED_WITH = Is(lambda value: value in ("best", "last"), "best or last")
