@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,20 +16,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch and dermaexp are importe
     os.environ["OMP_NUM_THREADS"] = "1"  # each of the workers has a core
     os.environ.pop("COLUMNS", None)  # of a width that only pytest's own lines need
 
-REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "dermamnist_rebuilt_28.npz"
-CLASSES = 3
-FIGURES = (
-    "montage",
-    "learning_curves",
-    "confusion_matrix",
-    "per_class_accuracy",
-    "roc_curves",
-    "precision_recall_curves",
-    "reliability",
-    "misclassified",
-)
-# Figures take most of a small run's time: tests that do not look at them leave them out.
-NO_FIGURES = [*(f"callbacks.{name}=null" for name in FIGURES), "report=false"]
+from helpers import CLASSES, REAL_DATA, exit_code
 
 
 @pytest.fixture(autouse=True)
@@ -59,16 +45,6 @@ def data_file(arrays: dict[str, np.ndarray], tmp_path: Path) -> Path:
     path = tmp_path / "small.npz"
     np.savez(path, **arrays)
     return path
-
-
-def exit_code(monkeypatch: pytest.MonkeyPatch, main: Callable[[], None], *arguments: object) -> int:
-    """Of the command whose `main` it is, run in this process."""
-    monkeypatch.setattr(sys, "argv", ["dermaexp", *map(str, arguments)])
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import NO_FIGURES
+from helpers import NO_FIGURES
 
 PROJECT = Path(__file__).resolve().parents[1]
 

@@ -1,0 +1,351 @@
+"""The command line: each bad input in one line, quickly and with nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers import NO_FIGURES
+from hydra import compose, initialize_config_dir
+
+import dermaexp
+from dermaexp.core.errors import UserError
+from dermaexp.core.overrides import as_typed
+from dermaexp.launch.explain import explain
+
+Cli = Callable[..., int]
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["batch_sizee=3"], "the key batch_sizee is unknown: did you mean 'batch_size'?"),
+        (["lr=0.1"], "the key lr is unknown: did you mean 'optimizer.lr'?"),
+        (["optimizer.lrr=3"], "the key optimizer.lrr is unknown: did you mean 'optimizer.lr'?"),
+        (["model.hiden=[3]"], "the key model.hiden is unknown: did you mean 'model.hidden'?"),
+        (["callbacks.montge=null"], "unknown: did you mean 'callbacks.montage'?"),
+        (["zzz=1"], "the key zzz is unknown: expected one of: "),
+        (["+foo=1"], "the key foo is used by nothing: expected one of: name, seed, "),
+        (["+epoch=1"], "the key epoch is used by nothing: did you mean 'epochs'?"),
+        (["optimizer.LR=3"], "the key optimizer.LR is unknown: did you mean 'optimizer.lr'?"),
+        (["model=cnnn"], "model=cnnn is unknown: did you mean 'cnn'?"),
+        (["modle=cnn"], "the key modle is unknown: did you mean 'model'?"),
+        (["callbacks=[default,foo]"], "callbacks=foo is unknown: expected one of: best"),
+        (["-m", "model=cnn,fnn"], "model=fnn is unknown: did you mean 'ffn'?"),
+        (["cnn"], "'cnn' is not an override: expected KEY=VALUE, such as model=cnn"),
+        (["x=[1"], "'x=[1' cannot be read as an override"),
+        (["name=run (1)"], "'name=run (1)' cannot be read as an override"),
+        (["name=run(1)"], "'name=run(1)' cannot be read as an override (Unknown function 'run'"),
+        (["--multrun"], "the flag --multrun is unknown: did you mean '--multirun'?"),
+        (["--model", "cnn"], "the flag --model is unknown: give model=cnn"),
+        (["--modle=cnn"], "the flag --modle=cnn is unknown: give model=cnn"),
+        (["--Seed", "3"], "the flag --Seed is unknown: give seed=3"),
+        (["-model", "cnn"], "the flag -model is unknown: give model=cnn"),
+        (["--config-path", "/tmp"], "--config-path is not supported: give --config-dir DIR"),
+        (["name=a "], "'name=a ' has blanks at an end of its value: type 'name=\"a \"'"),
+        (["--batch-size=3"], "the flag --batch-size=3 is unknown: give batch_size=3"),
+        (["--dataset.path", "/a b"], "give 'dataset.path=/a b'"),
+        (["-cn", "foo"], "--config-name foo is unknown: expected one of: config"),
+        (["model=CNN"], "model=CNN is unknown: did you mean 'cnn'?"),
+        (["Batch_Size=3"], "the key Batch_Size is unknown: did you mean 'batch_size'?"),
+        (["--cfg", "jbo"], "argument --cfg/-c: invalid choice: 'jbo'"),
+        (["--config-dir", "/nowhere"], "directory '/nowhere' not found"),
+        (["batch_size=0"], "batch_size=0: expected a whole number from 1"),
+        (["batch_size=many"], "batch_size=many: expected a whole number from 1"),
+        (["epochs=-1"], "epochs=-1: expected a whole number from 1"),
+        (["epochs=1.5"], "epochs=1.5: expected a whole number from 1"),
+        (["epochs=true"], "epochs=True: expected a whole number from 1"),
+        (["seed=-1"], "seed=-1: expected a whole number from 0 to 4294967295"),
+        (["optimizer.lr=0"], "optimizer.lr=0: expected a number above 0"),
+        (["optimizer.lr=fast"], "optimizer.lr=fast: expected a number above 0"),
+        (["checkpoint.test_with=first"], "checkpoint.test_with=first: expected best or last"),
+        (["calibrate=maybe"], "calibrate=maybe: expected true or false"),
+        (["dataset.grayscale=maybe"], "dataset.grayscale=maybe: expected true or false"),
+        (["dataset=npz"], "dataset.path is missing: give it on the command line"),
+        (["dataset=npz", "dataset.path=null"], "dataset.path is missing: give it on the command"),
+        (["dataset=npz", "dataset.path=/no.npz"], "/no.npz is not a file: expected an npz"),
+        (["dataset=folder", "dataset.path=/nowhere"], "/nowhere is not a folder: expected"),
+        (["dataset=medmnist"], "dataset.flag is missing: give it on the command line"),
+        (["dataset=synthetic", "dataset.size=4"], "expected a whole number of pixels from 8"),
+        (["dataset=synthetic", "dataset.seed=-1"], "dataset.seed=-1: expected a whole number"),
+        (["optimizer.lr=inf"], "optimizer.lr=inf: expected a number above 0"),
+        (['name=""'], "name=: expected some text"),
+        (["name=null"], "name is missing: expected some text"),
+        (["~model"], "the group model is missing: expected model=OPTION, not ~model"),
+        (["~callbacks"], "the group callbacks is missing: expected callbacks=OPTION"),
+        (["callbacks=null"], "expected one of its options by name, such as callbacks=none"),
+        (["+trainer.fast_dev_run=true"], "trainer.fast_dev_run is not supported: give trainer="),
+        (["dataset=medmnist", "dataset.flag=bloodmist"], "did you mean 'bloodmnist'?"),
+        (["callbacks=none"], "needs callbacks.best_checkpoint, which is switched off"),
+        (
+            ["callbacks=[default,early_stopping]", "callbacks.early_stopping.monitor=val_loss"],
+            "monitor=val_loss with mode=max stops a run that gets better",
+        ),
+        (
+            ["callbacks=[default,early_stopping]", "callbacks.early_stopping.monitor=val_los"],
+            "monitor=val_los: expected val_loss, val_accuracy or val_macro_auroc",
+        ),
+        (
+            ["callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=-1"],
+            "callbacks.early_stopping.patience=-1: expected a whole number from 0",
+        ),
+        (
+            ["callbacks=[default,ema]", "callbacks.ema.decay=abc"],
+            "callbacks.ema.decay=abc: expected a number from 0 to 1",
+        ),
+        (["callbacks.ema.decay=0.9"], "callbacks.ema is unknown: give 'callbacks=[default,ema]'"),
+        (["callbacks=[default,emma]"], "callbacks=emma is unknown: did you mean 'ema'?"),
+        (["trainer.precision=bf16-true"], "precision=bf16-true: expected 32-true, bf16-mixed"),
+        (["trainer.gradient_clip_val=-1"], "gradient_clip_val=-1: expected a number from 0"),
+        (["+sampler.balanse=1"], "the key sampler.balanse is used by nothing"),
+        (["+trainer.limit_test_batches=0"], "trainer.limit_test_batches=0 leaves nothing"),
+        (["dataset.normalize=[0.5,inf]"], "expected true, false or [mean, std] of pixels"),
+        (
+            ["test_time_augment=flip"],
+            "test_time_augment=flip: expected none, dihedral or dihedral_zoom",
+        ),
+        (["sampler=balanced", "sampler.balance=2"], "sampler.balance=2: expected a number from 0"),
+        (["compile=yes"], "compile=yes: expected true or false"),
+        (["loss=fokal"], "loss=fokal is unknown: did you mean 'focal'?"),
+        (["experiment=quik"], "experiment=quik is unknown: did you mean 'quick'?"),
+        (["dataset.normalize=[0.5,0]"], "expected true, false or [mean, std] of pixels"),
+        (["callbacks.history=null"], "give callbacks.learning_curves=null too"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(
+    arguments: list[str], line: str, cli: Cli, capsys: pytest.CaptureFixture
+) -> None:
+    assert cli(*arguments) == 1
+    output = capsys.readouterr()
+    assert output.err.startswith("error: ")
+    assert line in output.err
+    assert output.err.count("\n") == 1, output.err
+    assert "Traceback" not in output.out + output.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["trainer=gpu"], "trainer cannot be built: MisconfigurationException: No supported gpu"),
+        (["optimizer.weight_decay=-1"], "optimizer cannot be built: Invalid weight_decay value"),
+        (["scheduler=onecycle", "scheduler.warmup=2"], "scheduler cannot be built: "),
+        (
+            ["scheduler=multistep", "scheduler.milestones=[a]"],
+            "scheduler.milestones=['a']: expected fractions of the training, such as [0.5,0.75]",
+        ),
+        (["callbacks.misclassified.count=-1"], "callbacks.misclassified.count=-1: expected a"),
+        (["callbacks.montage.columns=1.5"], "callbacks.montage.columns=1.5: expected a whole"),
+        (
+            [
+                "model._target_=torch.nn.Flatten",
+                "~model.channels",
+                "~model.hidden",
+                "~model.activation",
+            ],
+            "model cannot be built: ",
+        ),
+        (["dataset.classes=[a,a,b]"], "repeat a name: expected each once"),
+        (["model.activation=rleu"], "model.activation=rleu is unknown: did you mean 'relu'?"),
+        (["model.channels=[8,8,8,8]"], "4 blocks leave nothing of 12x12 images"),
+        (["+trainer.max_epoch=3"], "trainer has no key max_epoch: did you mean 'max_epochs'?"),
+        (["model._target_=dermaexp.models.resnet.ResNet"], "model cannot be built: "),
+        (["loss=weighted", "dataset.classes=[a,b,c,d]"], "weighs 'd', of which there is no train"),
+        (["augment=light", "augment.rotation=999"], "augment.rotation=999: expected a number"),
+        (["dataset.classes=[a,b]"], "label 2 is out of range, expected 0 to 1 (2 classes)"),
+    ],
+)
+def test_bad_input_that_needs_the_data(
+    arguments: list[str],
+    line: str,
+    cli: Cli,
+    data_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    if "gpu" in arguments[0]:
+        torch = pytest.importorskip("torch")
+        if torch.cuda.is_available():
+            pytest.skip("there is a GPU here")
+    assert cli("dataset=npz", f"dataset.path={data_file}", "hydra.run.dir=run", *arguments) == 1
+    errors = capsys.readouterr().err
+    assert line in errors
+    assert errors.count("\n") == 1, errors
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["status"] == "failed"
+    assert line in run["error"]
+    assert "Traceback" in (tmp_path / "run" / "dermaexp.log").read_text()
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+TEXTS = [
+    "/data/run=1/x.npz",
+    "/a#b.npz",
+    "/a b.npz",
+    "~nobody.npz",
+    "/a%b.npz",
+    "/a,b.npz",
+    "/a$b.npz",
+    "/a${b}.npz",
+    "/ä.npz",
+    '/it\'s "mine".npz',
+    "/a(1)[2]{3}.npz",
+    "/a\\\\${b}\\.npz",
+    "15",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_path_with_any_character(text: str, cli: Cli, capsys: pytest.CaptureFixture) -> None:
+    """As it is, or as the answer says that it must be typed, it reaches the data source."""
+    assert cli("dataset=npz", f"dataset.path={text}") == 1
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    if " is not a file" not in errors:
+        shown = errors.partition("type ")[2]
+        (typed,) = shlex.split(shown)
+        assert cli("dataset=npz", typed) == 1
+        errors = capsys.readouterr().err
+    assert f"error: {text} is not a file: expected an npz" in errors
+    (typed,) = shlex.split(as_typed("name", text))
+    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
+        assert str(compose("config", [typed]).name) == text
+
+
+def test_a_typo_leaves_no_folder(cli: Cli, tmp_path: Path) -> None:
+    assert cli("batch_sizee=3") == 1
+    assert cli("-m", "model=cnn,fnn") == 1
+    assert not list(tmp_path.glob("outputs/*/*"))
+    assert not list(tmp_path.glob("multirun/*/*"))
+
+
+def run_module(
+    *arguments: str, folder: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "shown"),
+    [
+        (["--help"], 0, "dataset: dermamnist, folder, medmnist, npz, synthetic"),
+        (["--cfg", "job"], 0, "batch_size: 64"),
+        (["optimizer.lrr=1"], 1, "did you mean 'optimizer.lr'?"),
+        (["batch_size=0"], 1, "batch_size=0: expected a whole number from 1"),
+        (["dataset=npz", "dataset.path=no.npz"], 1, "no.npz is not a file"),
+        (["dataset=medmnist", "dataset.flag=x"], 1, "dataset.flag=x is unknown"),
+    ],
+)
+def test_answers_without_torch(arguments: list[str], code: int, shown: str, tmp_path: Path) -> None:
+    """Run for real; torch and SciPy, made unimportable, must not be missed."""
+    for package in ("torch", "scipy"):
+        (tmp_path / f"{package}.py").write_text(f"raise ImportError('{package} was imported')")
+    answer = run_module(
+        "-m", "dermaexp", *arguments, folder=tmp_path, PYTHONPATH=f"{tmp_path}:{PROJECT}"
+    )
+    assert answer.returncode == code, answer.stderr
+    assert shown in answer.stdout + answer.stderr
+    assert "was imported" not in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize("option", ["disabled", "none", "default", "stdout"])
+def test_any_logging_of_hydras(option: str, cli: Cli, data_file: Path, tmp_path: Path) -> None:
+    data = ["dataset=npz", f"dataset.path={data_file}", *NO_FIGURES]
+    assert cli(*data, "trainer=debug", f"hydra/job_logging={option}", "hydra.run.dir=run") == 0
+    assert (tmp_path / "run" / "dermaexp.log").exists() == (option == "default")
+
+
+def test_relative_paths_start_where_the_command_is_given(
+    cli: Cli, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the job changes to its own folder, in which what a net writes then lands."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "touching.py").write_text(
+        "import pathlib, torch\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def __init__(self, image_shape, classes, file):\n"
+        "        super().__init__(image_shape[1] ** 2, classes)\n"
+        "        assert pathlib.Path(file).is_file()\n"
+        "    def forward(self, images):\n"
+        "        if self.training and torch.is_grad_enabled():\n"
+        "            pathlib.Path('trace').touch()\n"
+        "        return super().forward(images.flatten(1))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    net = ["model=ffn", "~model.hidden", "~model.activation", "model._target_=touching.Net"]
+    options = [*net, "+model.file=../small.npz", "dataset=npz", f"dataset.path=../{data_file.name}"]
+    options += ["trainer=debug", *NO_FIGURES, "hydra.job.chdir=true"]
+    assert cli(*options, "hydra.run.dir=run") == 0
+    assert (tmp_path / "here" / "run" / "trace").exists()
+    assert not (tmp_path / "here" / "trace").exists()
+    monkeypatch.chdir(tmp_path)
+    record = tmp_path / "here" / "run" / "run.json"
+    record.write_text(record.read_text().replace('"finished"', '"failed"', 1))
+    assert cli("resume=here/run") == 0, "from any folder"
+
+
+def test_flags_may_stand_between_overrides(cli: Cli, capsys: pytest.CaptureFixture) -> None:
+    assert cli("model=ffn", "--cfg", "job", "seed=3") == 0
+    shown = capsys.readouterr().out
+    assert "seed: 3" in shown and "FFN" in shown
+
+
+def test_a_bare_flag_takes_no_override(cli: Cli, capsys: pytest.CaptureFixture) -> None:
+    assert cli("model=ffn", "--info", "config") == 0
+    assert "FFN" in capsys.readouterr().out
+    assert cli("model=ffn", "--info") == 0
+    assert "FFN" in capsys.readouterr().out
+
+
+def test_epochs_that_have_no_effect(cli: Cli, data_file: Path, capsys) -> None:
+    data = ["dataset=npz", f"dataset.path={data_file}", "model=ffn", *NO_FIGURES]
+    assert cli(*data, "trainer=debug", "epochs=5", "hydra.run.dir=run") == 0
+    assert "epochs=5 has no effect: trainer.max_epochs is 2" in capsys.readouterr().err
+
+
+def test_version_is_ours(cli: Cli, capsys: pytest.CaptureFixture) -> None:
+    assert cli("--version") == 0
+    assert capsys.readouterr().out == f"dermaexp {dermaexp.__version__}\n"
+
+
+def test_full_error_shows_the_traceback(tmp_path: Path) -> None:
+    answer = run_module("-m", "dermaexp", "epochs=0", folder=tmp_path, HYDRA_FULL_ERROR="1")
+    assert answer.returncode == 1
+    assert "Traceback" in answer.stderr
+    assert "UserError: epochs=0" in answer.stderr
+
+
+def test_every_yaml_says_what_it_is_and_its_command() -> None:
+    files = sorted((PROJECT / "conf").rglob("*.yaml"))
+    assert len(files) > 25
+    for file in files:
+        lines = file.read_text().splitlines()
+        first = lines[lines[0].startswith("# @package")]  # which Hydra wants above all
+        assert first.startswith("# ") and "python -m dermaexp" in first, file
+
+
+def test_every_option_composes(cli: Cli, capsys: pytest.CaptureFixture) -> None:
+    for file in sorted((PROJECT / "conf").glob("*/*.yaml")):
+        assert cli("--cfg", "job", f"{file.parent.name}={file.stem}") == 0, file
+    assert capsys.readouterr().err == ""
+
+
+def test_a_line_of_ours_is_told_before_the_systems() -> None:
+    error = UserError("the address does not answer: give weights=null")
+    error.__cause__ = ConnectionResetError(104, "Connection reset by peer")
+    assert explain(error) == "the address does not answer: give weights=null"

@@ -1,0 +1,202 @@
+"""Jobs side by side: the launchers for real, GPUs dealt out, sweeps that do not collide."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import NO_FIGURES
+
+from dermaexp.core.overrides import command
+from dermaexp.launch import gpus, sweep
+from dermaexp.runs.directory import RunDirectory
+
+Cli = Callable[..., int]
+
+
+def runs(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "runs.csv").open()))
+
+
+@pytest.mark.parametrize(
+    ("launcher", "plugin", "threads"),
+    [
+        (["joblib", "hydra.launcher.n_jobs=2"], "hydra_joblib_launcher", os.cpu_count() // 2 or 1),
+        (["submitit_local"], "hydra_submitit_launcher", None),
+        (["ray"], "hydra_ray_launcher", 1),
+    ],
+    ids=["joblib", "submitit_local", "ray"],
+)
+def test_jobs_side_by_side_give_the_numbers_of_jobs_in_a_row(
+    cli: Cli,
+    data_file: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    launcher: list[str],
+    plugin: str,
+    threads: int | None,
+) -> None:
+    pytest.importorskip(f"hydra_plugins.{plugin}", reason=f"{plugin} is not installed")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    options = ["-m", "batch_size=32,0,16", "model=ffn", "epochs=2", "trainer=cpu", *NO_FIGURES]
+    options += ["dataset=npz", f"dataset.path={data_file}"]
+    assert cli(*options, "hydra.sweep.dir=row") == 1
+    capfd.readouterr()
+    assert cli(f"hydra/launcher={launcher[0]}", *launcher[1:], *options, "name=side") == 1
+    output = capfd.readouterr()
+    assert "failed: batch_size=0: expected a whole number from 1" in output.err
+    assert "epoch 1/2" not in output.out, "what several jobs say would be mixed"
+    side = tmp_path / "multirun" / "side"
+    states = {row["folder"]: row["status"] for row in runs(side)}
+    assert sorted(states.values()) == ["failed", "finished", "finished"]
+    for name, status in states.items():
+        if status == "finished":
+            record = RunDirectory(side / name).read_run()
+            assert threads in (None, record["device"]["threads"]), "shared out"
+            predictions = RunDirectory(side / name).read_predictions()
+            expected = RunDirectory(tmp_path / "row" / name).read_predictions()
+            for key, array in expected.items():
+                np.testing.assert_allclose(predictions[key], array, atol=1e-5)
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Slurm's commands for this machine: sbatch starts the tasks of its script at once."""
+    programs = {
+        "sbatch": """
+            script="${@: -1}"
+            cp "$script" "$here/submitted.sh"
+            tasks=$(grep -oP '(?<=--array=)\\d+-\\d+' "$script" | tr - ' ')
+            for task in $(seq $tasks); do
+              SLURM_JOB_ID=7_$task SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task SLURM_NTASKS=1 \\
+              SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0 SLURM_JOB_NUM_NODES=1 \\
+              SLURM_JOB_NODELIST=localhost bash "$script" >"$here/$task.log" 2>&1 &
+            done
+            echo "Submitted batch job 7" """,
+        "srun": """
+            while [[ "$1" == -* ]]; do [[ "$1" == --output ]] && shift; shift; done
+            exec "$@" """,
+        "sacct": """
+            printf 'JobID|State|NodeList\\n'
+            printf '7_%s|RUNNING|localhost\\n' 0 1 2""",
+    }
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    for name, body in programs.items():
+        (folder / name).write_text(f'#!/bin/bash\nhere=$(dirname "$0")\n{body}\n')
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+def test_slurm_gets_what_the_config_asks_for(
+    cli: Cli, data_file: Path, tmp_path: Path, slurm: Path, capsys
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    options = ["batch_size=32,0", "model=ffn", "epochs=2", "trainer=cpu", *NO_FIGURES]
+    options += ["dataset=npz", f"dataset.path={data_file}", "name=s"]
+    launcher = ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu"]
+    assert cli("-m", *launcher, *options) == 1
+    script = (slurm / "submitted.sh").read_text()
+    for line in ("partition=gpu", "gpus-per-node=1", "cpus-per-task=4", "time=240"):
+        assert f"#SBATCH --{line}\n" in script
+    states = {row["folder"][:12]: row["status"] for row in runs(tmp_path / "multirun" / "s")}
+    assert states == {"batch_size=3": "finished", "batch_size=0": "failed"}
+    commands = {
+        json.loads(file.read_text())["command"]
+        for file in (tmp_path / "multirun" / "s").glob("*/run.json")
+    }
+    assert commands == {command("-m", *launcher, *options)}, "the sweep's, not submitit's"
+    output = capsys.readouterr()
+    assert "failed: batch_size=0: expected a whole number from 1" in output.err, "told meanwhile"
+    assert ": finished\n" in output.out
+
+
+def test_a_plugin_that_is_not_installed(cli: Cli, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(sweep, "find_spec", lambda name: None)
+    assert cli("-m", "hydra/launcher=submitit_slurm", "seed=0,1") == 1
+    assert capsys.readouterr().err == (
+        "error: hydra/launcher=submitit_slurm needs a plugin that is not installed: pip install "
+        "'dermaexp[launchers]'\n"
+    )
+    assert not (tmp_path / "multirun").exists()
+
+
+def test_each_process_takes_a_gpu_of_its_own(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(gpus, "_taken", {})
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    other = (
+        "import sys, torch\n"
+        "torch.cuda.device_count = lambda: 2\n"
+        "from dermaexp.launch.gpus import own_device\n"
+        "print(own_device('auto', 1, int(sys.argv[1])))\n"
+    )
+
+    def in_another_process(job: int) -> str:
+        answer = subprocess.run(
+            [sys.executable, "-c", other, str(job)],
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return answer.stdout.strip()
+
+    assert gpus.own_device("auto", 1, 0) == [0]
+    assert gpus.own_device("gpu", 1, 1) == [0], "a worker keeps its GPU"
+    assert in_another_process(2) == "[1]"
+    assert in_another_process(3) == "[1]", "free again once that process has ended"
+    assert gpus._take("1")
+    assert in_another_process(7) == "[1]", "7 % 2: more processes than GPUs share them"
+    folder = tmp_path / "dermaexp" / "locks"
+    assert len(list(folder.iterdir())) == 2
+    monkeypatch.setattr(gpus, "_taken", {})
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+    assert gpus.own_device("auto", 1, 3) == [1], "a folder of another user is not trusted"
+
+
+def test_what_is_no_choice_of_one_gpu_is_left_alone(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert gpus.own_device("cpu", 1, 0) == 1
+    assert gpus.own_device("auto", 2, 0) == 2
+    assert gpus.own_device("gpu", [1], 0) == [1]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert gpus.own_device("auto", 1, 3) == 1
+
+
+def test_two_sweeps_at_once_share_the_cache_but_no_folder(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dermaexp", "-m", "seed=0,1", "model=ffn", "dataset=synthetic"]
+    options = ["trainer=debug", "hydra.sweep.dir=${new_folder:sweep}", *NO_FIGURES]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "empty"), "OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen(
+            [*command, *options], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL
+        )
+        for _ in range(2)
+    ]
+    assert [process.wait() for process in started] == [0, 0]
+    sweeps = [tmp_path / "sweep", tmp_path / "sweep-2"]
+    results = [
+        {
+            file.parent.name: {
+                k: v for k, v in json.loads(file.read_text()).items() if k != "seconds"
+            }
+            for file in folder.glob("*/metrics.json")
+        }
+        for folder in sweeps
+    ]
+    assert len(results[0]) == 2
+    assert results[0] == results[1]
+    (cached,) = (tmp_path / "empty" / "dermaexp").iterdir()
+    assert cached.suffix == ".npz"

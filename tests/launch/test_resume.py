@@ -1,0 +1,465 @@
+"""Interrupted runs and sweeps: they go on and end with the numbers of uninterrupted ones."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import random
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import NO_FIGURES, Killed, kill_at_write
+
+from dermaexp.core.overrides import quoted
+from dermaexp.data import load
+from dermaexp.runs import provenance
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.locks import locked
+from dermaexp.training.callbacks import AtomicCheckpointIO
+
+Cli = Callable[..., int]
+EPOCHS = 3
+RECIPE = [
+    "callbacks=[default,ema,early_stopping]",
+    "callbacks.early_stopping.patience=1",
+    "+callbacks.early_stopping.min_delta=1",  # never good enough: it stops after two epochs
+    "epochs=3",
+    "augment=strong",
+    "augment.erase=0.5",
+    "augment.cutmix=0.5",
+    "sampler=balanced",
+    "test_time_augment=dihedral",
+]
+
+
+@pytest.fixture
+def options(data_file: Path) -> list[str]:
+    return [
+        "dataset=npz",
+        f"dataset.path={data_file}",
+        "trainer=cpu",
+        f"epochs={EPOCHS}",
+        "batch_size=16",
+        "model=ffn",
+        "~model.hidden",
+        "~model.activation",
+        "model._target_=helpers.DropoutNet",
+        "scheduler=cosine",
+        *NO_FIGURES,
+    ]
+
+
+def numbers(run: Path) -> tuple[dict, list[list[str]], dict[str, bytes]]:
+    """All that must be equal: no seconds, no dates."""
+    metrics = json.loads((run / "metrics.json").read_text())
+    del metrics["seconds"]
+    rows = [row[:-1] for row in csv.reader((run / "history.csv").open())]
+    stored = RunDirectory(run).read_predictions()
+    weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    arrays = {name: array.tobytes() for name, array in stored.items()}
+    return metrics, rows, arrays | {key: w.numpy().tobytes() for key, w in weights.items()}
+
+
+LAST_AVERAGE = ["epochs=2", "callbacks=[default,ema]", "checkpoint.test_with=last"]
+
+
+@pytest.mark.parametrize("more", [RECIPE, LAST_AVERAGE], ids=["recipe", "last average"])
+def test_killed_at_any_write_it_ends_with_the_same_numbers(
+    cli: Cli,
+    options: list[str],
+    more: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options += more
+    assert cli(*options, "hydra.run.dir=whole") == 0
+    expected = numbers(tmp_path / "whole")
+    writes = 0
+    while True:
+        run = tmp_path / f"killed-{writes}"
+        with monkeypatch.context() as patch:
+            kill_at_write(writes, patch)
+            try:
+                assert cli(*options, f"hydra.run.dir={run}") == 0
+                break
+            except Killed:
+                pass
+        if not (run / "run.json").exists():
+            shutil.rmtree(run)
+            assert cli(*options, f"hydra.run.dir={run}") == 0
+        else:
+            assert json.loads((run / "run.json").read_text())["status"] == "running"
+            assert cli(f"resume={run}") == 0
+        assert numbers(run) == expected, f"after {writes} writes"
+        record = json.loads((run / "run.json").read_text())
+        assert record["status"] == "finished"
+        writes += 1
+    assert writes > 10
+
+
+def test_a_moved_run_remembers_its_best_epoch(
+    cli: Cli, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli(*options, "hydra.run.dir=whole") == 0
+    with monkeypatch.context() as patch:
+        kill_at_write(9, patch)  # after the second of three epochs
+        with pytest.raises(Killed):
+            cli(*options, "hydra.run.dir=killed")
+    (tmp_path / "elsewhere").mkdir()
+    moved = tmp_path / "elsewhere" / "it's moved, here=1"
+    (tmp_path / "killed").rename(moved)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert cli(f"resume={moved}") == 0
+    assert numbers(moved) == numbers(tmp_path / "whole")
+    assert json.loads((moved / "metrics.json").read_text())["best_epoch"] == 1
+    record = json.loads((moved / "run.json").read_text())
+    assert len(record["resumed"]) == 1
+    assert "hydra.run.dir=killed" in record["command"], "the first one's"
+
+
+def test_a_finished_run_is_left_as_it_is(
+    cli: Cli, options: list[str], tmp_path: Path, capsys
+) -> None:
+    assert cli(*options, "hydra.run.dir=run") == 0
+    before = {file: file.read_bytes() for file in (tmp_path / "run").glob("*.[jnc]*")}
+    assert cli("resume=run") == 0
+    assert "finished before: not run again" in capsys.readouterr().out
+    assert {file: file.read_bytes() for file in before} == before
+
+
+def test_other_data_are_not_gone_on_with(
+    cli: Cli,
+    options: list[str],
+    arrays: dict[str, np.ndarray],
+    data_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        kill_at_write(9, patch)
+        with pytest.raises(Killed):
+            cli(*options, "hydra.run.dir=killed")
+    arrays["train_images"][0] += 1
+    np.savez(data_file, **arrays)
+    load._kept.clear()
+    assert cli(*options, "hydra.run.dir=anew") == 0
+    assert cli("resume=killed") == 0
+    assert numbers(tmp_path / "killed") == numbers(tmp_path / "anew")
+    assert "resumed" not in json.loads((tmp_path / "killed" / "run.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("code_changed", "seeds_epoch"), [(False, [2, 3]), (True, [1, 2, 3])], ids=["same", "changed"]
+)
+def test_a_failed_run_is_tried_again(
+    cli: Cli,
+    options: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys,
+    code_changed: bool,
+    seeds_epoch: list[int],
+) -> None:
+    """From its last epoch, or from the start where changed code may have mended the failure."""
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "dermaexp.training.callbacks.AtomicCheckpointIO.save_checkpoint", full_after(2)
+        )
+        assert cli(*options, "hydra.run.dir=run") == 1
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["status"] == "failed"
+    assert "the disk is full" in record["error"]
+    if code_changed:
+        other = {"git_commit": None, "code_digest": "other"}
+        monkeypatch.setattr(provenance, "_code", lambda: other)
+    capsys.readouterr()
+    assert cli("resume=run") == 0
+    output = capsys.readouterr().out
+    assert [n for n in range(1, EPOCHS + 1) if f"epoch {n}/" in output] == seeds_epoch
+    assert cli(*options, "hydra.run.dir=whole") == 0
+    assert numbers(tmp_path / "run") == numbers(tmp_path / "whole")
+
+
+def full_after(saves: int) -> Callable[..., None]:
+    save = AtomicCheckpointIO.save_checkpoint
+    left = [saves]
+
+    def failing(self: AtomicCheckpointIO, checkpoint: dict, path: str, **_: object) -> None:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        left[0] -= 1
+        save(self, checkpoint, path)
+
+    return failing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["resume=nowhere"], "nowhere cannot be resumed: expected a run directory"),
+        (
+            ["resume=run", "seed=1"],
+            "resumes a run with its own config: expected no seed=1",
+        ),
+        (["resume=run", "resume=run"], "resumes a run with its own config: expected no resume=run"),
+        (["resume="], "resume= names no folder: expected a run directory or a sweep's"),
+        (["resume=damaged"], "multirun.yaml is damaged: give the first command again"),
+    ],
+)
+def test_what_cannot_be_gone_on_with(
+    cli: Cli, tmp_path: Path, capsys, arguments: list[str], line: str
+) -> None:
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "multirun.yaml").write_text("hydra: {runtime")
+    assert cli(*arguments) == 1
+    errors = capsys.readouterr().err
+    assert line in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("lost", ["metrics.json", "predictions.npz"])
+@pytest.mark.parametrize("half", [True, False], ids=["half", "none"])
+def test_lost_results_are_made_again_without_training(
+    cli: Cli, options: list[str], tmp_path: Path, capsys, lost: str, half: bool
+) -> None:
+    assert cli(*options, "hydra.run.dir=run") == 0
+    expected = numbers(tmp_path / "run")
+    file = tmp_path / "run" / lost
+    content = file.read_bytes()
+    file.unlink()
+    if half:
+        file.write_bytes(content[: len(content) // 2])
+    capsys.readouterr()
+    assert cli("resume='run'") == 0
+    assert "epoch 1/" not in capsys.readouterr().out
+    assert numbers(tmp_path / "run") == expected
+
+
+def test_a_damaged_record_is_told(cli: Cli, options: list[str], tmp_path: Path, capsys) -> None:
+    assert cli(*options, "hydra.run.dir=run") == 0
+    record = tmp_path / "run" / "run.json"
+    record.write_bytes(record.read_bytes()[:500])
+    capsys.readouterr()
+    assert cli("resume=run") == 1
+    errors = capsys.readouterr().err
+    assert f"{record} is damaged: move the folder" in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+def test_a_damaged_checkpoint_is_told(
+    cli: Cli, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, name: str
+) -> None:
+    with monkeypatch.context() as patch:
+        kill_at_write(9, patch)
+        with pytest.raises(Killed):
+            cli(*options, "hydra.run.dir=run")
+    checkpoints = tmp_path / "run" / "checkpoints"
+    damaged = checkpoints / name
+    damaged.write_bytes(damaged.read_bytes()[:1000] if name == "best.ckpt" else b"bad\n")
+    capsys.readouterr()
+    assert cli("resume=run") == 1
+    output = capsys.readouterr()
+    advice = f"delete {checkpoints}, and the run starts anew"
+    assert output.err == f"error: {damaged} is damaged: {advice}\n"
+    assert "epoch 3/" not in output.out, "reported before the training goes on"
+    shutil.rmtree(checkpoints)
+    assert cli("resume=run") == 0
+    assert "it starts anew" in capsys.readouterr().out
+    assert cli(*options, "hydra.run.dir=whole") == 0
+    assert numbers(tmp_path / "run") == numbers(tmp_path / "whole")
+
+
+FILES = ("checkpoints/mine.pt", "figures/paper.png", "history.csv", ".hydra/config.yaml", ".lock")
+
+
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [*(("run", name) for name in FILES), *(("resume", name) for name in FILES[:-1])],
+)
+def test_files_of_others_are_neither_removed_nor_overwritten(
+    cli: Cli, options: list[str], tmp_path: Path, capsys, kept: str, command: str
+) -> None:
+    file = tmp_path / "own" / kept
+    file.parent.mkdir(parents=True)
+    file.write_text("precious")
+    if command == "resume":  # a folder of another program that uses Hydra
+        (tmp_path / "own" / ".hydra").mkdir(exist_ok=True)
+        (tmp_path / "own" / ".hydra" / "hydra.yaml").write_text("hydra: {job: {name: other}}")
+    before = {file: file.read_bytes() for file in (tmp_path / "own").rglob("*") if file.is_file()}
+    folder = f"{tmp_path / 'own'}"
+    arguments = (
+        [f"resume={folder}"] if command == "resume" else [*options, f"hydra.run.dir={folder}"]
+    )
+    assert cli(*arguments) == 1
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1 and folder in errors
+    after = {file: file.read_bytes() for file in (tmp_path / "own").rglob("*") if file.is_file()}
+    assert after == before
+
+
+def test_a_link_that_leads_nowhere_is_a_file_of_others(
+    cli: Cli, options: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "own").mkdir()
+    link = tmp_path / "own" / "metrics.json"
+    link.symlink_to(tmp_path / "nowhere")
+    assert cli(*options, "hydra.run.dir=own") == 1
+    assert link.is_symlink()
+
+
+def test_a_second_run_in_a_runs_folder_changes_nothing(
+    cli: Cli, options: list[str], tmp_path: Path, capsys
+) -> None:
+    assert cli(*options, "hydra.run.dir=run") == 0
+    before = {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
+    capsys.readouterr()
+    assert cli(*options, "hydra.run.dir=run", "seed=1") == 1
+    assert "holds a run already: give another folder, or resume" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in before} == before, "Hydra's record of it neither"
+
+
+def test_a_run_that_starts_anew_keeps_the_users_files(
+    cli: Cli, options: list[str], tmp_path: Path
+) -> None:
+    """Beside its own in checkpoints/ and figures/, and with another run.json than ours nothing."""
+    assert cli(*options, "hydra.run.dir=run") == 0
+    run = tmp_path / "run"
+    mine = [run / "checkpoints" / "mine.pt", run / "figures" / "paper.png"]
+    for file in mine:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("precious")
+    (run / "checkpoints" / "last.ckpt").unlink()
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"status": "failed"}))
+    assert cli("resume=run") == 0
+    assert [file.read_text() for file in mine] == ["precious", "precious"]
+    for name in ("report.html", "figures/montage.png"):
+        (run / name).write_text("mine")
+        (run / "metrics.json").unlink(missing_ok=True)
+        assert cli("resume=run") == 1, "what is called like ours is not ours"
+        assert (run / name).read_text() == "mine"
+        (run / name).unlink()
+    assert cli("resume=run") == 0
+    (run / "run.json").write_text('{"id": 3}')
+    assert cli("resume=run") == 1
+    assert (run / "run.json").read_text() == '{"id": 3}'
+    assert (run / "metrics.json").exists()
+
+
+def test_a_missing_or_older_page_is_written(cli: Cli, options: list[str], tmp_path: Path) -> None:
+    assert cli(*options, "hydra.run.dir=run") == 0  # with report=false
+    run = tmp_path / "run"
+    copy = tmp_path / "copied run, it's $HOME"
+    shutil.copytree(run, copy)
+    expected = numbers(run)
+    record = json.loads((copy / "run.json").read_text())
+    start = record["start"]["arguments"]
+    start[start.index("report=false")] = "report=true"
+    (copy / "run.json").write_text(json.dumps(record))
+    assert cli(f"resume={copy}") == 0
+    page = copy / "report.html"
+    assert "finished" in page.read_text()
+    page.write_text(page.read_text().replace("finished", "running"))  # as of a look meanwhile
+    os.utime(page, ns=(0, 0))
+    assert cli(f"resume={copy}") == 0
+    assert "finished" in page.read_text()
+    assert numbers(copy) == expected
+    assert not (run / "report.html").exists()
+
+
+def test_a_run_is_resumed_from_its_run_json(
+    cli: Cli, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """Hydra need not have left a record; what runs again is printed before, ready to paste."""
+    name = "名" * 99 + "=,$ #"
+    more = ["hydra.output_subdir=null", f"name={quoted(name)}"]
+    with monkeypatch.context() as patch:
+        kill_at_write(9, patch)
+        with pytest.raises(Killed):
+            cli(*options, *more)
+    (run,) = tmp_path.glob("outputs/*/*")
+    assert len(run.name.encode()) < 255 and not (run / ".hydra").exists()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    capsys.readouterr()
+    assert cli(f"resume={run}") == 0
+    shown = capsys.readouterr().out.splitlines()[0]
+    assert shown.startswith(f"resume={run} runs again: cd {tmp_path} && python -m dermaexp ")
+    record = json.loads((run / "run.json").read_text())
+    assert (record["status"], record["name"]) == ("finished", name)
+    assert len(record["resumed"]) == 1
+    typed = shlex.split(shown.partition("&& python -m dermaexp ")[2])
+    monkeypatch.chdir(tmp_path)
+    assert cli(*typed, "hydra.run.dir=pasted") == 0
+    assert numbers(tmp_path / "pasted") == numbers(run)
+    assert json.loads((tmp_path / "pasted" / "run.json").read_text())["name"] == name
+    assert cli(*shlex.split(record["command"])[3:], "hydra.run.dir=again") == 0
+    assert numbers(tmp_path / "again") == numbers(run)
+
+
+def test_a_running_run_is_not_gone_on_with(cli: Cli, tmp_path: Path, capsys) -> None:
+    (tmp_path / "run").mkdir()
+    with locked(tmp_path / "run", wait=False):
+        assert cli("trainer=cpu", "hydra.run.dir=run") == 1
+    assert "another process is at work in" in capsys.readouterr().err
+
+
+GRID = ("model=ffn,cnn", "seed=0,1,2")
+
+
+def start_sweep(folder: Path, data_file: Path) -> subprocess.Popen:
+    options = ["name=study", "dataset=npz", f"dataset.path={data_file}", "epochs=3", *NO_FIGURES]
+    return subprocess.Popen(
+        [sys.executable, "-m", "dermaexp", "-m", *GRID, *options],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def finished_jobs(sweep: Path) -> dict[str, int]:
+    """Folder -> when its run.json was written last, in ns."""
+    files = list(sweep.glob("*/run.json"))
+    finished = [file for file in files if json.loads(file.read_text())["status"] == "finished"]
+    return {file.parent.name: file.stat().st_mtime_ns for file in finished}
+
+
+def test_a_sweep_killed_twice_equals_one_never_killed(data_file: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    assert start_sweep(whole, data_file).wait() == 0
+    sweep = killed / "multirun" / "study"
+    chance = random.Random(20)
+    finished: dict[str, int] = {}
+    for kill in range(2):
+        process = start_sweep(killed, data_file)
+        goal = 1 + 2 * kill + chance.randrange(2)  # jobs
+        while len(finished_jobs(sweep)) < goal and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(chance.random() * 0.5)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it was still at work"
+        assert finished.items() <= finished_jobs(sweep).items(), "finished jobs are left alone"
+        finished = finished_jobs(sweep)
+    assert start_sweep(killed, data_file).wait() == 0
+    assert finished.items() <= finished_jobs(sweep).items()
+    names = finished_jobs(sweep).keys()
+    assert len(names) == 6
+    expected = whole / "multirun" / "study"
+    assert names == finished_jobs(expected).keys()
+    for name in names:
+        assert numbers(sweep / name) == numbers(expected / name)
