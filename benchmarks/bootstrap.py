@@ -1,8 +1,8 @@
-"""The bootstrap of a comparison against a plain loop: python benchmarks/bootstrap.py
+"""Time the bootstrap of a comparison against a plain loop: python benchmarks/bootstrap.py
 
-Two runs on a test set of DermaMNIST's size, 10,000 draws of its images, four metrics.
+Two runs on a test set of DermaMNIST's size, 10,000 resamples of its images, four metrics.
 Baseline, in the same process, on the same predictions:
-  plain loop   draw the images, give them to dermaexp.metrics; timed on 100 draws, times 100
+  plain loop   compute dermaexp.metrics on each resample; timed on 100 resamples, scaled to 10,000
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 from dermaexp.metrics import classification, significance
 
 CLASS_COUNTS = (66, 103, 220, 23, 223, 1341, 29)  # of DermaMNIST's test split
-LOOP_DRAWS = 100
+LOOP_RESAMPLES = 100
 
 
 def runs(count: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """Probabilities (N, K) of `count` nets that know a little, and the targets (N,)."""
+    """Return probabilities (N, K) of `count` weak models, and the targets (N,)."""
     generator = np.random.default_rng(0)
     classes = len(CLASS_COUNTS)
     targets = np.repeat(np.arange(classes), CLASS_COUNTS)
@@ -27,29 +27,29 @@ def runs(count: int) -> tuple[list[np.ndarray], np.ndarray]:
     return list((exponentials / exponentials.sum(axis=2, keepdims=True)).astype("f4")), targets
 
 
-def plain_loop(probabilities: list[np.ndarray], targets: np.ndarray, draws: int) -> None:
+def plain_loop(probabilities: list[np.ndarray], targets: np.ndarray, resamples: int) -> None:
     generator = np.random.default_rng(0)
-    for _ in range(draws):
-        drawn = generator.integers(0, len(targets), len(targets))
+    for _ in range(resamples):
+        chosen = generator.integers(0, len(targets), len(targets))
         for run in probabilities:
             confusion = classification.confusion_matrix(
-                run[drawn].argmax(axis=1), targets[drawn], run.shape[1]
+                run[chosen].argmax(axis=1), targets[chosen], run.shape[1]
             )
             classification.accuracy(confusion)
             classification.balanced_accuracy(confusion)
-            classification.macro_auroc(run[drawn], targets[drawn])
+            classification.macro_auroc(run[chosen], targets[chosen])
             classification.macro_f1(confusion)
 
 
 def main() -> None:
     probabilities, targets = runs(2)
     started = time.perf_counter()
-    plain_loop(probabilities, targets, LOOP_DRAWS)
-    loop = (time.perf_counter() - started) * significance.DRAWS / LOOP_DRAWS
+    plain_loop(probabilities, targets, LOOP_RESAMPLES)
+    loop = (time.perf_counter() - started) * significance.DRAWS / LOOP_RESAMPLES
     started = time.perf_counter()
     significance.bootstrap(probabilities, targets)
     ours = time.perf_counter() - started
-    print(f"{'way':24} {'s':>8} {'x dermaexp':>11}")
+    print(f"{'method':24} {'s':>8} {'x dermaexp':>11}")
     print(f"{'dermaexp':24} {ours:8.2f} {1:11.1f}")
     print(f"{'plain loop (estimated)':24} {loop:8.2f} {loop / ours:11.1f}")
 

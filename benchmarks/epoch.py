@@ -1,7 +1,7 @@
-"""An epoch of training and validation against two baselines: python benchmarks/epoch.py
+"""Time an epoch (train and val) against two baselines: python benchmarks/epoch.py
 
-Baselines, in the same process, on the same drawn images, net, optimizer and batch size:
-  bare loop   the shortest torch loop over the same uint8 tensors; what no framework can beat
+Baselines, in the same process, on the same synthetic images, model, optimizer and batch size:
+  bare loop   the shortest torch loop over the same uint8 tensors: the floor for any framework
   MedMNIST    medmnist.DermaMNIST with torchvision transforms and a DataLoader, image by image,
               as MedMNIST's own training script reads its data
 """
@@ -33,12 +33,12 @@ from dermaexp.models.ffn import FFN
 from dermaexp.training.callbacks import History
 from dermaexp.training.classifier import Classifier
 
-EPOCHS = 4  # the first is not counted
+EPOCHS = 4  # the first is a warm-up
 BATCH_SIZE = 64
 
 
-def dermaexp_epochs(net: nn.Module, data: ImageDataModule) -> list[float]:
-    """Seconds of each epoch as history.csv has them."""
+def dermaexp_epochs(model: nn.Module, data: ImageDataModule) -> list[float]:
+    """Return the seconds of each epoch, as in history.csv."""
     history = History()
     with tempfile.TemporaryDirectory() as folder:
         trainer = lightning.Trainer(
@@ -52,22 +52,22 @@ def dermaexp_epochs(net: nn.Module, data: ImageDataModule) -> list[float]:
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
-        trainer.fit(Classifier(net, torch.optim.Adam), data)
+        trainer.fit(Classifier(model, torch.optim.Adam), data)
     return [row["seconds"] for row in history.rows]
 
 
-def loop_epochs(net: nn.Module, train: Callable, val: Callable) -> list[float]:
-    """Seconds of each epoch of a plain loop over (float images, targets) batches."""
-    optimizer = torch.optim.Adam(net.parameters())
+def loop_epochs(model: nn.Module, train: Callable, val: Callable) -> list[float]:
+    """Return the seconds of each epoch of a plain loop over (float images, targets) batches."""
+    optimizer = torch.optim.Adam(model.parameters())
     seconds = []
     for _ in range(EPOCHS):
         started = time.perf_counter()
         for images, targets in train():
             optimizer.zero_grad()
-            cross_entropy(net(images), targets).backward()
+            cross_entropy(model(images), targets).backward()
             optimizer.step()
         with torch.inference_mode():
-            parts = [(net(images).softmax(dim=1), targets) for images, targets in val()]
+            parts = [(model(images).softmax(dim=1), targets) for images, targets in val()]
         probabilities, targets = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
         macro_auroc(probabilities, targets)
         seconds.append(time.perf_counter() - started)
@@ -105,24 +105,26 @@ def main() -> None:
         arrays = {f"{s}_images": splits[s].images for s in ("train", "val", "test")}
         arrays |= {f"{s}_labels": splits[s].labels[:, None] for s in ("train", "val", "test")}
         np.savez(root / "dermamnist.npz", **arrays)
-        print(f"{'net':4} {'way':10} {'s an epoch':>10} {'x bare loop':>12}")
-        for net_class in (FFN, CNN):
+        print(f"{'model':5} {'method':10} {'s per epoch':>11} {'x bare loop':>12}")
+        for model_class in (FFN, CNN):
             ways = {
-                "bare loop": lambda net: loop_epochs(
-                    net, tensor_batches(data, "train", True), tensor_batches(data, "val", False)
+                "bare loop": lambda model: loop_epochs(
+                    model, tensor_batches(data, "train", True), tensor_batches(data, "val", False)
                 ),
-                "dermaexp": lambda net: dermaexp_epochs(net, data),
-                "MedMNIST": lambda net: loop_epochs(
-                    net, medmnist_batches(root, "train", True), medmnist_batches(root, "val", False)
+                "dermaexp": lambda model: dermaexp_epochs(model, data),
+                "MedMNIST": lambda model: loop_epochs(
+                    model,
+                    medmnist_batches(root, "train", True),
+                    medmnist_batches(root, "val", False),
                 ),
             }
             seconds = {
-                way: statistics.median(run(net_class((1, 28, 28), 7))[1:])
+                way: statistics.median(run(model_class((1, 28, 28), 7))[1:])
                 for way, run in ways.items()
             }
             for way, value in seconds.items():
                 ratio = value / seconds["bare loop"]
-                print(f"{net_class.__name__.lower():4} {way:10} {value:10.2f} {ratio:12.2f}")
+                print(f"{model_class.__name__.lower():5} {way:10} {value:11.2f} {ratio:12.2f}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What recipes cost against named baselines, on processors: python benchmarks/recipe.py
+"""Time parts of a recipe against baselines, on the CPU: python benchmarks/recipe.py
 
-augment    `augment=strong` on whole batches against the same changes by torchvision v2 image by
+augment    `augment=strong` on whole batches, against the same changes by torchvision v2, image by
            image, as a Dataset's transform makes them
-training   a step of resnet11 on batches of 128: precision, the order of channels in memory, and
-           torch.compile, against 32 bits with torch's own order
+training   a step of resnet11 on batches of 128, by precision, memory format and torch.compile,
+           against 32 bits in torch's default memory format
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROUNDS = 5
 
 
 def seconds(work: Callable[[], None], repeats: int) -> float:
-    """Median over the rounds of the seconds of one call; a first round is not counted."""
+    """Return the median seconds of one call over the rounds; a first round is a warm-up."""
     rounds = []
     for _ in range(ROUNDS + 1):
         start = time.perf_counter()
@@ -71,12 +71,14 @@ def augmentation() -> None:
     print(f"  whole batch                     {batched * 1e3:7.1f} ms  {batched / baseline:.3f}\n")
 
 
-def step(net: nn.Module, images: Tensor, targets: Tensor, dtype: torch.dtype) -> Callable[[], None]:
-    optimizer = torch.optim.AdamW(net.parameters())
+def step(
+    model: nn.Module, images: Tensor, targets: Tensor, dtype: torch.dtype
+) -> Callable[[], None]:
+    optimizer = torch.optim.AdamW(model.parameters())
 
     def work() -> None:
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            logits = net(images)
+            logits = model(images)
         optimizer.zero_grad()
         cross_entropy(logits.float(), targets).backward()
         optimizer.step()
@@ -90,20 +92,20 @@ def training() -> None:
     targets = torch.randint(CLASSES, (BATCH_SIZE,))
     ours = ResNet11((3, SIZE, SIZE), CLASSES)
     plain = copy.deepcopy(ours).to(memory_format=torch.contiguous_format)
-    plain.forward = lambda images: plain.head(  # without the change of order
+    plain.forward = lambda images: plain.head(  # without the change of memory format
         torch.cat([(maps := plain.maps(images)).amax((2, 3)), maps.mean((2, 3))], 1)
     )
     compiled = copy.deepcopy(ours)
     compiled.compile()
     print(f"a training step of resnet11, {BATCH_SIZE} images of {SIZE} px")
     baseline = None
-    for name, net, dtype in (
+    for name, model, dtype in (
         ("32 bits, channels first", plain, torch.float32),
         ("32 bits", ours, torch.float32),
         ("bf16-mixed", copy.deepcopy(ours), torch.bfloat16),
         ("bf16-mixed, compiled", compiled, torch.bfloat16),
     ):
-        taken = seconds(step(net, images, targets, dtype), 5)
+        taken = seconds(step(model, images, targets, dtype), 5)
         baseline = baseline or taken
         print(f"  {name:30}  {taken * 1e3:7.1f} ms  {taken / baseline:.3f}")
 

@@ -1,7 +1,7 @@
-"""Two trainings at once on the same cores, as beside a notebook: python benchmarks/two_at_once.py
+"""Time two trainings at once on the same cores: python benchmarks/two_at_once.py
 
-Baseline: OpenMP's own waiting, in which a thread without work spins for some milliseconds and so
-takes the core from the other training. dermaexp asks for short spins, see dermaexp/__main__.py.
+Baseline: OpenMP's default, where a thread without work spins for some milliseconds and keeps the
+core from the other training. dermaexp asks for short spins, see dermaexp/__main__.py.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-WAITS = {"OpenMP's own": "300000", "dermaexp": "1000"}  # spins before a thread sleeps
+WAITS = {"OpenMP default": "300000", "dermaexp": "1000"}  # spins before a thread sleeps
 OPTIONS = ["dataset=synthetic", "epochs=3", "callbacks=[progress,best_checkpoint]", "trainer=cpu"]
 
 
 def fit_seconds(model: str, spins: str, trainings: int, folder: Path) -> float:
-    """Seconds of the slowest of so many trainings started together."""
+    """Return the seconds of the slowest of `trainings` started together."""
     runs = [folder / f"{model}-{spins}-{trainings}-{index}" for index in range(trainings)]
     command = [sys.executable, "-m", "dermaexp", f"model={model}", *OPTIONS]
     environment = {**os.environ, "GOMP_SPINCOUNT": spins}
@@ -34,15 +34,16 @@ def fit_seconds(model: str, spins: str, trainings: int, folder: Path) -> float:
 
 
 def main() -> None:
-    print(f"{'net':4} {'trainings':>9} {'waiting':13} {'s of the fit':>12} {'x own':>6}")
+    print(f"{'model':5} {'trainings':>9} {'waiting':14} {'s of the fit':>12} {'x default':>9}")
     with tempfile.TemporaryDirectory() as folder:
         for model in ("ffn", "cnn"):
             for trainings in (1, 2):
-                own = None
+                default = None
                 for name, spins in WAITS.items():
                     seconds = fit_seconds(model, spins, trainings, Path(folder))
-                    own = own or seconds
-                    print(f"{model:4} {trainings:9} {name:13} {seconds:12.2f} {seconds / own:6.2f}")
+                    default = default or seconds
+                    ratio = seconds / default
+                    print(f"{model:5} {trainings:9} {name:14} {seconds:12.2f} {ratio:9.2f}")
 
 
 if __name__ == "__main__":
