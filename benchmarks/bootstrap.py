@@ -17,37 +17,37 @@ CLASS_COUNTS = (66, 103, 220, 23, 223, 1341, 29)  # of DermaMNIST's test split
 LOOP_RESAMPLES = 100
 
 
-def runs(count: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return probabilities (N, K) of `count` weak models, and the targets (N,)."""
+def runs(count: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return targets (N,), and probabilities (N, K) of `count` weak models."""
     generator = np.random.default_rng(0)
     classes = len(CLASS_COUNTS)
     targets = np.repeat(np.arange(classes), CLASS_COUNTS)
     logits = generator.normal(size=(count, len(targets), classes)) + 2 * np.eye(classes)[targets]
     exponentials = np.exp(logits)
-    return list((exponentials / exponentials.sum(axis=2, keepdims=True)).astype("f4")), targets
+    return targets, list((exponentials / exponentials.sum(axis=2, keepdims=True)).astype("f4"))
 
 
-def plain_loop(probabilities: list[np.ndarray], targets: np.ndarray, resamples: int) -> None:
+def plain_loop(targets: np.ndarray, probabilities: list[np.ndarray], resamples: int) -> None:
     generator = np.random.default_rng(0)
     for _ in range(resamples):
         chosen = generator.integers(0, len(targets), len(targets))
         for run in probabilities:
             confusion = classification.confusion_matrix(
-                run[chosen].argmax(axis=1), targets[chosen], run.shape[1]
+                targets[chosen], run[chosen].argmax(axis=1), run.shape[1]
             )
             classification.accuracy(confusion)
             classification.balanced_accuracy(confusion)
-            classification.macro_auroc(run[chosen], targets[chosen])
+            classification.macro_auroc(targets[chosen], run[chosen])
             classification.macro_f1(confusion)
 
 
 def main() -> None:
-    probabilities, targets = runs(2)
+    targets, probabilities = runs(2)
     started = time.perf_counter()
-    plain_loop(probabilities, targets, LOOP_RESAMPLES)
+    plain_loop(targets, probabilities, LOOP_RESAMPLES)
     loop = (time.perf_counter() - started) * significance.DRAWS / LOOP_RESAMPLES
     started = time.perf_counter()
-    significance.bootstrap(probabilities, targets)
+    significance.bootstrap(targets, probabilities)
     ours = time.perf_counter() - started
     print(f"{'method':24} {'s':>8} {'x dermaexp':>11}")
     print(f"{'dermaexp':24} {ours:8.2f} {1:11.1f}")

@@ -67,9 +67,9 @@ def loop_epochs(model: nn.Module, train: Callable, val: Callable) -> list[float]
             cross_entropy(model(images), targets).backward()
             optimizer.step()
         with torch.inference_mode():
-            parts = [(model(images).softmax(dim=1), targets) for images, targets in val()]
-        probabilities, targets = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
-        macro_auroc(probabilities, targets)
+            parts = [(targets, model(images).softmax(dim=1)) for images, targets in val()]
+        targets, probabilities = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
+        macro_auroc(targets, probabilities)
         seconds.append(time.perf_counter() - started)
     return seconds
 

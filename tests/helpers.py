@@ -62,9 +62,9 @@ def exit_code(monkeypatch: pytest.MonkeyPatch, main: Callable[[], None], *argume
 def random_predictions(
     samples: int, classes: int, seed: int, digits: int | None = None, scale: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities that know a little of the targets; `digits` rounds the scores into ties.
+    """Targets, and probabilities that know a little of them; `digits` rounds scores into ties.
 
-    They are float32, as a net's: at a large `scale` many of them are exactly 0 or 1.
+    Probabilities are float32, as a net's: at a large `scale` many of them are exactly 0 or 1.
     """
     generator = np.random.default_rng(seed)
     targets = generator.choice(classes, samples, p=generator.dirichlet(np.full(classes, 5.0)))
@@ -72,7 +72,7 @@ def random_predictions(
     if digits is not None:
         logits = logits.round(digits)
     exponentials = np.exp((scale * logits).astype(np.float32))
-    return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32), targets
+    return targets, (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 LESIONS = ("actinic keratoses and intraepithelial carcinoma", "melanoma", "melanocytic nevi")
@@ -143,7 +143,7 @@ def write_run(
     if run["status"] == "finished":
         predicted = np.where(np.arange(100) < wrong, (RUN_TARGETS + 1) % 3, RUN_TARGETS)
         probabilities = (0.1 + 0.7 * np.eye(3)[predicted]).astype(np.float32)
-        numbers = classification.evaluate(probabilities, RUN_TARGETS, np.array([1]), RUN_CLASSES)
+        numbers = classification.evaluate(RUN_TARGETS, probabilities, np.array([1]), RUN_CLASSES)
         directory.write_predictions(test_probabilities=probabilities, test_targets=RUN_TARGETS)
         directory.write_metrics(
             {
@@ -239,7 +239,7 @@ def make_run(folder: Path, *, calibrate: bool = False, **record: Any) -> RunDire
     generator = np.random.default_rng(0)
     targets = np.repeat(np.arange(3), PAGE_SAMPLES)
     predictions = {
-        split: (generator.dirichlet((3, 1, 1), len(targets)).astype(np.float32), targets)
+        split: (targets, generator.dirichlet((3, 1, 1), len(targets)).astype(np.float32))
         for split in ("test", "val")
     }
     numbers = evaluate.evaluate(
@@ -262,7 +262,7 @@ def make_run(folder: Path, *, calibrate: bool = False, **record: Any) -> RunDire
     rows[4]["val_macro_auroc"] = float("nan")
     directory.write_history(rows)
     directory.write_predictions(
-        **{f"{split}_probabilities": pair[0] for split, pair in predictions.items()},
+        **{f"{split}_probabilities": pair[1] for split, pair in predictions.items()},
         **{f"{split}_targets": targets for split in predictions},
     )
     for name in ("montage", "a_new_figure", "learning_curves"):

@@ -110,7 +110,7 @@ class Group:
         return np.sum([run.metrics["test"]["confusion_matrix"] for run in self.runs], axis=0)
 
     def test_predictions(self) -> list[list[tuple[np.ndarray, np.ndarray]]] | None:
-        """Of each fold's runs the probabilities (N, K) and targets (N,); None without them all."""
+        """Of each fold's runs the targets (N,) and probabilities (N, K); None without them all."""
         by_fold = [[run.test_predictions() for run in fold] for fold in self.by_fold]
         return None if any(None in stored for stored in by_fold) else by_fold
 
@@ -158,10 +158,10 @@ class Group:
         if stored is None:
             return None
         correct = [
-            np.stack([probabilities.argmax(axis=1) == targets for probabilities, targets in fold])
+            np.stack([probabilities.argmax(axis=1) == targets for targets, probabilities in fold])
             for fold in stored
         ]
-        return correct, [fold[0][1] for fold in stored]
+        return correct, [fold[0][0] for fold in stored]
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:

@@ -138,13 +138,13 @@ def _read(
         if stored is None:
             reason = "not every run left a predictions.npz that can be read"
         else:
-            targets = targets if found else [fold[0][1] for fold in stored]
+            targets = targets if found else [fold[0][0] for fold in stored]
             if all(
                 np.array_equal(own, truth)
                 for fold, truth in zip(stored, targets, strict=True)
-                for _, own in fold
+                for own, _ in fold
             ):
-                found[group.label] = [[run for run, _ in fold] for fold in stored]
+                found[group.label] = [[run for _, run in fold] for fold in stored]
                 continue
             reason = "the predictions are of other test images"
         notes.append(f"{group.label} is in no test: {reason}")
@@ -163,7 +163,7 @@ def _answers(
     draws: int,
 ) -> dict[str, _Answers]:
     by_fold = [
-        _of_fold([run for group in predictions.values() for run in group[fold]], own, draws, fold)
+        _of_fold(own, [run for group in predictions.values() for run in group[fold]], draws, fold)
         for fold, own in enumerate(targets)
     ]
     answers, start = {}, 0
@@ -178,18 +178,18 @@ def _answers(
     return answers
 
 
-def _of_fold(runs: Sequence[np.ndarray], targets: np.ndarray, draws: int, fold: int) -> _Answers:
+def _of_fold(targets: np.ndarray, runs: Sequence[np.ndarray], draws: int, fold: int) -> _Answers:
     """Of all groups' runs; the fold seeds its draws, so that they are independent."""
     confusions = [
-        classification.confusion_matrix(run.argmax(axis=1), targets, run.shape[1]) for run in runs
+        classification.confusion_matrix(targets, run.argmax(axis=1), run.shape[1]) for run in runs
     ]
     points = {
         "accuracy": np.array([classification.accuracy(confusion) for confusion in confusions]),
         "balanced_accuracy": np.array([classification.balanced_accuracy(c) for c in confusions]),
-        "macro_auroc": np.array([classification.macro_auroc(run, targets) for run in runs]),
+        "macro_auroc": np.array([classification.macro_auroc(targets, run) for run in runs]),
     }
     correct = np.stack([run.argmax(axis=1) == targets for run in runs])
-    return _Answers(points, significance.bootstrap(runs, targets, draws, seed=fold), correct)
+    return _Answers(points, significance.bootstrap(targets, runs, draws, seed=fold), correct)
 
 
 def _means(folds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

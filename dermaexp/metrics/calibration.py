@@ -23,8 +23,8 @@ class Temperature(NamedTuple):
     at_limit: bool
 
 
-def fit_temperature(probabilities: np.ndarray, targets: np.ndarray) -> Temperature:
-    """The T at which softmax(log p / T) has the smallest loss, from p (N, K) and targets (N,).
+def fit_temperature(targets: np.ndarray, probabilities: np.ndarray) -> Temperature:
+    """The T at which softmax(log p / T) has the smallest loss, from targets (N,) and p (N, K).
 
     The loss has one minimum in T. It lies at 0 where every answer is right, and beyond all limits
     where the probabilities are no better than a guess: neither can be mended by a temperature.
@@ -54,7 +54,7 @@ def calibration(
 ) -> dict[str, Any]:
     """The temperature, and what it does to loss and calibration error, as in metrics.json.
 
-    `val` and `test` are probabilities (N, K) and targets (N,). On val, where it was fitted, the
+    `val` and `test` are targets (N,) and probabilities (N, K). On val, where it was fitted, the
     calibrated numbers are better than they would be elsewhere.
     """
     temperature, at_limit = fit_temperature(*val)
@@ -63,19 +63,19 @@ def calibration(
         "at_limit": at_limit,
         "fitted_on": "val",
     }
-    for split, (probabilities, targets) in (("val", val), ("test", test)):
+    for split, (targets, probabilities) in (("val", val), ("test", test)):
         numbers[split] = {
-            "raw": _quality(probabilities, targets),
-            "calibrated": _quality(calibrated(probabilities, temperature), targets),
+            "raw": _quality(targets, probabilities),
+            "calibrated": _quality(targets, calibrated(probabilities, temperature)),
         }
     return numbers
 
 
-def _quality(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+def _quality(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     return {
-        "loss": classification.cross_entropy(probabilities, targets),
+        "loss": classification.cross_entropy(targets, probabilities),
         "expected_calibration_error": classification.expected_calibration_error(
-            probabilities, targets
+            targets, probabilities
         ),
     }
 

@@ -31,7 +31,7 @@ HEADLINES = {
 BINS = 15  # of the calibration error, as in the paper
 
 
-def confusion_matrix(predicted: np.ndarray, targets: np.ndarray, classes: int) -> np.ndarray:
+def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Counts (K, K): row = true class, column = predicted class."""
     cells = targets.astype(np.int64) * classes + predicted
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
@@ -73,7 +73,7 @@ def macro_f1(confusion: np.ndarray) -> float:
     return _mean(f1_scores(confusion))
 
 
-def class_auroc(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def class_auroc(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """One-vs-rest area under the ROC curve of each class (K,), ties counted half.
 
     Computed from average ranks (the Mann-Whitney statistic). NaN for a class that has no sample or
@@ -89,17 +89,17 @@ def class_auroc(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return _divide(wins, positives * (samples - positives))
 
 
-def macro_auroc(probabilities: np.ndarray, targets: np.ndarray) -> float:
+def macro_auroc(targets: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean one-vs-rest AUROC, equal to the AUC of `medmnist.Evaluator` where every class occurs.
 
     Of two classes it is that of the second: the first one's is the same but for rounding, which
     makes ties where a probability is nearly 1.
     """
-    aurocs = class_auroc(probabilities, targets)
+    aurocs = class_auroc(targets, probabilities)
     return float(aurocs[1]) if len(aurocs) == 2 else _mean(aurocs)
 
 
-def cross_entropy(probabilities: np.ndarray, targets: np.ndarray) -> float:
+def cross_entropy(targets: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean negative log-likelihood in nats; a probability of 0 counts as the smallest float32."""
     if not len(targets):
         return float("nan")
@@ -110,7 +110,7 @@ def cross_entropy(probabilities: np.ndarray, targets: np.ndarray) -> float:
 
 
 def reliability(
-    probabilities: np.ndarray, targets: np.ndarray
+    targets: np.ndarray, probabilities: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Samples, mean confidence and accuracy of each bin (BINS,); NaN in a bin without samples.
 
@@ -125,56 +125,56 @@ def reliability(
     return samples, _divide(confidences, samples), _divide(right, samples)
 
 
-def expected_calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> float:
+def expected_calibration_error(targets: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean gap between confidence and accuracy over the bins of `reliability`, by their samples.
 
     Guo et al., On Calibration of Modern Neural Networks, ICML 2017. Of few samples it is too
     large, and larger still of a bootstrap's draws: it gets no interval.
     """
-    samples, confidence, right = reliability(probabilities, targets)
+    samples, confidence, right = reliability(targets, probabilities)
     filled = samples > 0
     return float(samples[filled] @ np.abs(confidence - right)[filled] / samples.sum())
 
 
 def evaluate(
-    probabilities: np.ndarray,
     targets: np.ndarray,
+    probabilities: np.ndarray,
     train_targets: np.ndarray,
     classes: Sequence[str],
 ) -> dict[str, Any]:
     """The numbers of one split as they stand in metrics.json; all intervals are 95 %."""
-    confusion = confusion_matrix(probabilities.argmax(axis=1), targets, len(classes))
+    confusion = confusion_matrix(targets, probabilities.argmax(axis=1), len(classes))
     return {
-        "loss": cross_entropy(probabilities, targets),
+        "loss": cross_entropy(targets, probabilities),
         "accuracy": accuracy(confusion),
         "balanced_accuracy": balanced_accuracy(confusion),
-        "macro_auroc": macro_auroc(probabilities, targets),
+        "macro_auroc": macro_auroc(targets, probabilities),
         "macro_f1": macro_f1(confusion),
-        "expected_calibration_error": expected_calibration_error(probabilities, targets),
+        "expected_calibration_error": expected_calibration_error(targets, probabilities),
         "intervals": {
             "accuracy": wilson_interval(np.trace(confusion), confusion.sum()),
-            **bootstrap_intervals(probabilities, targets),
+            **bootstrap_intervals(targets, probabilities),
         },
         "per_class_accuracy": dict(zip(classes, recalls(confusion).tolist(), strict=True)),
-        "per_class": per_class(probabilities, targets, classes),
+        "per_class": per_class(targets, probabilities, classes),
         "confusion_matrix": confusion.tolist(),
         "majority_accuracy": majority_baseline(train_targets, targets, len(classes))["accuracy"],
     }
 
 
 def per_class(
-    probabilities: np.ndarray, targets: np.ndarray, classes: Sequence[str]
+    targets: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """Class -> `class_answers` and the same of its ranking against the rest.
 
     The sensitivity at 95 % specificity is read off the split's own ROC curve: no interval holds
     for a threshold that was chosen on the same samples (see `operating_points`).
     """
-    confusion = confusion_matrix(probabilities.argmax(axis=1), targets, len(classes))
+    confusion = confusion_matrix(targets, probabilities.argmax(axis=1), len(classes))
     found = class_answers(confusion, classes)
-    aurocs = class_auroc(probabilities, targets)
+    aurocs = class_auroc(targets, probabilities)
     for label, name in enumerate(classes):
-        points = curves.thresholds(probabilities[:, label], targets == label)
+        points = curves.thresholds(targets == label, probabilities[:, label])
         auroc, average_precision = float(aurocs[label]), curves.average_precision(points)
         found[name] |= {
             "auroc": auroc,

@@ -26,8 +26,8 @@ class Thresholds(NamedTuple):
     negatives: int
 
 
-def thresholds(scores: np.ndarray, is_positive: np.ndarray) -> Thresholds:
-    """Every threshold of the scores (N,), with booleans (N,) for the samples of the class."""
+def thresholds(is_positive: np.ndarray, scores: np.ndarray) -> Thresholds:
+    """Every threshold of the scores (N,); `is_positive` (N,) marks the samples of the class."""
     order = np.argsort(-scores, kind="stable")
     ordered, hits = scores[order], is_positive[order].cumsum()
     last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], len(ordered) > 0))

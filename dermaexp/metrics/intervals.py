@@ -59,7 +59,7 @@ def average_precision_interval(average_precision: float, positives: int) -> tupl
 
 
 def bootstrap_intervals(
-    probabilities: np.ndarray, targets: np.ndarray, draws: int = DRAWS
+    targets: np.ndarray, probabilities: np.ndarray, draws: int = DRAWS
 ) -> dict[str, tuple[float, float]]:
     """95 % percentile intervals over draws of the images, which are the same every time.
 
@@ -68,7 +68,7 @@ def bootstrap_intervals(
     simulations with DermaMNIST's class counts they hold the true value in 93 to 97 of 100 cases,
     those of macro F1 in 88 to 90.
     """
-    replicates = significance.bootstrap([probabilities], targets, draws)
+    replicates = significance.bootstrap(targets, [probabilities], draws)
     return {
         name: _percentiles(replicates[name][0])
         for name in ("balanced_accuracy", "macro_auroc", "macro_f1")

@@ -13,8 +13,8 @@ HALVES = {"test_clean": "clean", "test_leaked": "leaked"}
 
 
 def evaluate(
-    probabilities: np.ndarray,
     targets: np.ndarray,
+    probabilities: np.ndarray,
     is_leaked: np.ndarray,
     train_targets: np.ndarray,
     classes: Sequence[str],
@@ -24,7 +24,7 @@ def evaluate(
     `is_leaked` (N,) says of each test image whether train or val has one of its group.
     """
     return {
-        half: _numbers(probabilities[chosen], targets[chosen], train_targets, classes)
+        half: _numbers(targets[chosen], probabilities[chosen], train_targets, classes)
         if chosen.any()
         else None
         for half, chosen in zip(HALVES, (~is_leaked, is_leaked), strict=True)
@@ -32,12 +32,12 @@ def evaluate(
 
 
 def _numbers(
-    probabilities: np.ndarray,
     targets: np.ndarray,
+    probabilities: np.ndarray,
     train_targets: np.ndarray,
     classes: Sequence[str],
 ) -> dict[str, Any]:
     shares = np.bincount(targets, minlength=len(classes)) / len(targets)
-    numbers = classification.evaluate(probabilities, targets, train_targets, classes)
+    numbers = classification.evaluate(targets, probabilities, train_targets, classes)
     class_shares = dict(zip(classes, shares.tolist(), strict=True))
     return {"samples": len(targets), "class_shares": class_shares, **numbers}

@@ -24,14 +24,14 @@ def operating_points(
 ) -> dict[str, Any]:
     """Of each class against the rest: threshold, and sensitivity and specificity on both splits.
 
-    `val` and `test` are probabilities (N, K) and targets (N,). The threshold is the lowest with at
+    `val` and `test` are targets (N,) and probabilities (N, K). The threshold is the lowest with at
     least 95 % specificity on val; infinite where there is none, which answers the class never.
     The intervals on test are Wilson's, 95 %: the threshold knows nothing of these images. NaN where
     a split has no sample of a side.
     """
     found = {}
     for label, name in enumerate(classes):
-        points = curves.thresholds(val[0][:, label], val[1] == label)
+        points = curves.thresholds(val[0] == label, val[1][:, label])
         threshold = curves.threshold_at(points, curves.SPECIFICITY)
         on_val, on_test = (_counts(*split, label, threshold) for split in (val, test))
         found[name] = {
@@ -46,7 +46,7 @@ def operating_points(
 
 
 def _counts(
-    probabilities: np.ndarray, targets: np.ndarray, label: int, threshold: float
+    targets: np.ndarray, probabilities: np.ndarray, label: int, threshold: float
 ) -> dict[str, tuple[int, int]]:
     """How many samples of each side are answered rightly, and of how many; 0 of 0 if undefined."""
     if np.isnan(threshold):

@@ -92,19 +92,19 @@ def bootstrap_counts(samples: int, draws: int = DRAWS, seed: int = 0) -> Iterato
 
 
 def bootstrap(
-    probabilities: Sequence[np.ndarray], targets: np.ndarray, draws: int = DRAWS, seed: int = 0
+    targets: np.ndarray, probabilities: Sequence[np.ndarray], draws: int = DRAWS, seed: int = 0
 ) -> dict[str, np.ndarray]:
     """Accuracy, balanced accuracy, macro AUROC and macro F1 (runs, draws) of each run on each draw.
 
-    `probabilities` holds an array (N, K) a run, `targets` (N,) are the same for all. The numbers
-    are those of `dermaexp.metrics` on the drawn images: a class that no draw holds is left out.
+    `targets` (N,) hold for all runs; `probabilities` holds an array (N, K) a run. The numbers are
+    those of `dermaexp.metrics` on the drawn images: a class that no draw holds is left out.
     """
     classes = probabilities[0].shape[1]
     labels = np.arange(classes)[:, None]
     is_class = (targets == labels).astype(np.float32)
     is_answer = np.stack([run.argmax(axis=1) == labels for run in probabilities]).astype(np.float32)
     hits = is_class * is_answer
-    rankings = [_rankings(run, targets) for run in probabilities]
+    rankings = [_rankings(targets, run) for run in probabilities]
     blocks = []
     for counts in bootstrap_counts(len(targets), draws, seed):
         positives = is_class @ counts  # (K, block)
@@ -196,10 +196,10 @@ def _seed_noise(groups: Sequence[np.ndarray], draws: int, seed: int) -> np.ndarr
     return math.sqrt(variance) * generator.standard_t(variance**2 / sum(parts), draws)
 
 
-def _rankings(probabilities: np.ndarray, targets: np.ndarray) -> list[_Ranking | None]:
+def _rankings(targets: np.ndarray, probabilities: np.ndarray) -> list[_Ranking | None]:
     """The ranking of the images by each class's probability; None where one is not a number."""
     return [
-        None if np.isnan(scores).any() else _Ranking(scores, targets == label)
+        None if np.isnan(scores).any() else _Ranking(targets == label, scores)
         for label, scores in enumerate(probabilities.T)
     ]
 
@@ -211,7 +211,7 @@ class _Ranking:
     half against one that scores the same.
     """
 
-    def __init__(self, scores: np.ndarray, is_positive: np.ndarray) -> None:
+    def __init__(self, is_positive: np.ndarray, scores: np.ndarray) -> None:
         self.positives_win = is_positive.sum() <= len(scores) / 2
         winners = np.flatnonzero(is_positive == self.positives_win)
         losers = np.flatnonzero(is_positive != self.positives_win)

@@ -21,8 +21,8 @@ NAME_WIDTH = 30  # letters
 
 
 def roc_curves(
-    probabilities: np.ndarray,
     targets: np.ndarray,
+    probabilities: np.ndarray,
     classes: Sequence[str],
     *,
     marked: Mapping[str, tuple[float, float]],
@@ -33,10 +33,10 @@ def roc_curves(
     `marked` holds the sensitivity and specificity of a class's operating point, chosen elsewhere.
     """
     figure, axes = _square("false positive rate (1 - specificity)", "sensitivity (recall)", classes)
-    aurocs = classification.class_auroc(probabilities, targets)
+    aurocs = classification.class_auroc(targets, probabilities)
     entries = []
     for label, name in enumerate(classes):
-        points = curves.thresholds(probabilities[:, label], targets == label)
+        points = curves.thresholds(targets == label, probabilities[:, label])
         if np.isnan(aurocs[label]):
             entries.append(_absent(name, points))
             continue
@@ -63,13 +63,13 @@ def roc_curves(
 
 
 def precision_recall_curves(
-    probabilities: np.ndarray, targets: np.ndarray, classes: Sequence[str], *, title: str
+    targets: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], *, title: str
 ) -> Figure:
     """Each class against the rest, with its average precision; dotted: its share of the images."""
     figure, axes = _square("recall (sensitivity)", "precision", classes)
     entries = []
     for label, name in enumerate(classes):
-        points = curves.thresholds(probabilities[:, label], targets == label)
+        points = curves.thresholds(targets == label, probabilities[:, label])
         if not points.positives:
             entries.append(_absent(name, points))
             continue
@@ -88,7 +88,7 @@ def precision_recall_curves(
     return figure
 
 
-def reliability(versions: Mapping[str, np.ndarray], targets: np.ndarray, *, title: str) -> Figure:
+def reliability(targets: np.ndarray, versions: Mapping[str, np.ndarray], *, title: str) -> Figure:
     """Accuracy over confidence in 15 bins, and below it how many images are how confident.
 
     `versions` holds probabilities (N, K) by name, such as raw and calibrated, side by side.
@@ -105,8 +105,8 @@ def reliability(versions: Mapping[str, np.ndarray], targets: np.ndarray, *, titl
             gridspec_kw={**places, "wspace": 0.09, "hspace": 0.1, "height_ratios": (3, 1)},
         )
     for (name, probabilities), above, below in zip(versions.items(), *rows, strict=True):
-        _reliability(above, probabilities, targets)
-        error = classification.expected_calibration_error(probabilities, targets)
+        _reliability(above, targets, probabilities)
+        error = classification.expected_calibration_error(targets, probabilities)
         above.set_title(f"{name}: ECE {error:.3f}", fontsize=TEXT)
         edges = np.linspace(0, 1, classification.BINS + 1)
         below.hist(probabilities.max(axis=1), edges, color=BLUE)
@@ -122,9 +122,9 @@ def reliability(versions: Mapping[str, np.ndarray], targets: np.ndarray, *, titl
     return figure
 
 
-def _reliability(axes: Axes, probabilities: np.ndarray, targets: np.ndarray) -> None:
+def _reliability(axes: Axes, targets: np.ndarray, probabilities: np.ndarray) -> None:
     """Bars of accuracy with 95 % Wilson intervals, the diagonal, and each bin's confidence."""
-    samples, confidence, accuracy = classification.reliability(probabilities, targets)
+    samples, confidence, accuracy = classification.reliability(targets, probabilities)
     filled = samples > 0
     samples, confidence, accuracy = samples[filled], confidence[filled], accuracy[filled]
     hits = (accuracy * samples).round()

@@ -114,7 +114,7 @@ class Reliability(Callback):
 
     def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.is_global_zero:
-            probabilities, targets = module.predictions["test"]
+            targets, probabilities = module.predictions["test"]
             versions = {"raw": probabilities}
             if self.calibrate:
                 temperature, at_limit = calibration.fit_temperature(*module.predictions["val"])
@@ -122,7 +122,7 @@ class Reliability(Callback):
                 name = f"{found}, T = {temperature:.2f}"
                 versions[name] = calibration.calibrated(probabilities, temperature)
             title = _test_title(trainer, module)
-            figure = curve_plots.reliability(versions, targets, title=title)
+            figure = curve_plots.reliability(targets, versions, title=title)
             _write(trainer, "reliability", figure)
 
 
@@ -174,7 +174,7 @@ def _test_title(trainer: Trainer, module: LightningModule) -> str:
 
 
 def _test_confusion(trainer: Trainer, module: LightningModule) -> np.ndarray:
-    probabilities, targets = module.predictions["test"]
+    targets, probabilities = module.predictions["test"]
     return classification.confusion_matrix(
-        probabilities.argmax(axis=1), targets, probabilities.shape[1]
+        targets, probabilities.argmax(axis=1), probabilities.shape[1]
     )

@@ -28,12 +28,12 @@ def write_medmnist_result(
     name: str,
     splits: Splits,
     split: str,
-    probabilities: np.ndarray,
     targets: np.ndarray,
+    probabilities: np.ndarray,
 ) -> None:
     """The standard result file of the run `name` on `split`: FLAG_SPLIT_[AUC]…_[ACC]…@NAME.csv.
 
-    Nothing where `splits` are no MedMNIST set, or `probabilities` (N, K) and `targets` (N,) those
+    Nothing where `splits` are no MedMNIST set, or `targets` (N,) and `probabilities` (N, K) those
     of a part of it: the file's reader takes the answers from the set's own file.
     """
     if splits.medmnist_flag is None or len(targets) != len(splits[split]):
@@ -41,10 +41,10 @@ def write_medmnist_result(
     size = splits[split].images.shape[1]
     flag = splits.medmnist_flag + ("" if size == 28 else f"_{size}")
     confusion = classification.confusion_matrix(
-        probabilities.argmax(axis=1), targets, probabilities.shape[1]
+        targets, probabilities.argmax(axis=1), probabilities.shape[1]
     )
     auc, acc = (
-        classification.macro_auroc(probabilities, targets),
+        classification.macro_auroc(targets, probabilities),
         classification.accuracy(confusion),
     )
     stem = f"{flag}_{split}_[AUC]{auc:.3f}_[ACC]{acc:.3f}"

@@ -150,8 +150,8 @@ def per_class_accuracy(confusion: np.ndarray, classes: Sequence[str], *, title: 
 
 def misclassified(
     images: np.ndarray,
-    probabilities: np.ndarray,
     targets: np.ndarray,
+    probabilities: np.ndarray,
     classes: Sequence[str],
     *,
     count: int,

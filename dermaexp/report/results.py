@@ -109,7 +109,7 @@ def _completed(
     classes = numbers["data"]["classes"]
     stored = directory.read_predictions() if directory.has_predictions() else {}
     made = {
-        split: (stored[f"{split}_probabilities"], stored[f"{split}_targets"])
+        split: (stored[f"{split}_targets"], stored[f"{split}_probabilities"])
         for split in ("val", "test")
         if f"{split}_targets" in stored
     }

@@ -114,7 +114,7 @@ class Run:
         return self._history[0]
 
     def test_predictions(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Probabilities (N, K) and targets (N,) of test; None where they cannot be read."""
+        """Targets (N,) and probabilities (N, K) of test; None where they cannot be read."""
         return self._predictions[0]
 
     @property
@@ -139,7 +139,7 @@ class Run:
             if not self.directory.has_predictions():
                 return None, ""
             arrays = self.directory.read_predictions()
-            stored = arrays["test_probabilities"], arrays["test_targets"]
+            stored = arrays["test_targets"], arrays["test_probabilities"]
         except (OSError, ValueError) as error:
             return None, _unreadable("predictions.npz", error)
         except KeyError as error:
@@ -232,7 +232,7 @@ def _lack(record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str | None:
     return f"another version of dermaexp wrote it: {', '.join(lacks)}" if lacks else None
 
 
-def _unlike(probabilities: np.ndarray, targets: np.ndarray, images: int, classes: int) -> str:
+def _unlike(targets: np.ndarray, probabilities: np.ndarray, images: int, classes: int) -> str:
     """In what the test predictions are none of so many images and classes; or nothing."""
     if probabilities.shape != (images, classes) or targets.shape != (images,):
         return f"is not of the {images} test images and {classes} classes in metrics.json"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,18 +18,12 @@ from torchmetrics import MeanMetric
 from dermaexp.core.errors import UserError
 from dermaexp.data.datamodule import Batch
 from dermaexp.metrics import classification
+from dermaexp.metrics.predictions import Predictions
 from dermaexp.training import tta
 from dermaexp.training.augment import Augment
 from dermaexp.training.distributed import gathered
 
 LAST_EPOCH = ("epoch_metrics", "trained_samples")  # kept for a run that goes on after its training
-
-
-class Predictions(NamedTuple):
-    """What the net said of one split, in the split's order."""
-
-    probabilities: np.ndarray  # (N, K) float32
-    targets: np.ndarray  # (N,) int64
 
 
 class Classifier(LightningModule):
@@ -176,7 +170,7 @@ class Classifier(LightningModule):
         if not np.isfinite(probabilities).all():
             raise self._diverged(split)
         order = indices.argsort()
-        self.predictions[split] = Predictions(probabilities[order], targets[order])
+        self.predictions[split] = Predictions(targets[order], probabilities[order])
         return self.predictions[split]
 
     def _diverged(self, where: str) -> UserError:

@@ -22,7 +22,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """The numbers of "val" and "test" and of both together, as they stand in metrics.json.
 
-    `predictions` holds the probabilities (N, K) and targets (N,) of both splits. `calibrate` adds
+    `predictions` holds the targets (N,) and probabilities (N, K) of both splits. `calibrate` adds
     what temperature scaling makes of them and changes nothing else.
     """
     val, test = predictions["val"], predictions["test"]
@@ -38,8 +38,8 @@ def evaluate(
 
 
 def evaluate_leak(
-    probabilities: np.ndarray,
     targets: np.ndarray,
+    probabilities: np.ndarray,
     splits: Splits,
     used: np.ndarray | None = None,
 ) -> dict[str, Any]:
@@ -53,4 +53,4 @@ def evaluate_leak(
     is_leaked = leaked(splits)
     if used is not None:
         is_leaked = is_leaked[used]
-    return leak.evaluate(probabilities, targets, is_leaked, splits.train.labels, splits.classes)
+    return leak.evaluate(targets, probabilities, is_leaked, splits.train.labels, splits.classes)

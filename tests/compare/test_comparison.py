@@ -337,7 +337,7 @@ def test_the_majority_is_that_of_train(tmp_path: Path) -> None:
     """Test has as many of all classes; an older version wrote only the share of each split."""
     targets = np.repeat([0, 1, 2], 20)
     probabilities = np.eye(3, dtype=np.float32)[np.where(np.arange(60) < 12, 0, targets)]
-    both = {"val": (probabilities[10:], targets[10:]), "test": (probabilities, targets)}
+    both = {"val": (targets[10:], probabilities[10:]), "test": (targets, probabilities)}
     numbers = evaluate.evaluate(both, np.array([0, 2, 2, 1]), RUN_CLASSES, calibrate=False)
     assert numbers["majority_class"] == "c"
     numbers |= {"data": {"classes": RUN_CLASSES, "samples": {"test": 60}}}
@@ -347,7 +347,7 @@ def test_the_majority_is_that_of_train(tmp_path: Path) -> None:
     assert baseline.p_of_one_run(right) == pytest.approx(binomtest(40, 40).pvalue)
     del numbers["majority_class"]
     assert baseline_of(numbers).answer == "b", "of val's two classes with that share the first"
-    both["val"] = (probabilities[:50], targets[:50])
+    both["val"] = (targets[:50], probabilities[:50])
     older = evaluate.evaluate(both, np.array([0, 2, 2, 1]), RUN_CLASSES, calibrate=False)
     del older["majority_class"]
     assert baseline_of(numbers | older).answer == "c"
@@ -361,7 +361,7 @@ def test_folds_may_have_other_majorities(tmp_path: Path) -> None:
     for largest, counts in (("b", (20, 50, 30)), ("c", (10, 60, 40))):
         targets = np.repeat([0, 1, 2], counts)
         answers = np.where(np.arange(len(targets)) % 3 == 0, 2, targets)
-        confusion = classification.confusion_matrix(answers, targets, 3)
+        confusion = classification.confusion_matrix(targets, answers, 3)
         folds.append(
             {
                 "majority_class": largest,

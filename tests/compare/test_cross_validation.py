@@ -69,14 +69,14 @@ def write_fold(
         logits = generator.normal(size=(len(targets), 3)) + skill * np.eye(3)[targets]
         exponentials = np.exp(logits)
         probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
-        write_answers(directory, probabilities.astype(np.float32), targets, seed + fold)
+        write_answers(directory, targets, probabilities.astype(np.float32), seed + fold)
     return directory
 
 
 def write_answers(
-    directory: RunDirectory, probabilities: np.ndarray, targets: np.ndarray, epoch: int = 0
+    directory: RunDirectory, targets: np.ndarray, probabilities: np.ndarray, epoch: int = 0
 ) -> None:
-    numbers = classification.evaluate(probabilities, targets, np.array([1]), RUN_CLASSES)
+    numbers = classification.evaluate(targets, probabilities, np.array([1]), RUN_CLASSES)
     directory.write_predictions(test_probabilities=probabilities, test_targets=targets)
     directory.write_metrics(
         {
@@ -107,17 +107,17 @@ def scores_of(folder: Path, metric: str, seeds: tuple[int, ...] = (0,)) -> list[
 
 
 def answers(folder: Path, model: str, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Each fold's probabilities and targets."""
+    """Each fold's targets and probabilities."""
     stored = [
         RunDirectory(folder / f"{model},grouped,{fold},{seed}").read_predictions()
         for fold in range(3)
     ]
-    return [(one["test_probabilities"], one["test_targets"]) for one in stored]
+    return [(one["test_targets"], one["test_probabilities"]) for one in stored]
 
 
 def correct(folder: Path, model: str, seed: int = 0) -> np.ndarray:
     """Which of all folds' images are answered right, fold after fold."""
-    return np.concatenate([p.argmax(axis=1) == t for p, t in answers(folder, model, seed)])
+    return np.concatenate([p.argmax(axis=1) == t for t, p in answers(folder, model, seed)])
 
 
 def only_table(folder: Path) -> Table:
@@ -179,7 +179,7 @@ def test_accuracy_is_told_by_mcnemar_on_all_folds_together(tmp_path: Path) -> No
     finding = pair.findings["accuracy"]
     assert finding.p == pytest.approx(mcnemar(table, exact=True).pvalue, abs=1e-12)
     means = [
-        fmean(float(np.mean(p.argmax(axis=1) == t)) for p, t in answers(tmp_path, model))
+        fmean(float(np.mean(p.argmax(axis=1) == t)) for t, p in answers(tmp_path, model))
         for model in ("cnn", "ffn")
     ]
     assert finding.difference.estimate == pytest.approx(means[0] - means[1])
@@ -214,20 +214,20 @@ def slow_bootstrap(folder: Path, draws: int) -> dict[str, np.ndarray]:
     slow: dict[str, list] = {"accuracy": [], "balanced_accuracy": [], "macro_auroc": []}
     for _ in range(draws):
         scores = []
-        for (cnn, targets), (ffn, _) in folds:
+        for (targets, cnn), (_, ffn) in folds:
             drawn = generator.integers(0, len(targets), len(targets))
-            scores.append([scores_on(run[drawn], targets[drawn]) for run in (cnn, ffn)])
+            scores.append([scores_on(targets[drawn], run[drawn]) for run in (cnn, ffn)])
         for metric, differences in slow.items():
             differences.append(fmean(cnn[metric] - ffn[metric] for cnn, ffn in scores))
     return {metric: np.array(differences) for metric, differences in slow.items()}
 
 
-def scores_on(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    confusion = classification.confusion_matrix(probabilities.argmax(axis=1), targets, 3)
+def scores_on(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    confusion = classification.confusion_matrix(targets, probabilities.argmax(axis=1), 3)
     return {
         "accuracy": classification.accuracy(confusion),
         "balanced_accuracy": classification.balanced_accuracy(confusion),
-        "macro_auroc": classification.macro_auroc(probabilities, targets),
+        "macro_auroc": classification.macro_auroc(targets, probabilities),
     }
 
 
@@ -246,10 +246,10 @@ def test_auroc_is_the_mean_of_the_folds_not_that_of_pooled_scores(tmp_path: Path
     """The nets of other folds like the first class more or less: no common scale."""
     write_folds(tmp_path, "cnn", 1.5)
     write_folds(tmp_path, "ffn", 0.5)
-    for fold, (probabilities, targets) in enumerate(answers(tmp_path, "cnn")):
+    for fold, (targets, probabilities) in enumerate(answers(tmp_path, "cnn")):
         scaled = probabilities * (9.0**fold, 1, 1)
         scaled /= scaled.sum(axis=1, keepdims=True)
-        write_answers(RunDirectory(tmp_path / f"cnn,grouped,{fold},0"), scaled, targets)
+        write_answers(RunDirectory(tmp_path / f"cnn,grouped,{fold},0"), targets, scaled)
     (pair,) = only_table(tmp_path).evidence.pairs
     by_fold, pooled = [], []
     for model in ("cnn", "ffn"):
@@ -268,12 +268,12 @@ def test_folds_are_drawn_apart(tmp_path: Path) -> None:
             write_fold(tmp_path, model, fold, skill=skill)
             stored = RunDirectory(tmp_path / f"{model},grouped,0,0").read_predictions()
             directory = RunDirectory(tmp_path / f"{model},grouped,{fold},0")
-            write_answers(directory, stored["test_probabilities"], stored["test_targets"])
+            write_answers(directory, stored["test_targets"], stored["test_probabilities"])
     table = only_table(tmp_path)
     (pair,) = weigh(table.groups, draws=4000).pairs
     for metric, finding in pair.findings.items():
-        runs = [answers(tmp_path, model)[0][0] for model in ("cnn", "ffn")]
-        alone = significance.bootstrap(runs, targets_of(0), draws=4000)[metric]
+        runs = [answers(tmp_path, model)[0][1] for model in ("cnn", "ffn")]
+        alone = significance.bootstrap(targets_of(0), runs, draws=4000)[metric]
         width = np.subtract(*np.percentile(alone[0] - alone[1], (97.5, 2.5)))
         found = finding.difference.high - finding.difference.low
         assert found == pytest.approx(width / 3**0.5, rel=0.08)
@@ -283,7 +283,7 @@ def test_the_interval_and_the_baseline_of_a_group(tmp_path: Path) -> None:
     write_folds(tmp_path, "cnn", 0.6)
     (group,), (baseline,) = only_table(tmp_path).groups, only_table(tmp_path).baselines
     generator = np.random.default_rng(5)
-    right = [p.argmax(axis=1) == t for p, t in answers(tmp_path, "cnn")]
+    right = [p.argmax(axis=1) == t for t, p in answers(tmp_path, "cnn")]
     means = [
         np.mean([generator.choice(fold, len(fold)).mean() for fold in right]) for _ in range(4000)
     ]
@@ -303,7 +303,7 @@ def test_the_baseline_is_the_majority_of_every_fold(tmp_path: Path) -> None:
     for fold, labels in enumerate(content):
         directory = write_fold(tmp_path, "cnn", fold)
         targets = np.array(labels)
-        write_answers(directory, np.eye(3, dtype=np.float32)[targets], targets)
+        write_answers(directory, targets, np.eye(3, dtype=np.float32)[targets])
     (baseline,) = only_table(tmp_path).baselines
     assert baseline.answer == "b"
     assert baseline.scores["accuracy"] == pytest.approx((20 / 45 + 30 / 45) / 2)

@@ -15,9 +15,9 @@ from dermaexp.metrics import classification, intervals
 @pytest.mark.parametrize("classes", [2, 3, 7])
 @pytest.mark.parametrize("digits", [None, 0], ids=["distinct", "tied"])
 def test_equal_to_scikit_learn(classes: int, digits: int | None) -> None:
-    probabilities, targets = random_predictions(500, classes, seed=classes, digits=digits)
+    targets, probabilities = random_predictions(500, classes, seed=classes, digits=digits)
     names = [f"class {k}" for k in range(classes)]
-    numbers = classification.evaluate(probabilities, targets, targets, names)
+    numbers = classification.evaluate(targets, probabilities, targets, names)
     predicted = probabilities.argmax(axis=1)
     one_hot = np.eye(classes)[targets]
     aurocs = [
@@ -33,7 +33,7 @@ def test_equal_to_scikit_learn(classes: int, digits: int | None) -> None:
     )
     expected = aurocs[1] if classes == 2 else np.mean(aurocs)
     assert numbers["macro_auroc"] == pytest.approx(expected, abs=1e-12)
-    assert classification.class_auroc(probabilities, targets) == pytest.approx(aurocs, abs=1e-12)
+    assert classification.class_auroc(targets, probabilities) == pytest.approx(aurocs, abs=1e-12)
     assert numbers["loss"] == pytest.approx(
         sklearn_metrics.log_loss(targets, probabilities.astype(float), labels=range(classes)),
         rel=1e-6,
@@ -52,11 +52,11 @@ def test_equal_to_medmnist_evaluator(flag: str, classes: int, scale: float, tmp_
     """Multi-class, binary and ordinal: AUC is our macro AUROC, ACC our accuracy."""
     from medmnist import Evaluator
 
-    probabilities, targets = random_predictions(400, classes, seed=11, scale=scale)
+    targets, probabilities = random_predictions(400, classes, seed=11, scale=scale)
     np.savez(tmp_path / f"{flag}.npz", test_labels=targets[:, None])
     theirs = Evaluator(flag, "test", root=str(tmp_path)).evaluate(probabilities)
     numbers = classification.evaluate(
-        probabilities, targets, targets, [str(k) for k in range(classes)]
+        targets, probabilities, targets, [str(k) for k in range(classes)]
     )
     assert numbers["macro_auroc"] == pytest.approx(theirs.AUC, abs=1e-12)
     assert numbers["accuracy"] == pytest.approx(theirs.ACC, abs=1e-12)
@@ -65,22 +65,22 @@ def test_equal_to_medmnist_evaluator(flag: str, classes: int, scale: float, tmp_
 def test_a_class_without_samples_is_left_out_of_means() -> None:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.4, 0.5, 0.1], [0.1, 0.8, 0.1]], dtype=np.float32)
     targets = np.array([0, 0, 1])
-    numbers = classification.evaluate(probabilities, targets, targets, ["a", "b", "c"])
+    numbers = classification.evaluate(targets, probabilities, targets, ["a", "b", "c"])
     assert np.isnan(numbers["per_class_accuracy"]["c"])
     assert numbers["balanced_accuracy"] == pytest.approx((0.5 + 1.0) / 2)
     assert numbers["macro_auroc"] == 1.0
-    assert np.isnan(classification.macro_auroc(probabilities[:2], targets[:2]))  # one class alone
+    assert np.isnan(classification.macro_auroc(targets[:2], probabilities[:2]))  # one class alone
 
 
 def test_a_diverged_net_has_no_finite_loss() -> None:
     assert np.isnan(
-        classification.cross_entropy(np.full((4, 3), np.nan, np.float32), np.zeros(4, int))
+        classification.cross_entropy(np.zeros(4, int), np.full((4, 3), np.nan, np.float32))
     )
 
 
 def test_an_impossible_target_costs_a_finite_loss() -> None:
     certain = np.array([[1.0, 0.0]], dtype=np.float32)
-    assert classification.cross_entropy(certain, np.array([1])) == pytest.approx(87.3, abs=0.1)
+    assert classification.cross_entropy(np.array([1]), certain) == pytest.approx(87.3, abs=0.1)
 
 
 def test_majority_baseline_of_dermamnist() -> None:

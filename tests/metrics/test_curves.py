@@ -17,18 +17,18 @@ ALL_TIES = pytest.mark.parametrize("digits", [None, 0], ids=["distinct", "tied"]
 
 def split(seed: int, digits: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """600 images of seven classes; class 2 is in no split, class 6 is never answered."""
-    probabilities, targets = random_predictions(600, 7, seed, digits)
+    targets, probabilities = random_predictions(600, 7, seed, digits)
     targets[targets == 2] = 3
     probabilities[:, 6] *= 1e-3
-    return probabilities, targets
+    return targets, probabilities
 
 
 @ALL_TIES
 def test_the_curves_are_those_of_scikit_learn(digits: int | None) -> None:
-    probabilities, targets = split(1, digits)
+    targets, probabilities = split(1, digits)
     for label in (0, 4, 6):
         scores, is_class = probabilities[:, label], targets == label
-        points = curves.thresholds(scores, is_class)
+        points = curves.thresholds(is_class, scores)
         expected = sklearn_metrics.roc_curve(is_class, scores, drop_intermediate=False)
         assert np.array(curves.roc_curve(points)) == pytest.approx(np.array(expected[:2]))
         assert points.scores == pytest.approx(expected[2][1:])
@@ -40,9 +40,9 @@ def test_the_curves_are_those_of_scikit_learn(digits: int | None) -> None:
 
 @ALL_TIES
 def test_a_class_s_numbers_are_those_of_scikit_learn(digits: int | None) -> None:
-    probabilities, targets = split(2, digits)
+    targets, probabilities = split(2, digits)
     predicted = probabilities.argmax(axis=1)
-    found = classification.per_class(probabilities, targets, NAMES)
+    found = classification.per_class(targets, probabilities, NAMES)
     precision, recall, f1, samples = sklearn_metrics.precision_recall_fscore_support(
         targets, predicted, labels=range(7), zero_division=np.nan
     )
@@ -80,7 +80,7 @@ def test_the_operating_point_by_hand() -> None:
     """Twenty others score 0.00 to 0.19, in the order of their numbers; one error is allowed."""
     others = np.arange(20) / 100
     scores = np.concatenate([others, [0.05, 0.18, 0.185, 0.5]])
-    points = curves.thresholds(scores, np.arange(24) >= 20)
+    points = curves.thresholds(np.arange(24) >= 20, scores)
     assert curves.threshold_at(points, 0.95) == 0.185, "19 / 20 is 95 % exactly"
     assert curves.sensitivity_at(points, 0.95) == 0.5
     assert curves.threshold_at(points, 0.90) == 0.18
@@ -89,11 +89,11 @@ def test_the_operating_point_by_hand() -> None:
 
 
 def test_equal_scores_stand_or_fall_together() -> None:
-    points = curves.thresholds(np.full(30, 0.3), np.arange(30) < 10)
+    points = curves.thresholds(np.arange(30) < 10, np.full(30, 0.3))
     assert curves.threshold_at(points, 0.95) == np.inf, "no threshold but to answer it never"
     assert curves.sensitivity_at(points, 0.95) == 0
     assert curves.average_precision(points) == pytest.approx(1 / 3)
-    assert np.isnan(curves.threshold_at(curves.thresholds(np.ones(3), np.ones(3, bool)), 0.95))
+    assert np.isnan(curves.threshold_at(curves.thresholds(np.ones(3, bool), np.ones(3)), 0.95))
 
 
 def test_the_threshold_of_val_is_applied_to_test() -> None:
@@ -103,14 +103,14 @@ def test_the_threshold_of_val_is_applied_to_test() -> None:
     for label in (0, 4, 6):
         point = found["classes"][NAMES[label]]
         fpr, tpr, thresholds = sklearn_metrics.roc_curve(
-            val[1] == label, val[0][:, label], drop_intermediate=False
+            val[0] == label, val[1][:, label], drop_intermediate=False
         )
         enough = np.flatnonzero(1 - fpr >= 0.95 - 1e-12)[-1]
         assert point["threshold"] == thresholds[enough]
         assert point["val"] == pytest.approx(
             {"sensitivity": tpr[enough], "specificity": 1 - fpr[enough]}
         )
-        answered, is_class = test[0][:, label] >= thresholds[enough], test[1] == label
+        answered, is_class = test[1][:, label] >= thresholds[enough], test[0] == label
         hits, rejected = answered[is_class], ~answered[~is_class]
         own = point["test"]
         assert (own["sensitivity"], own["specificity"]) == (hits.mean(), rejected.mean())
@@ -124,8 +124,8 @@ def test_the_threshold_of_val_is_applied_to_test() -> None:
 
 def test_an_operating_point_that_val_does_not_have() -> None:
     """Class 0 is all of val, which tells nothing of specificity; class 1 scores the same always."""
-    val = np.tile([0.7, 0.3], (5, 1)), np.zeros(5, int)
-    test = np.array([[0.2, 0.8], [0.6, 0.4]]), np.array([1, 0])
+    val = np.zeros(5, int), np.tile([0.7, 0.3], (5, 1))
+    test = np.array([1, 0]), np.array([[0.2, 0.8], [0.6, 0.4]])
     points = operating_points(val, test, ["a", "b"])["classes"]
     assert np.isnan([points["a"]["threshold"], *points["a"]["val"].values()]).all()
     assert np.isnan(points["a"]["test"]["sensitivity"])

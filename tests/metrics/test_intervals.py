@@ -17,8 +17,8 @@ FEWEST = binom.ppf(0.001, SETS, 0.95)  # hits of a 95 % interval, bad luck inclu
 @pytest.mark.parametrize("classes", [2, 4])
 def test_bootstrap_intervals_are_those_of_a_plain_loop(classes: int) -> None:
     """scikit-learn on the same draws."""
-    probabilities, targets = random_predictions(80, classes, seed=1)
-    found = intervals.bootstrap_intervals(probabilities, targets, draws=100)
+    targets, probabilities = random_predictions(80, classes, seed=1)
+    found = intervals.bootstrap_intervals(targets, probabilities, draws=100)
     counts = np.concatenate(list(significance.bootstrap_counts(80, 100)), axis=1).astype(int)
     slow = []
     for draw in counts.T:
@@ -37,12 +37,12 @@ def test_bootstrap_intervals_are_those_of_a_plain_loop(classes: int) -> None:
     assert list(found) == list(names)
     for name, ends in zip(names, expected, strict=True):
         assert found[name] == pytest.approx(ends, abs=1e-6)
-    assert found == intervals.bootstrap_intervals(probabilities, targets, draws=100)
+    assert found == intervals.bootstrap_intervals(targets, probabilities, draws=100)
 
 
 def test_the_number_lies_in_its_interval() -> None:
-    probabilities, targets = random_predictions(300, 5, seed=8)
-    numbers = classification.evaluate(probabilities, targets, targets, list("abcde"))
+    targets, probabilities = random_predictions(300, 5, seed=8)
+    numbers = classification.evaluate(targets, probabilities, targets, list("abcde"))
     headlines = ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1")
     assert list(numbers["intervals"]) == list(headlines)
     for own, keys in (
@@ -61,8 +61,8 @@ def test_a_class_that_draws_miss_is_left_out_of_them() -> None:
     targets = np.repeat([0, 1, 2], [1, 30, 30])
     probabilities = 0.1 + 0.7 * np.eye(3, dtype=np.float32)[targets]
     probabilities[1:16] = probabilities[1:16, [1, 0, 2]]
-    low, high = intervals.bootstrap_intervals(probabilities, targets)["balanced_accuracy"]
-    replicates = significance.bootstrap([probabilities], targets, intervals.DRAWS)[
+    low, high = intervals.bootstrap_intervals(targets, probabilities)["balanced_accuracy"]
+    replicates = significance.bootstrap(targets, [probabilities], intervals.DRAWS)[
         "balanced_accuracy"
     ][0]
     assert not np.isnan(replicates).any()
@@ -74,7 +74,7 @@ def test_what_no_draw_changes_has_no_interval() -> None:
     """All are answered with class 1: a recall of 1 in one class and 0 in the other, always."""
     probabilities = np.tile(np.array([0.2, 0.8], np.float32), (40, 1))
     targets = np.repeat([0, 1], 20)
-    found = intervals.bootstrap_intervals(probabilities, targets)
+    found = intervals.bootstrap_intervals(targets, probabilities)
     assert np.isnan(found["balanced_accuracy"]).all()
     assert np.isnan(found["macro_auroc"]).all()
     assert found["macro_f1"][0] < classification.macro_f1(np.array([[0, 20], [0, 20]]))
@@ -106,7 +106,7 @@ def test_auroc_interval_holds_the_true_one(positives: int) -> None:
     targets = np.repeat([1, 0], [positives, 300])
     for _ in range(SETS):
         scores = generator.normal(size=(len(targets), 1)) + 1.8 * targets[:, None]
-        auroc = classification.class_auroc(np.hstack([-scores, scores]), targets)[1]
+        auroc = classification.class_auroc(targets, np.hstack([-scores, scores]))[1]
         low, high = intervals.auroc_interval(auroc, positives, 300)
         held += low <= true <= high
     assert held >= FEWEST
@@ -129,7 +129,7 @@ def test_balanced_accuracy_interval_holds_the_true_one() -> None:
         right = generator.random(400) < recall[targets]
         predicted = np.where(right, targets, (targets + 1) % 3)
         probabilities = np.eye(3, dtype=np.float32)[predicted]
-        found = intervals.bootstrap_intervals(probabilities, targets, draws=200)
+        found = intervals.bootstrap_intervals(targets, probabilities, draws=200)
         low, high = found["balanced_accuracy"]
         held += low <= recall.mean() <= high
     assert held >= FEWEST - 0.02 * SETS, "a percentile interval is a little too narrow"

@@ -17,14 +17,14 @@ from dermaexp.metrics import classification, significance
 def predictions(
     samples: int, classes: int, seed: int, digits: int | None = None, rare: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities float32 that know a little of the targets; `digits` rounds them into ties."""
+    """Targets, and probabilities float32 that know a little of them; `digits` makes ties."""
     generator = np.random.default_rng(seed)
     shares = np.full(classes, 1.0)
     shares[0] = 0.05 if rare else 1.0
     targets = generator.choice(classes, samples, p=shares / shares.sum())
     logits = generator.normal(size=(samples, classes)) + np.eye(classes)[targets]
     exponentials = np.exp(logits if digits is None else logits.round(digits))
-    return (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32), targets
+    return targets, (exponentials / exponentials.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def answers(generator: np.random.Generator, shape: tuple[int, ...], share: float) -> np.ndarray:
@@ -86,20 +86,20 @@ def test_every_draw_is_a_data_set_of_the_same_size() -> None:
 @pytest.mark.filterwarnings("error")
 def test_replicates_are_the_metrics_of_the_drawn_images(classes: int, digits: int | None) -> None:
     """Class 0 is so rare that many draws hold none of it."""
-    runs = [predictions(60, classes, seed, digits, rare=True)[0] for seed in (1, 2)]
-    targets = predictions(60, classes, 1, digits, rare=True)[1]
-    replicates = significance.bootstrap(runs, targets, draws=300, seed=7)
+    runs = [predictions(60, classes, seed, digits, rare=True)[1] for seed in (1, 2)]
+    targets = predictions(60, classes, 1, digits, rare=True)[0]
+    replicates = significance.bootstrap(targets, runs, draws=300, seed=7)
     counts = np.concatenate(list(significance.bootstrap_counts(60, 300, seed=7)), axis=1).astype(
         int
     )
     assert (counts[targets == 0].sum(axis=0) == 0).any()
     for index, draw in itertools.product(range(2), range(0, 300, 3)):
         drawn, truth = (np.repeat(a, counts[:, draw], axis=0) for a in (runs[index], targets))
-        confusion = classification.confusion_matrix(drawn.argmax(axis=1), truth, classes)
+        confusion = classification.confusion_matrix(truth, drawn.argmax(axis=1), classes)
         expected = {
             "accuracy": classification.accuracy(confusion),
             "balanced_accuracy": classification.balanced_accuracy(confusion),
-            "macro_auroc": classification.macro_auroc(drawn, truth),
+            "macro_auroc": classification.macro_auroc(truth, drawn),
             "macro_f1": classification.macro_f1(confusion),
         }
         found = {name: values[index, draw] for name, values in replicates.items()}
@@ -107,9 +107,9 @@ def test_replicates_are_the_metrics_of_the_drawn_images(classes: int, digits: in
 
 
 def test_a_diverged_run_has_no_auroc() -> None:
-    probabilities, targets = predictions(40, 3, seed=0)
+    targets, probabilities = predictions(40, 3, seed=0)
     replicates = significance.bootstrap(
-        [probabilities, np.full_like(probabilities, np.nan)], targets, 50
+        targets, [probabilities, np.full_like(probabilities, np.nan)], 50
     )
     assert np.isfinite(replicates["macro_auroc"][0]).all()
     assert np.isnan(replicates["macro_auroc"][1]).all()
@@ -120,12 +120,12 @@ def test_a_diverged_run_has_no_auroc() -> None:
 
 def test_accuracy_difference_has_the_known_standard_error() -> None:
     """sqrt(b + c - (b - c)² / n) / n of the b and c images that only one of the two knows."""
-    runs = [predictions(800, 4, seed)[0] for seed in (0, 1)]
-    targets = predictions(800, 4, 0)[1]
+    runs = [predictions(800, 4, seed)[1] for seed in (0, 1)]
+    targets = predictions(800, 4, 0)[0]
     first, second = (run.argmax(axis=1) == targets for run in runs)
     b, c = np.sum(first & ~second), np.sum(second & ~first)
     expected = np.sqrt(b + c - (b - c) ** 2 / 800) / 800
-    replicates = significance.bootstrap(runs, targets)["accuracy"]
+    replicates = significance.bootstrap(targets, runs)["accuracy"]
     assert np.std(replicates[0] - replicates[1]) == pytest.approx(expected, rel=0.03)
     points = first.mean(keepdims=True), second.mean(keepdims=True)
     found = significance.difference(*points, *replicates[:, None])
@@ -135,9 +135,9 @@ def test_accuracy_difference_has_the_known_standard_error() -> None:
 
 
 def test_auroc_interval_is_that_of_a_plain_loop() -> None:
-    runs = [predictions(120, 3, seed)[0] for seed in (0, 1)]
-    targets = predictions(120, 3, 0)[1]
-    replicates = significance.bootstrap(runs, targets, draws=5000)["macro_auroc"]
+    runs = [predictions(120, 3, seed)[1] for seed in (0, 1)]
+    targets = predictions(120, 3, 0)[0]
+    replicates = significance.bootstrap(targets, runs, draws=5000)["macro_auroc"]
     generator = np.random.default_rng(99)
     slow = []
     for _ in range(400):

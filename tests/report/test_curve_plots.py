@@ -17,15 +17,15 @@ CLASSES = ("melanoma", "actinic keratoses and intraepithelial carcinoma", "nevus
 @pytest.fixture
 def predictions() -> tuple[np.ndarray, np.ndarray]:
     """400 images of the first three classes."""
-    probabilities, targets = random_predictions(400, 4, seed=0)
-    return probabilities, targets % 3
+    targets, probabilities = random_predictions(400, 4, seed=0)
+    return targets % 3, probabilities
 
 
 def test_roc_curves_go_through_scikit_learn_s_points(predictions) -> None:
-    probabilities, targets = predictions
+    targets, probabilities = predictions
     marked = {"melanoma": (0.4, 0.93)}
     figure = curve_plots.roc_curves(
-        probabilities, targets, CLASSES, marked=marked, title="cnn on Data, test"
+        targets, probabilities, CLASSES, marked=marked, title="cnn on Data, test"
     )
     lines = figure.axes[0].lines
     words = texts(figure)
@@ -46,13 +46,13 @@ def test_roc_curves_go_through_scikit_learn_s_points(predictions) -> None:
 def test_a_class_that_is_all_images_has_no_roc_curve() -> None:
     probabilities = np.tile(np.array([0.6, 0.4], np.float32), (3, 1))
     options = {"marked": {}, "title": ""}
-    words = texts(curve_plots.roc_curves(probabilities, np.zeros(3, int), ("a", "b"), **options))
+    words = texts(curve_plots.roc_curves(np.zeros(3, int), probabilities, ("a", "b"), **options))
     assert {"a all images", "b no images"} <= set(words)
 
 
 def test_the_area_under_the_steps_is_the_average_precision(predictions) -> None:
-    probabilities, targets = predictions
-    figure = curve_plots.precision_recall_curves(probabilities, targets, CLASSES, title="title")
+    targets, probabilities = predictions
+    figure = curve_plots.precision_recall_curves(targets, probabilities, CLASSES, title="title")
     steps = [line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-pre"]
     levels = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
     words = texts(figure)
@@ -60,7 +60,7 @@ def test_the_area_under_the_steps_is_the_average_precision(predictions) -> None:
     for label, (line, level) in enumerate(zip(steps, levels, strict=True)):
         recall, precision = line.get_xdata(), line.get_ydata()
         area = np.diff(recall) @ precision[1:]
-        points = curves.thresholds(probabilities[:, label], targets == label)
+        points = curves.thresholds(targets == label, probabilities[:, label])
         assert area == pytest.approx(curves.average_precision(points))
         share = np.mean(targets == label)
         assert list(level.get_ydata()) == [share, share]
@@ -70,11 +70,11 @@ def test_the_area_under_the_steps_is_the_average_precision(predictions) -> None:
 
 
 def test_thirteen_classes_look_different_and_find_room() -> None:
-    probabilities, targets = random_predictions(500, 13, seed=1)
+    targets, probabilities = random_predictions(500, 13, seed=1)
     names = [f"organ {k} with a name that is folded into lines" for k in range(13)]
     for figure in (
-        curve_plots.roc_curves(probabilities, targets, names, marked={}, title=""),
-        curve_plots.precision_recall_curves(probabilities, targets, names, title=""),
+        curve_plots.roc_curves(targets, probabilities, names, marked={}, title=""),
+        curve_plots.precision_recall_curves(targets, probabilities, names, title=""),
     ):
         (axes,) = figure.axes
         drawn = [line for line in axes.lines if line.get_label().startswith("organ")]
@@ -88,25 +88,25 @@ def test_thirteen_classes_look_different_and_find_room() -> None:
 
 
 def test_reliability_shows_accuracy_confidence_and_counts(predictions) -> None:
-    probabilities, targets = predictions
+    targets, probabilities = predictions
     sharper = probabilities**2 / (probabilities**2).sum(axis=1, keepdims=True)
     figure = curve_plots.reliability(
-        {"raw": probabilities, "calibrated": sharper}, targets, title="cnn on Data, test"
+        targets, {"raw": probabilities, "calibrated": sharper}, title="cnn on Data, test"
     )
     above, right, below, _ = figure.axes
     words = texts(figure)
     for axes, name, scores in ((above, "raw", probabilities), (right, "calibrated", sharper)):
-        samples, confidence, accuracy = classification.reliability(scores, targets)
+        samples, confidence, accuracy = classification.reliability(targets, scores)
         filled = samples > 0
         (bars,) = [c for c in axes.containers if isinstance(c, BarContainer)]
         assert [bar.get_height() for bar in bars] == pytest.approx(accuracy[filled])
         (marks,) = [line for line in axes.lines if line.get_marker() == "D"]
         assert marks.get_xdata() == pytest.approx(confidence[filled])
-        error = classification.expected_calibration_error(scores, targets)
+        error = classification.expected_calibration_error(targets, scores)
         assert f"{name}: ECE {error:.3f}" in words
     (bars,) = below.containers
-    counts = classification.reliability(probabilities, targets)[0]
+    counts = classification.reliability(targets, probabilities)[0]
     assert [bar.get_height() for bar in bars] == counts.tolist()
     assert "cnn on Data, test" in words
-    alone = curve_plots.reliability({"raw": probabilities}, targets, title="")
+    alone = curve_plots.reliability(targets, {"raw": probabilities}, title="")
     assert len(alone.axes) == 2

@@ -47,13 +47,13 @@ def test_medmnist_evaluates_it_to_our_numbers(
 ) -> None:
     """Multi-class, another size, binary and ordinal."""
     classes = len(INFO[flag]["label"])
-    probabilities, targets = random_predictions(400, classes, seed=5, scale=scale)
+    targets, probabilities = random_predictions(400, classes, seed=5, scale=scale)
     suffix = "" if size == 28 else f"_{size}"
     np.savez(root / f"{flag}{suffix}.npz", val_labels=targets[:, None])
     directory, splits = RunDirectory(tmp_path / "run"), splits_of(flag, targets, size)
-    write_medmnist_result(directory, "my net", splits, "val", probabilities, targets)
+    write_medmnist_result(directory, "my net", splits, "val", targets, probabilities)
     (file,) = directory.medmnist.iterdir()
-    numbers = classification.evaluate(probabilities, targets, targets, splits.classes)
+    numbers = classification.evaluate(targets, probabilities, targets, splits.classes)
     auc, acc = numbers["macro_auroc"], numbers["accuracy"]
     assert file.name == f"{flag}{suffix}_val_[AUC]{auc:.3f}_[ACC]{acc:.3f}@my-net.csv"
     rows = list(csv.reader(file.open()))
@@ -70,11 +70,11 @@ def test_medmnist_evaluates_it_to_our_numbers(
     [("cnn", "cnn"), ("a@b.c/../d", "a-b-c-d"), ("lr=0.01, näive", "lr=0-01-näive"), ("$", "-")],
 )
 def test_any_name_can_be_parsed(name: str, run: str, root: Path, tmp_path: Path) -> None:
-    probabilities, targets = random_predictions(60, 7, seed=0)
+    targets, probabilities = random_predictions(60, 7, seed=0)
     np.savez(root / "dermamnist.npz", test_labels=targets[:, None])
     directory = RunDirectory(tmp_path)
     splits = splits_of("dermamnist", targets)
-    write_medmnist_result(directory, name, splits, "test", probabilities, targets)
+    write_medmnist_result(directory, name, splits, "test", targets, probabilities)
     (file,) = directory.medmnist.iterdir()
     assert file.stem.partition("@")[2] == run
     Evaluator.parse_and_evaluate(str(file))
@@ -84,10 +84,10 @@ def test_any_name_can_be_parsed(name: str, run: str, root: Path, tmp_path: Path)
 def test_a_second_attempt_leaves_one_file_a_split(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     for seed in (0, 1):
-        probabilities, targets = random_predictions(60, 7, seed)
+        targets, probabilities = random_predictions(60, 7, seed)
         for split in ("val", "test"):
             splits = splits_of("dermamnist", targets)
-            write_medmnist_result(directory, "cnn", splits, split, probabilities, targets)
+            write_medmnist_result(directory, "cnn", splits, split, targets, probabilities)
     assert sorted(file.name.partition("_[")[0] for file in directory.medmnist.iterdir()) == [
         "dermamnist_test",
         "dermamnist_val",
@@ -97,12 +97,12 @@ def test_a_second_attempt_leaves_one_file_a_split(tmp_path: Path) -> None:
 
 
 def test_other_data_and_parts_of_a_set_get_none(tmp_path: Path) -> None:
-    probabilities, targets = random_predictions(60, 7, seed=0)
+    targets, probabilities = random_predictions(60, 7, seed=0)
     splits = splits_of("dermamnist", targets)
     directory = RunDirectory(tmp_path)
-    write_medmnist_result(directory, "cnn", splits, "val", probabilities[:50], targets[:50])
+    write_medmnist_result(directory, "cnn", splits, "val", targets[:50], probabilities[:50])
     others = replace(splits, medmnist_flag=None)
-    write_medmnist_result(directory, "cnn", others, "val", probabilities, targets)
+    write_medmnist_result(directory, "cnn", others, "val", targets, probabilities)
     assert not directory.medmnist.exists()
 
 

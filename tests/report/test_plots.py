@@ -79,7 +79,7 @@ def test_misclassified_shows_the_surest_mistakes_first() -> None:
     targets = np.array([2, 2, 0, 0, 1])  # wrong: 0 (0.8), 2 (0.9), 4 (0.6)
     images = np.arange(5, dtype=np.uint8)[:, None, None, None].repeat(4, 1).repeat(4, 2)
     options = {"classes": LESIONS, "title": "cnn on Data, test"}
-    figure = plots.misclassified(images, probabilities, targets, count=2, **options)
+    figure = plots.misclassified(images, targets, probabilities, count=2, **options)
     first, second = figure.axes[0].images
     assert (first.get_array()[0, 0], second.get_array()[0, 0]) == (2, 0)
     assert first.get_extent()[0] < second.get_extent()[0]
@@ -88,6 +88,6 @@ def test_misclassified_shows_the_surest_mistakes_first() -> None:
     assert f"true: {LESIONS[0]} 5%" in words
     assert "cnn on Data, test: 3 of 5 wrong, the surest first" in words
     none_wrong = plots.misclassified(
-        images, probabilities, probabilities.argmax(axis=1), count=2, **options
+        images, probabilities.argmax(axis=1), probabilities, count=2, **options
     )
     assert not any(axes.images for axes in none_wrong.axes)

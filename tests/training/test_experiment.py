@@ -112,8 +112,8 @@ def test_every_number_can_be_made_again_from_the_run(train, arrays: dict, tmp_pa
     train_targets = arrays["train_labels"][:, 0]
     predictions = {}
     for split in ("val", "test"):
-        probabilities, targets = stored[f"{split}_probabilities"], stored[f"{split}_targets"]
-        predictions[split] = probabilities, targets
+        targets, probabilities = stored[f"{split}_targets"], stored[f"{split}_probabilities"]
+        predictions[split] = targets, probabilities
         assert probabilities.dtype == np.float32
         assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
         np.testing.assert_array_equal(targets, arrays[f"{split}_labels"][:, 0])
