@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from dermaexp.core.override_grammar import parse_one
 from dermaexp.runs.collect import Run
 from dermaexp.runs.identity import canonical
 
@@ -169,7 +169,7 @@ def chosen_option(run: Run, group: str) -> str | None:
 def _list_option(override: str) -> str | None:
     """The override's value without blanks and quotes, such as [default,ema]."""
     try:
-        options = OverridesParser.create().parse_override(override).value()
+        options = parse_one(override).value()
     except HydraException:
         return None
     return f"[{','.join(map(str, options))}]" if isinstance(options, list) else None

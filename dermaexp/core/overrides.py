@@ -7,9 +7,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
+
+from dermaexp.core.override_grammar import parse_one, with_quotes
 
 
 def escaped(value: Any) -> Any:
@@ -28,8 +28,7 @@ def quoted(value: str | Path) -> str:
 
     Not even an interpolation, "${…}".
     """
-    text = escaped(str(value))
-    return QuotedString(text, Quote.single if '"' in text else Quote.double).with_quotes()
+    return with_quotes(escaped(str(value)))
 
 
 def as_typed(key: str, value: str) -> str:
@@ -46,6 +45,6 @@ def command(*arguments: str) -> str:
 
 def _is_one_value(override: str) -> bool:
     try:
-        return not OverridesParser.create().parse_override(override).is_sweep_override()
+        return not parse_one(override).is_sweep_override()
     except HydraException:
         return False

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dermaexp.core.console import console, print_error
 from dermaexp.core.errors import UserError
+from dermaexp.core.override_grammar import parse
 from dermaexp.core.overrides import command, quoted
 from dermaexp.launch import swept
 from dermaexp.launch.explain import RunError, explain
@@ -55,7 +56,7 @@ class Sweep(Callback):
             _check_launcher(config.hydra)
             line = command(*sys.argv[1:], *swept.left)
             config.hydra.overrides.task += swept.left
-            overrides = swept.parsed(config.hydra.overrides.task)
+            overrides = parse(config.hydra.overrides.task)
             keys = {o.key_or_group: o.is_sweep_override() for o in overrides}
             if keys.get("name"):
                 raise UserError(

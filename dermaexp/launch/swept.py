@@ -11,12 +11,11 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from dermaexp.core.errors import UserError
+from dermaexp.core.override_grammar import Override, options_of, parse, text_of
 from dermaexp.launch import validate
 
 EXPERIMENT = "experiment"  # its options may have any key
@@ -25,14 +24,10 @@ EXPERIMENT = "experiment"  # its options may have any key
 left: list[str] = []
 
 
-def parsed(overrides: Sequence[str]) -> list[Override]:
-    return OverridesParser.create().parse_overrides(list(overrides))
-
-
 def deferred(overrides: Sequence[str]) -> list[str]:
     """Those of a sweep's overrides that Hydra must not compose before it has a job's options."""
     try:
-        given = parsed(overrides)
+        given = parse(overrides)
     except HydraException:  # Hydra reports it
         return []
     groups = _swept_groups(given)
@@ -47,7 +42,7 @@ def check(config: DictConfig, overrides: Sequence[Override]) -> None:
     """
     groups = _swept_groups(overrides)
     shared = [
-        one.input_line
+        text_of(one)
         for one in overrides
         if not one.is_sweep_override() and not _relevant(one, groups)
     ]
@@ -107,8 +102,7 @@ def _relevant(override: Override, groups: dict[str, Override]) -> list[Override]
 def _combinations(groups: Sequence[Override]) -> Iterator[tuple[str, ...]]:
     """Every combination of the groups' options, as overrides."""
     options = [
-        [f"{group.key_or_group}={option}" for option in group.sweep_string_iterator()]
-        for group in groups
+        [f"{group.key_or_group}={option}" for option in options_of(group)] for group in groups
     ]
     yield from itertools.product(*options)
 

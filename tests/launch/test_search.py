@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 from helpers import NO_FIGURES, Killed, kill_at_write
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from dermaexp.core.errors import UserError
+from dermaexp.core.override_grammar import parse_one
 from dermaexp.launch import validate
 from dermaexp.launch.config import effective
 from dermaexp.runs.directory import RunDirectory
@@ -415,7 +415,7 @@ def test_the_configs_space_and_the_command_lines(
 )
 @pytest.mark.filterwarnings("error")
 def test_hydras_sweeps_as_distributions(text: str, expected: object) -> None:
-    assert distribution(OverridesParser.create().parse_override(f"key={text}")) == expected
+    assert distribution(parse_one(f"key={text}")) == expected
 
 
 @pytest.mark.parametrize(
@@ -428,7 +428,7 @@ def test_hydras_sweeps_as_distributions(text: str, expected: object) -> None:
 )
 def test_sweeps_that_are_no_distribution(values: str, reason: str) -> None:
     with pytest.raises(UserError) as error:
-        distribution(OverridesParser.create().parse_override(f"epochs={values}"))
+        distribution(parse_one(f"epochs={values}"))
     line = str(error.value)
     assert line.startswith(f"epochs={values} cannot be searched (") and reason in line
 
@@ -437,7 +437,7 @@ def test_sweeps_that_are_no_distribution(values: str, reason: str) -> None:
 def test_what_no_trial_is_repeated_over(values: str) -> None:
     line = f"dataset.fold={values}"
     with pytest.raises(UserError, match="expected whole numbers") as error:
-        repetitions(OverridesParser.create().parse_override(line))
+        repetitions(parse_one(line))
     assert str(error.value).startswith(f"{line}: ")
 
 
