@@ -153,7 +153,7 @@ def _run_once(
             directory,
             record,
             clock,
-            goes_on=goes_on,
+            resumed=goes_on,
             folder=directory.path if hydra_config.job.chdir else None,
         )
         from dermaexp.report.summary import conclude  # with SciPy, as below

@@ -113,12 +113,7 @@ class Classifier(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         predictions = self._collect("val")
-        hits = predictions.probabilities.argmax(axis=1) == predictions.targets
-        self.epoch_metrics = {
-            "val_loss": classification.cross_entropy(*predictions),
-            "val_accuracy": float(hits.mean()),
-            "val_macro_auroc": classification.macro_auroc(*predictions),
-        }
+        self.epoch_metrics = {f"val_{name}": value for name, value in _scores(predictions).items()}
         if self.trainer.state.fn == TrainerFn.FITTING:
             weight = self.train_accuracy.weight.clone()  # reduced in place
             samples = int(self.trainer.strategy.reduce(weight, reduce_op="sum"))
@@ -131,7 +126,8 @@ class Classifier(LightningModule):
         self._predict(batch)
 
     def on_test_epoch_end(self) -> None:
-        self._collect("test")
+        predictions = self._collect("test")
+        self.log_dict({f"test_{name}": value for name, value in _scores(predictions).items()})
 
     def configure_optimizers(self) -> dict:
         optimizer = _make("optimizer", self.make_optimizer, self.parameters())
@@ -180,6 +176,16 @@ class Classifier(LightningModule):
             "try a lower optimizer.lr"
             + (kept if self.current_epoch and self.trainer.checkpoint_callbacks else "")
         )
+
+
+def _scores(predictions: Predictions) -> dict[str, float]:
+    """What Lightning's callbacks can monitor, after val_ and test_."""
+    hits = predictions.probabilities.argmax(axis=1) == predictions.targets
+    return {
+        "loss": classification.cross_entropy(*predictions),
+        "accuracy": float(hits.mean()),
+        "macro_auroc": classification.macro_auroc(*predictions),
+    }
 
 
 def _make(part: str, maker: Callable[..., Any], *arguments: Any) -> Any:

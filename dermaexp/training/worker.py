@@ -39,7 +39,7 @@ def main() -> None:
             RunDirectory(job["directory"]),
             job["record"],
             Clock(),
-            goes_on=job["goes_on"],
+            resumed=job["resumed"],
             folder=job["folder"] and Path(job["folder"]),
             rank=job["rank"],
             meeting=Path(job["meeting"]),

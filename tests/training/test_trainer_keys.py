@@ -14,10 +14,12 @@ import pytorch_lightning as lightning
 import torch
 from helpers import NO_FIGURES
 from omegaconf import OmegaConf
+from pytorch_lightning.callbacks import Timer
 
 from dermaexp.core.errors import UserError
 from dermaexp.runs.directory import RunDirectory
-from dermaexp.training import experiment, trainer_keys
+from dermaexp.training import trainer_keys
+from dermaexp.training.build import build_trainer
 
 Cli = Callable[..., int]
 
@@ -62,7 +64,7 @@ def test_what_we_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     used = {"max_steps": 3, "max_time": "00:00:01:00", "limit_val_batches": 2}
     keys = {"_target_": "pytorch_lightning.Trainer", **passed, **used}
     config = OmegaConf.create({"seed": 0, "callbacks": {}, "trainer": keys})
-    experiment.build_trainer(config, RunDirectory(tmp_path))
+    build_trainer(config, RunDirectory(tmp_path), Timer(verbose=False))
     assert given.keys() - passed.keys() == trainer_keys.SET_BY_US.keys()
     assert {*trainer_keys.REFUSED, *trainer_keys.RULES, *trainer_keys.USED_BY_US} <= known
     for key, instead in trainer_keys.REFUSED.items():

@@ -1,0 +1,157 @@
+"""What a config describes, built and checked: data module, classifier and Lightning's Trainer."""
+
+from __future__ import annotations
+
+import copy
+
+import pytorch_lightning as lightning
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, ListConfig, open_dict
+from pytorch_lightning.callbacks import Checkpoint, Timer
+from torch import Tensor, nn
+
+from dermaexp.core.errors import UserError
+from dermaexp.data.datamodule import ImageDataModule
+from dermaexp.data.splits import Splits
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.training import ddp, trainer_keys
+from dermaexp.training.callbacks import (
+    AtomicCheckpointIO,
+    SeedEveryEpoch,
+    StayStopped,
+    StopAtLimit,
+    WholeEpochs,
+)
+from dermaexp.training.classifier import Classifier
+from dermaexp.training.distributed import OurProcesses
+from dermaexp.training.logger import NoLogger
+from dermaexp.training.tta import VIEWS
+
+
+def build_data(config: DictConfig, splits: Splits) -> ImageDataModule:
+    """Return the data module; UserError where its val split cannot choose the best epoch."""
+    data = ImageDataModule(
+        splits,
+        batch_size=config.batch_size,
+        grayscale=config.dataset.grayscale,
+        seed=config.seed,
+        balance=config.sampler.balance,
+        limits={split: config.trainer.get(key) for split, key in trainer_keys.LIMITS.items()},
+    )
+    if config.checkpoint.test_with == "best":
+        _check_val(data)
+    return data
+
+
+def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
+    """Return the model for the data's shape and classes, with all that it is trained with."""
+    classes = len(data.splits.classes)
+    net = instantiate(config.model, image_shape=data.image_shape, classes=classes)
+    _check_net(net, data.image_shape, classes)
+    if config.compile:
+        net.compile()
+    mean, std = _standardisation(config.dataset.normalize, data)
+    return Classifier(
+        net,
+        instantiate(config.optimizer),
+        instantiate(config.scheduler) or None,
+        loss=instantiate(config.loss, counts=data.class_counts),
+        augment=instantiate(config.augment, classes=classes),
+        test_views=VIEWS[config.test_time_augment],
+        mean=mean,
+        std=std,
+        max_steps=config.trainer.get("max_steps"),
+    )
+
+
+def build_trainer(
+    config: DictConfig, directory: RunDirectory, timer: Timer, rank: int = 0
+) -> lightning.Trainer:
+    """Return Lightning's Trainer with the config's callbacks; it prints nothing of its own."""
+    given = copy.deepcopy(config).trainer
+    with open_dict(given):
+        for key in trainer_keys.USED_BY_US:
+            given.pop(key, None)
+    max_seconds = trainer_keys.seconds(config.trainer.get("max_time"))
+    limit = StopAtLimit(timer, config.trainer.get("max_steps"), max_seconds)
+    callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback]
+    # The timer comes first: its time ends before figures begin.
+    ours = [timer, WholeEpochs(), ddp.PlainSigterm(), SeedEveryEpoch(config.seed), StayStopped()]
+    trainer = instantiate(
+        given,
+        callbacks=[*ours, limit, *callbacks],
+        plugins=[AtomicCheckpointIO(), OurProcesses(rank)],
+        default_root_dir=str(directory.path),
+        logger=NoLogger(directory.path),
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,  # the data module shares the samples out
+    )
+    ddp.check(trainer, config.trainer)
+    return trainer
+
+
+def check_shares(
+    config: DictConfig, data: ImageDataModule, net: nn.Module, model: str, processes: int
+) -> None:
+    """Raise UserError where a process's share of a training batch is too small to train `net`."""
+    batches = data.batches("train", processes=processes)
+    smallest = min(end - start for start, end in batches.bounds)
+    given = f"batch_size={config.batch_size}"
+    if smallest == batches.samples:  # there is one batch
+        given = f"train with {smallest} image{'s' if smallest > 1 else ''}"
+    if smallest < processes:
+        raise UserError(
+            f"{given} leaves a process without an image: expected at least {processes} images in a "
+            f"batch, one for each of the {processes} processes"
+        )
+    if smallest // processes > 1 or config.trainer.get("sync_batchnorm"):
+        return
+    trained = copy.deepcopy(net)  # the trial must not touch running statistics
+    with torch.no_grad(), torch.random.fork_rng(devices=()):
+        try:
+            trained.train()(torch.zeros(1, *data.image_shape))
+        except ValueError as error:  # batch normalisation has no variance of one value
+            raise UserError(
+                f"{given} gives a process one image of a batch of {smallest}, from which the batch "
+                f"normalisation of model={model} learns nothing: expected at least two for each "
+                "process, in the last batch too; or give another model"
+            ) from error
+
+
+def _check_val(data: ImageDataModule) -> None:
+    if len(set(data.splits.val.labels[data.used["val"]])) < 2:
+        used = data.splits.part("val", len(data.used["val"]))
+        raise UserError(
+            f"val of {data.splits.name} holds one class{'' if used == 'val' else f' ({used})'}: "
+            "macro AUROC cannot choose the best epoch; give a val split with more classes, or "
+            "checkpoint.test_with=last"
+        )
+
+
+def _check_net(net: nn.Module, image_shape: tuple[int, int, int], classes: int) -> None:
+    """Raise UserError unless `net` gives (N, classes) logits for images of that shape."""
+    net.eval()  # the trial must touch neither running statistics nor random numbers
+    with torch.no_grad():
+        try:
+            shape = tuple(net(torch.zeros(2, *image_shape)).shape)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise UserError(f"model fails on images of {image_shape}: {error}") from error
+    if shape != (2, classes):
+        raise UserError(
+            f"model gives {shape} for 2 images: expected (2, {classes}), a logit for each class"
+        )
+    net.train()
+
+
+def _standardisation(
+    normalize: bool | ListConfig, data: ImageDataModule
+) -> tuple[Tensor | float, Tensor | float]:
+    """Mean and standard deviation of pixels in [0, 1]: none, the training set's, or given ones."""
+    if isinstance(normalize, bool):
+        return data.channel_statistics() if normalize else (0.0, 1.0)
+    mean, std = normalize
+    return float(mean), float(std)

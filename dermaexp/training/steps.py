@@ -1,0 +1,141 @@
+"""The four steps of an experiment: fit, select weights, predict, evaluate.
+
+Each takes what the one before returns, so that no other order can be written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import EarlyStopping, WeightAveraging
+from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
+from torch import Tensor
+
+from dermaexp.data.datamodule import ImageDataModule
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.training.callbacks import (
+    BestCheckpoint,
+    LastCheckpoint,
+    StopAtLimit,
+    load_checkpoint,
+)
+from dermaexp.training.classifier import Classifier, Predictions
+from dermaexp.training.evaluate import evaluate as evaluate_predictions
+from dermaexp.training.evaluate import evaluate_leak
+
+Weights = Mapping[str, Tensor]
+
+
+class Fitted(NamedTuple):
+    """What a training came to."""
+
+    weights: Weights  # as the training left them
+    train: dict[str, float]  # loss and accuracy of the last epoch, as trained
+    samples: int  # training images seen in an epoch
+    epochs: int
+    planned_epochs: int
+    ended_by: str | None  # what ended it, if not its last planned epoch
+    keeps_best: bool  # in best.ckpt
+    keeps_last: bool  # in last.ckpt
+
+
+class Selected(NamedTuple):
+    """The weights to predict with, and the epoch with the best val macro AUROC, from 1."""
+
+    weights: Weights
+    best_epoch: int | None  # None where best.ckpt is switched off
+
+
+def fit(
+    trainer: Trainer, classifier: Classifier, data: ImageDataModule, checkpoint: Path | None
+) -> Fitted:
+    """Train, from `checkpoint` if given."""
+    trainer.fit(classifier, data, ckpt_path=checkpoint)
+    metrics = classifier.epoch_metrics
+    return Fitted(
+        weights=classifier.state_dict(),
+        train={name: metrics[f"train_{name}"] for name in ("loss", "accuracy")},
+        samples=classifier.trained_samples,
+        epochs=trainer.current_epoch,
+        planned_epochs=trainer.max_epochs,
+        ended_by=_ended_by(trainer),
+        keeps_best=_has(trainer, BestCheckpoint),
+        keeps_last=_has(trainer, LastCheckpoint),
+    )
+
+
+def select_weights(fitted: Fitted, directory: RunDirectory, test_with: str) -> Selected:
+    """Return the weights of the best or of the last epoch, as `test_with` says.
+
+    The last epoch's are those of last.ckpt, if it is of that epoch: where a resumed training had
+    ended before, Lightning leaves the weights without their moving average.
+    """
+    best = load_checkpoint(directory.best_checkpoint) if fitted.keeps_best else None
+    best_epoch = best["epoch"] + 1 if best else None
+    if best and test_with == "best":
+        return Selected(best["state_dict"], best_epoch)
+    if fitted.keeps_last:
+        last = load_checkpoint(directory.last_checkpoint)
+        if last["epoch"] + 1 == fitted.epochs:
+            return Selected(last["state_dict"], best_epoch)
+    return Selected(fitted.weights, best_epoch)
+
+
+def check_checkpoints(trainer: Trainer, directory: RunDirectory) -> None:
+    """Raise UserError for a damaged best.ckpt now, and not when a resumed training is over."""
+    if _has(trainer, BestCheckpoint):
+        load_checkpoint(directory.best_checkpoint)
+
+
+def predict(
+    trainer: Trainer, classifier: Classifier, data: ImageDataModule, weights: Weights
+) -> dict[str, Predictions]:
+    """Return the predictions of "val" and "test" by `weights`, in the splits' order."""
+    classifier.load_state_dict(weights)
+    with _without_averaging(trainer):
+        trainer.validate(classifier, data, verbose=False)
+        trainer.test(classifier, data, verbose=False)
+    return dict(classifier.predictions)
+
+
+def evaluate(
+    predictions: Mapping[str, Predictions], data: ImageDataModule, *, calibrate: bool
+) -> dict[str, Any]:
+    """Return the final numbers of `predictions` as they stand in metrics.json."""
+    splits = data.splits
+    return {
+        **evaluate_predictions(
+            predictions, splits.train.labels, splits.classes, calibrate=calibrate
+        ),
+        **evaluate_leak(*predictions["test"], splits, data.used["test"]),
+    }
+
+
+def _has(trainer: Trainer, kind: type) -> bool:
+    return any(isinstance(callback, kind) for callback in trainer.callbacks)
+
+
+@contextlib.contextmanager
+def _without_averaging(trainer: Trainer) -> Iterator[None]:
+    """Take weight averaging out: Lightning would validate its last average, not the weights."""
+    callbacks = trainer.callbacks
+    trainer.callbacks = [c for c in callbacks if not isinstance(c, WeightAveraging)]
+    try:
+        yield
+    finally:
+        trainer.callbacks = callbacks
+
+
+def _ended_by(trainer: Trainer) -> str | None:
+    for callback in trainer.callbacks:
+        if isinstance(callback, StopAtLimit) and callback.reached:
+            return callback.reached
+        if isinstance(callback, EarlyStopping) and (
+            callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED
+        ):
+            return "early_stopping"
+    return None
