@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from torch import Tensor
 
 from dermaexp.data.datamodule import ImageDataModule
+from dermaexp.metrics.predictions import Predictions
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.training.callbacks import (
     BestCheckpoint,
@@ -23,7 +24,7 @@ from dermaexp.training.callbacks import (
     StopAtLimit,
     load_checkpoint,
 )
-from dermaexp.training.classifier import Classifier, Predictions
+from dermaexp.training.classifier import Classifier
 from dermaexp.training.evaluate import evaluate as evaluate_predictions
 from dermaexp.training.evaluate import evaluate_leak
 
