@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from dermaexp.report.style import RED, SMALL, TITLE, wrap
+from dermaexp.report.style import RED, SMALL, TITLE, plain_text, wrap
 
 COLUMNS, CELL_WIDTH, CELL_HEIGHT, SIDE = 4, 3.7, 2.9, 1.6  # the last three in inches
 TOP, GAP = 0.9, 0.08  # inches
@@ -25,6 +25,7 @@ class PairView:
     odd: bool
 
 
+@plain_text
 def pair_sheet(pairs: Sequence[PairView], *, title: str) -> Figure:
     """The pairs in rows of COLUMNS, in the order that they have."""
     rows = -(-len(pairs) // COLUMNS)

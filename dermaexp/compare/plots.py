@@ -13,7 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, PercentFormatter
 
 from dermaexp.compare.settings import value_text
-from dermaexp.report.style import BLUE, ORANGE, SMALL, TEXT, TITLE, label_epochs, new_figure, wrap
+from dermaexp.report.style import (
+    BLUE,
+    ORANGE,
+    SMALL,
+    TEXT,
+    TITLE,
+    label_epochs,
+    new_figure,
+    plain_text,
+    wrap,
+)
 
 NAMED_GROUPS = 20  # that ten colours and two line styles tell apart
 LEGEND_LETTERS = 125  # that fit below a figure 14.5 inches wide
@@ -35,6 +45,7 @@ class Line:
     scores: Mapping[str, Sequence[Sequence[float]]]
 
 
+@plain_text
 def group_curves(
     histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], *, title: str
 ) -> Figure:
@@ -75,6 +86,7 @@ def group_curves(
     return figure
 
 
+@plain_text
 def group_accuracies(
     accuracies: Mapping[str, Sequence[float]],
     intervals: Mapping[str, tuple[float, float]],
@@ -132,6 +144,7 @@ def group_accuracies(
     return figure
 
 
+@plain_text
 def class_accuracies(
     recalls: Mapping[str, np.ndarray], samples: np.ndarray, classes: Sequence[str], *, title: str
 ) -> Figure:
@@ -154,6 +167,7 @@ def class_accuracies(
     return figure
 
 
+@plain_text
 def confusion_matrices(
     confusions: Mapping[str, np.ndarray], classes: Sequence[str], *, title: str
 ) -> Figure:
@@ -181,6 +195,7 @@ def confusion_matrices(
     return figure
 
 
+@plain_text
 def effects(lines: Mapping[str, Sequence[Line]], *, title: str) -> Figure:
     """A row a setting, a panel a quantity: each group's mean, and its runs as small dots.
 

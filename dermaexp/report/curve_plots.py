@@ -1,8 +1,13 @@
-"""Figures of the stored probabilities: ROC, precision-recall and reliability, all of one split."""
+"""Figures of a split's probabilities: ROC and precision-recall curves, and reliability.
+
+`y_true` (N,) int indexes the classes, `y_score` (N, K) holds their probabilities. Those with one
+panel also plot on the axes `ax` of a caller, and then return the figure of `ax`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import seaborn as sns
@@ -13,103 +18,136 @@ from matplotlib.ticker import PercentFormatter
 
 from dermaexp.metrics import classification, curves
 from dermaexp.metrics.intervals import wilson_interval
-from dermaexp.report.style import BLUE, GRAY, ORANGE, SMALL, TEXT, TITLE, wrap
+from dermaexp.report.style import (
+    BLUE,
+    GRAY,
+    ORANGE,
+    SMALL,
+    TEXT,
+    figure_of,
+    plain_text,
+    put_title,
+    wrap,
+)
 
 COLORS = sns.color_palette("colorblind")
 STYLES = ("-", "--")  # the second where there are more classes than colours
 NAME_WIDTH = 30  # letters
 
 
+@plain_text
 def roc_curves(
-    targets: np.ndarray,
-    probabilities: np.ndarray,
+    y_true: np.ndarray,
+    y_score: np.ndarray,
     classes: Sequence[str],
     *,
     marked: Mapping[str, tuple[float, float]],
     title: str,
+    ax: Axes | None = None,
 ) -> Figure:
-    """Each class against the rest, with its AUROC; a line at 95 % specificity.
+    """Plot the ROC curve of each class against the rest, and a line at 95 % specificity.
 
-    `marked` holds the sensitivity and specificity of a class's operating point, chosen elsewhere.
+    `marked` maps a class to the (sensitivity, specificity) of its operating point.
     """
-    figure, axes = _square("false positive rate (1 - specificity)", "sensitivity (recall)", classes)
-    aurocs = classification.class_auroc(targets, probabilities)
+    axes = ax or _square_axes(classes)
+    _label_shares(axes, "false positive rate (1 - specificity)", "sensitivity (recall)")
+    aurocs = classification.class_auroc(y_true, y_score)
     entries = []
     for label, name in enumerate(classes):
-        points = curves.thresholds(targets == label, probabilities[:, label])
+        points = curves.thresholds(y_true == label, y_score[:, label])
         if np.isnan(aurocs[label]):
             entries.append(_absent(name, points))
             continue
-        (line,) = axes.plot(*curves.roc_curve(points), **_look(label, name in marked))
+        (line,) = axes.plot(*curves.roc_curve(points), linewidth=3.5 if name in marked else 2)
+        line.set(**_look(label))
         line.set_label(f"{wrap(name, NAME_WIDTH)}  {aurocs[label]:.3f}")
         entries.append(line)
         if name in marked:
             sensitivity, specificity = marked[name]
-            told = f"{name}, threshold of val:\nsensitivity {sensitivity:.1%}, "
-            told += f"specificity {specificity:.1%}"
+            text = f"{name}, threshold of val:\nsensitivity {sensitivity:.1%}, "
+            text += f"specificity {specificity:.1%}"
             axes.plot(1 - specificity, sensitivity, "o", color="black", markersize=9, zorder=4)
             axes.annotate(
-                told,
+                text,
                 (1 - specificity, sensitivity),
                 (0.5, 0.12),
                 fontsize=SMALL,
                 arrowprops={"arrowstyle": "-", "color": GRAY},
             )
     axes.plot((0, 1), (0, 1), color=GRAY, linestyle=":", linewidth=1.5)
-    label = f"{curves.SPECIFICITY:.0%} specificity"
-    entries.append(axes.axvline(1 - curves.SPECIFICITY, color=GRAY, linewidth=1, label=label))
-    _finish(axes, entries, "class and AUROC", title)
-    return figure
+    entries.append(
+        axes.axvline(
+            1 - curves.SPECIFICITY,
+            color=GRAY,
+            linewidth=1,
+            label=f"{curves.SPECIFICITY:.0%} specificity",
+        )
+    )
+    _add_legend(axes, entries, "class and AUROC")
+    put_title(title, figure_of(axes), ax)
+    return figure_of(axes)
 
 
+@plain_text
 def precision_recall_curves(
-    targets: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], *, title: str
+    y_true: np.ndarray,
+    y_score: np.ndarray,
+    classes: Sequence[str],
+    *,
+    title: str,
+    ax: Axes | None = None,
 ) -> Figure:
-    """Each class against the rest, with its average precision; dotted: its share of the images."""
-    figure, axes = _square("recall (sensitivity)", "precision", classes)
+    """Plot precision over recall of each class against the rest; dotted: its share of the images.
+
+    The legend has each class's average precision.
+    """
+    axes = ax or _square_axes(classes)
+    _label_shares(axes, "recall (sensitivity)", "precision")
     entries = []
     for label, name in enumerate(classes):
-        points = curves.thresholds(targets == label, probabilities[:, label])
+        points = curves.thresholds(y_true == label, y_score[:, label])
         if not points.positives:
             entries.append(_absent(name, points))
             continue
         precision, recall = curves.precision_recall_curve(points)
-        look = _look(label, False)
         # Up to each point its own precision holds: the area under the steps is the AP.
         (line,) = axes.step(
-            np.append(0.0, recall), np.append(precision[0], precision), where="pre", **look
+            np.append(0.0, recall), np.append(precision[0], precision), where="pre", linewidth=2
         )
-        prevalence = points.positives / len(targets)
-        axes.axhline(prevalence, color=look["color"], linestyle=":", linewidth=1.2, zorder=1)
+        line.set(**_look(label))
+        prevalence = points.positives / len(y_true)
+        axes.axhline(prevalence, color=line.get_color(), linestyle=":", linewidth=1.2, zorder=1)
         score = f"{curves.average_precision(points):.3f} ({prevalence:.1%})"
         line.set_label(f"{wrap(name, NAME_WIDTH)}  {score}")
         entries.append(line)
-    _finish(axes, entries, "class, average precision and share of the images (dotted)", title)
-    return figure
+    _add_legend(axes, entries, "class, average precision and share of the images (dotted)")
+    put_title(title, figure_of(axes), ax)
+    return figure_of(axes)
 
 
-def reliability(targets: np.ndarray, versions: Mapping[str, np.ndarray], *, title: str) -> Figure:
-    """Accuracy over confidence in 15 bins, and below it how many images are how confident.
+@plain_text
+def reliability(y_true: np.ndarray, y_scores: Mapping[str, np.ndarray], *, title: str) -> Figure:
+    """Plot accuracy over confidence in 15 bins, and below it the number of images in each bin.
 
-    `versions` holds probabilities (N, K) by name, such as raw and calibrated, side by side.
+    `y_scores` maps a name, such as raw or calibrated, to probabilities (N, K): a column each.
     """
-    width, height = 1.2 + 5.6 * len(versions), 7
+    width, height = 1.2 + 5.6 * len(y_scores), 7
     figure = Figure(figsize=(width, height))
     places = {"left": 0.95 / width, "right": 1 - 0.25 / width, "bottom": 0.1, "top": 0.87}
     with sns.axes_style("whitegrid"):
         rows = figure.subplots(
-            *(2, len(versions)),
+            *(2, len(y_scores)),
             sharex=True,
             sharey="row",
             squeeze=False,
             gridspec_kw={**places, "wspace": 0.09, "hspace": 0.1, "height_ratios": (3, 1)},
         )
-    for (name, probabilities), above, below in zip(versions.items(), *rows, strict=True):
-        _reliability(above, targets, probabilities)
-        error = classification.expected_calibration_error(targets, probabilities)
+    for (name, y_score), above, below in zip(y_scores.items(), *rows, strict=True):
+        _plot_bins(above, y_true, y_score)
+        error = classification.expected_calibration_error(y_true, y_score)
         above.set_title(f"{name}: ECE {error:.3f}", fontsize=TEXT)
         edges = np.linspace(0, 1, classification.BINS + 1)
-        below.hist(probabilities.max(axis=1), edges, color=BLUE)
+        below.hist(y_score.max(axis=1), edges, color=BLUE)
         below.set_xlabel("confidence (probability of the answer)", fontsize=TEXT)
         below.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         for axes in (above, below):
@@ -118,13 +156,13 @@ def reliability(targets: np.ndarray, versions: Mapping[str, np.ndarray], *, titl
     rows[0, 0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     rows[1, 0].set_ylabel("images", fontsize=TEXT)
     rows[0, 0].legend(fontsize=SMALL, loc="upper left")
-    _head(figure, title)
+    put_title(title, figure)
     return figure
 
 
-def _reliability(axes: Axes, targets: np.ndarray, probabilities: np.ndarray) -> None:
-    """Bars of accuracy with 95 % Wilson intervals, the diagonal, and each bin's confidence."""
-    samples, confidence, accuracy = classification.reliability(targets, probabilities)
+def _plot_bins(axes: Axes, y_true: np.ndarray, y_score: np.ndarray) -> None:
+    """Plot bars of accuracy with 95 % Wilson intervals, the diagonal, each bin's confidence."""
+    samples, confidence, accuracy = classification.reliability(y_true, y_score)
     filled = samples > 0
     samples, confidence, accuracy = samples[filled], confidence[filled], accuracy[filled]
     hits = (accuracy * samples).round()
@@ -144,42 +182,39 @@ def _reliability(axes: Axes, targets: np.ndarray, probabilities: np.ndarray) -> 
     axes.set_ylim(0, 1)
 
 
-def _square(x_label: str, y_label: str, classes: Sequence[str]) -> tuple[Figure, Axes]:
-    """A figure with one square axes from 0 to 1, and right of it room for a legend of `classes`."""
+def _square_axes(classes: Sequence[str]) -> Axes:
+    """Return square axes in a figure of their own, with room for a legend of `classes` beside."""
     lines = sum(wrap(name, NAME_WIDTH).count("\n") + 1 for name in classes)
     width, side, left, top = 10.9, 5.7, 0.85, 0.6  # inches
     height = max(top + side + 0.7, 2 + 0.12 * len(classes) + 0.18 * lines)
-    # Placed in inches: a layout that finds its own places takes as long again to draw.
-    figure = Figure(figsize=(width, height))
+    # Placed in inches: a layout that finds its own places takes as long again to render.
+    place = (left / width, 1 - (top + side) / height, side / width, side / height)
     with sns.axes_style("whitegrid"):
-        axes = figure.add_axes(
-            (left / width, 1 - (top + side) / height, side / width, side / height),
-            xlim=(-0.01, 1.01),
-            ylim=(-0.01, 1.01),
-        )
+        return Figure(figsize=(width, height)).add_axes(place)
+
+
+def _label_shares(axes: Axes, x_label: str, y_label: str) -> None:
+    """Label axes that both go from 0 to 1."""
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     axes.set_xlabel(x_label, fontsize=TEXT)
     axes.set_ylabel(y_label, fontsize=TEXT)
     axes.tick_params(labelsize=SMALL)
-    return figure, axes
 
 
-def _look(label: int, highlighted: bool) -> dict[str, object]:
+def _look(label: int) -> dict[str, Any]:
+    """Return the colour and style of the line of class `label`."""
     cycle, color = divmod(label, len(COLORS))
-    return {
-        "color": COLORS[color],
-        "linestyle": STYLES[cycle % len(STYLES)],
-        "linewidth": 3.5 if highlighted else 2,
-    }
+    return {"color": COLORS[color], "linestyle": STYLES[cycle % len(STYLES)]}
 
 
 def _absent(name: str, points: curves.Thresholds) -> Line2D:
-    """The legend's entry of a class that has no curve, which says why."""
+    """Return the legend's entry of a class that has no curve, which says why."""
     why = "all images" if points.positives else "no images"
     return Line2D([], [], linestyle="none", label=f"{wrap(name, NAME_WIDTH)}  {why}")
 
 
-def _finish(axes: Axes, entries: Sequence[Line2D], heading: str, title: str) -> None:
-    """The legend under its `heading`, beside the axes, and the title."""
+def _add_legend(axes: Axes, entries: Sequence[Line2D], heading: str) -> None:
+    """Add the legend under its `heading`, right of the axes."""
     axes.legend(
         handles=entries,
         title=wrap(heading, NAME_WIDTH),
@@ -190,11 +225,4 @@ def _finish(axes: Axes, entries: Sequence[Line2D], heading: str, title: str) -> 
         alignment="left",
         labelspacing=0.8,
         frameon=False,
-    )
-    _head(axes.figure, title)
-
-
-def _head(figure: Figure, title: str) -> None:
-    figure.text(
-        0.5, 1 - 0.3 / figure.get_figheight(), title, ha="center", va="center", fontsize=TITLE
     )

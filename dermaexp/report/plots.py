@@ -1,9 +1,11 @@
-"""Figures of a run: arrays in, a matplotlib Figure out, on white and readable at half its size."""
+"""Figures of a run: arrays in, a Matplotlib figure out, on white and readable at half its size.
+
+Those with one panel also plot on the axes `ax` of a caller, and then return the figure of `ax`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import seaborn as sns
@@ -20,40 +22,56 @@ from dermaexp.report.style import (
     RED,
     SMALL,
     TEXT,
-    TITLE,
+    figure_of,
     label_epochs,
     new_figure,
+    plain_text,
+    put_title,
     wrap,
 )
 
 
+@plain_text
 def montage(
-    images: np.ndarray, labels: np.ndarray, classes: Sequence[str], *, columns: int, title: str
+    images: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    *,
+    columns: int,
+    title: str,
+    ax: Axes | None = None,
 ) -> Figure:
-    """The first `columns` images of each class, a row a class, from images (N, H, W, C) uint8."""
+    """Plot the first `columns` images of each class, a row a class.
+
+    `images` (N, H, W, C) are uint8, `labels` (N,) index `classes`.
+    """
     height, width, channels = images.shape[1:]
     gap = max(1, height // 14)
-    # One picture of all: an axes for each image would take ten times as long to draw.
+    # One picture of all: an axes for each image would take ten times as long to render.
     tiles = np.full((len(classes), height + gap, columns, width + gap, channels), 255, np.uint8)
     counts = np.bincount(labels, minlength=len(classes))
     for row in range(len(classes)):
         chosen = np.flatnonzero(labels == row)[:columns]
         tiles[row, :height, : len(chosen), :width] = images[chosen].swapaxes(0, 1)
     picture = tiles.reshape(len(classes) * (height + gap), columns * (width + gap), channels)
-    figure = new_figure(3.4 + 0.95 * columns, 1.1 + len(classes))
-    axes = figure.subplots()
+    axes = ax or new_figure(3.4 + 0.95 * columns, 1.1 + len(classes)).subplots()
     _show(axes, picture)
     names = [f"{wrap(name, 22)}\nn = {n:,}" for name, n in zip(classes, counts, strict=True)]
     axes.set_yticks(np.arange(len(classes)) * (height + gap) + height / 2, names, fontsize=SMALL)
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    figure.suptitle(title, fontsize=TITLE)
+    figure = figure_of(axes)
+    put_title(title, figure, ax)
     return figure
 
 
+@plain_text
 def learning_curves(history: Sequence[Mapping[str, float]], *, title: str) -> Figure:
-    """Accuracy and loss of train and val; a mark at the epoch with the best val macro AUROC."""
+    """Plot accuracy and loss of train and val, and mark the epoch with the best val macro AUROC.
+
+    `history` holds a row an epoch, as history.csv does.
+    """
     epochs = [row["epoch"] for row in history]
     # In float32, as Lightning compares them when it keeps the best checkpoint.
     scores = np.array([row["val_macro_auroc"] for row in history], dtype=np.float32)
@@ -70,12 +88,13 @@ def learning_curves(history: Sequence[Mapping[str, float]], *, title: str) -> Fi
             axes.axvline(best, color=GRAY, linestyle=":", linewidth=1.5, label=label, zorder=0)
         label_epochs(axes, quantity)
         axes.legend(fontsize=TEXT)
-    figure.suptitle(title, fontsize=TITLE)
+    put_title(title, figure)
     return figure
 
 
+@plain_text
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, title: str) -> Figure:
-    """Counts (K, K) and the same as shares of each true class, side by side."""
+    """Plot the counts (K, K) and, beside them, the same as shares of each true class."""
     names = [wrap(name, 24) for name in classes]
     side = 0.75 * len(classes)
     room = 0.1 * max(len(line) for name in names for line in name.splitlines())  # inches for names
@@ -112,20 +131,25 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, title: st
         axes.set_xticklabels(names, rotation=90)
     counts.set_yticklabels(names, rotation=0)
     counts.set_ylabel("true", fontsize=TEXT)
-    figure.suptitle(title, fontsize=TITLE)
+    put_title(title, figure)
     return figure
 
 
-def per_class_accuracy(confusion: np.ndarray, classes: Sequence[str], *, title: str) -> Figure:
-    """Recall of each class with its 95 % Wilson interval and n; a line at the overall accuracy."""
+@plain_text
+def per_class_accuracy(
+    confusion: np.ndarray, classes: Sequence[str], *, title: str, ax: Axes | None = None
+) -> Figure:
+    """Plot the recall of each class with its 95 % Wilson interval, and the overall accuracy.
+
+    `confusion` (K, K) holds counts, a row a true class.
+    """
     recalls = classification.recalls(confusion)
     samples = confusion.sum(axis=1)
     hits = np.diagonal(confusion)
     bounds = np.array([wilson_interval(*pair) for pair in zip(hits, samples, strict=True)])
     overall = classification.accuracy(confusion)
     with sns.axes_style("whitegrid"):
-        figure = new_figure(11, 1.8 + 0.75 * len(classes))
-        axes = figure.subplots()
+        axes = ax or new_figure(11, 1.8 + 0.75 * len(classes)).subplots()
     rows = np.arange(len(classes))
     errors = np.abs(bounds.T - recalls).clip(min=0)
     axes.barh(rows, recalls, color=BLUE, height=0.65)
@@ -143,51 +167,70 @@ def per_class_accuracy(confusion: np.ndarray, classes: Sequence[str], *, title: 
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlabel("accuracy within the class (recall), with 95 % Wilson interval", fontsize=TEXT)
     axes.tick_params(axis="x", labelsize=SMALL)
-    figure.legend(loc="outside lower right", fontsize=TEXT)
-    figure.suptitle(title, fontsize=TITLE)
+    figure = figure_of(axes)
+    if ax:
+        ax.legend(loc="lower right", fontsize=TEXT)
+    else:
+        figure.legend(loc="outside lower right", fontsize=TEXT)
+    put_title(title, figure, ax)
     return figure
 
 
+@plain_text
 def misclassified(
     images: np.ndarray,
-    targets: np.ndarray,
-    probabilities: np.ndarray,
+    y_true: np.ndarray,
+    y_score: np.ndarray,
     classes: Sequence[str],
     *,
     count: int,
     title: str,
+    ax: Axes | None = None,
 ) -> Figure:
-    """The `count` wrong images (N, H, W, C) that the net was surest of, the surest first."""
-    predicted = probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != targets)
-    surest = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:count]
+    """Plot the `count` misclassified images with the most confident predictions first.
+
+    `images` (N, H, W, C) are uint8, `y_true` (N,) index `classes`, `y_score` (N, K) holds
+    probabilities.
+    """
+    predicted = y_score.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != y_true)
+    shown = wrong[np.argsort(-y_score[wrong, predicted[wrong]], kind="stable")][:count]
     columns, cell_width, cell_height, top, side = 5, 2.9, 3.5, 0.8, 2.4  # the last four in inches
-    rows = max(1, -(-len(surest) // columns))
+    rows = max(1, -(-len(shown) // columns))
     width, height = cell_width * columns, top + cell_height * rows
-    figure = Figure(figsize=(width, height))
-    # One axes in inches: one for each image would take three times as long to draw.
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+    # One axes in inches: one for each image would take three times as long to render.
+    axes = ax or Figure(figsize=(width, height)).add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0 if ax is None else top), autoscale_on=False)
     axes.axis("off")
     scale = side / max(images.shape[1:3])
     half_height, half_width = images.shape[1] * scale / 2, images.shape[2] * scale / 2
-    for place, index in enumerate(surest):
+    for place, index in enumerate(shown):
         x = (place % columns + 0.5) * cell_width
         y = top + place // columns * cell_height + 0.55 + side / 2
         extent = (x - half_width, x + half_width, y + half_height, y - half_height)
-        _show(axes, images[index], extent=extent)
+        _show(axes, images[index], extent)
         for answer, word, color, place_y, align in (
             (predicted[index], "predicted", RED, y - half_height - 0.07, "bottom"),
-            (targets[index], "true", "black", y + half_height + 0.07, "top"),
+            (y_true[index], "true", "black", y + half_height + 0.07, "top"),
         ):
-            text = wrap(f"{word}: {classes[answer]} {probabilities[index, answer]:.0%}", 32)
+            text = wrap(f"{word}: {classes[answer]} {y_score[index, answer]:.0%}", 32)
             axes.text(x, place_y, text, ha="center", va=align, fontsize=SMALL, color=color)
-    heading = f"{title}: {len(wrong):,} of {len(targets):,} wrong, the surest first"
-    figure.text(0.5, 1 - 0.3 / height, heading, ha="center", va="center", fontsize=TITLE)
+    figure = figure_of(axes)
+    heading = f"{title}: {len(wrong):,} of {len(y_true):,} wrong, most confident first"
+    put_title(heading, figure, ax)
     return figure
 
 
-def _show(axes: Axes, image: np.ndarray, **options: Any) -> None:
-    if image.shape[-1] == 1:
-        axes.imshow(image[..., 0], "gray", vmin=0, vmax=255, interpolation="nearest", **options)
-    else:
-        axes.imshow(image, interpolation="nearest", **options)
+def _show(
+    axes: Axes, image: np.ndarray, extent: tuple[float, float, float, float] | None = None
+) -> None:
+    """Show a gray or RGB image (H, W, C) uint8 with sharp pixels, in `extent` (data units)."""
+    gray = image.shape[-1] == 1
+    axes.imshow(
+        image[..., 0] if gray else image,
+        cmap="gray",  # without effect on RGB, as are the limits
+        vmin=0,
+        vmax=255,
+        interpolation="nearest",
+        extent=extent,
+    )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from helpers import CONFUSION, LESIONS, history, texts
 from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
 
 from dermaexp.metrics.intervals import wilson_interval
-from dermaexp.report import plots
+from dermaexp.report import curve_plots, plots
 
 
 def test_montage_has_a_row_a_class() -> None:
@@ -71,7 +75,7 @@ def test_per_class_accuracy_has_bars_intervals_and_the_overall_line() -> None:
         assert line in words
 
 
-def test_misclassified_shows_the_surest_mistakes_first() -> None:
+def test_misclassified_shows_the_most_confident_mistakes_first() -> None:
     probabilities = np.array(
         [[0.1, 0.8, 0.1], [0.2, 0.3, 0.5], [0.05, 0.9, 0.05], [0.6, 0.3, 0.1], [0.2, 0.2, 0.6]],
         dtype=np.float32,
@@ -86,8 +90,48 @@ def test_misclassified_shows_the_surest_mistakes_first() -> None:
     words = texts(figure)
     assert "predicted: melanoma 90%" in words
     assert f"true: {LESIONS[0]} 5%" in words
-    assert "cnn on Data, test: 3 of 5 wrong, the surest first" in words
+    assert "cnn on Data, test: 3 of 5 wrong, most confident first" in words
     none_wrong = plots.misclassified(
         images, probabilities.argmax(axis=1), probabilities, count=2, **options
     )
     assert not any(axes.images for axes in none_wrong.axes)
+
+
+def test_importing_the_package_leaves_matplotlib_as_it_was() -> None:
+    code = (
+        "import matplotlib; before = matplotlib.rcParams.copy()\n"
+        "import pkgutil, importlib, dermaexp.report\n"
+        "for module in pkgutil.iter_modules(dermaexp.report.__path__, 'dermaexp.report.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name)\n"
+        "assert matplotlib.rcParams.copy() == before"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_one_panel_can_be_plotted_on_the_caller_s_axes() -> None:
+    y_true = np.repeat([0, 1, 2], 4)
+    y_score = np.eye(3)[np.roll(y_true, 1)] * 0.7 + 0.1
+    images = np.zeros((12, 4, 4, 1), np.uint8)
+    figure = Figure()
+    axes = figure.subplots(1, 5)
+    for number, (plot, given) in enumerate(
+        {
+            plots.montage: {"images": images, "labels": y_true, "columns": 2},
+            plots.per_class_accuracy: {"confusion": CONFUSION},
+            plots.misclassified: {
+                "images": images,
+                "y_true": y_true,
+                "y_score": y_score,
+                "count": 3,
+            },
+            curve_plots.roc_curves: {"y_true": y_true, "y_score": y_score, "marked": {}},
+            curve_plots.precision_recall_curves: {"y_true": y_true, "y_score": y_score},
+        }.items()
+    ):
+        title = f"figure {number} of $1 and $2"
+        assert plot(**given, classes=LESIONS, title=title, ax=axes[number]) is figure
+        assert axes[number].get_title().startswith(title)
+        assert not axes[number].title.get_parse_math(), "a dollar sign is one"
+    assert len(figure.axes) == 5
+    figure.draw_without_rendering()
