@@ -1,24 +1,43 @@
-# make train [ARGS="model=ffn epochs=3"] | make test | make lint
-# The first call makes .venv and installs the project into it.
+# `make help` lists the targets. The first of them makes .venv and installs the project into it.
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALLED := .venv/installed
+RUN := .venv/installed#       .venv holds what a run needs,
+TEST := .venv/installed-test# and what the tests and linters need
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: train test lint
+.PHONY: help train test test-fast lint format typecheck
 
-train: $(INSTALLED)
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+train: $(RUN) ## train: ARGS="model=ffn epochs=3" (default: model=cnn)
 	$(BIN)/python -m dermaexp $(or $(ARGS),model=cnn)
 
-test: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
+test: $(TEST) ## run every test; pytest's options in ARGS
+	$(PYTEST) $(ARGS)
 
-lint: $(INSTALLED)
+test-fast: $(TEST) ## run the tests without a marker, in less than a minute
+	$(PYTEST) -m "not (slow or browser or distributed or real_data)" $(ARGS)
+
+lint: $(TEST) ## check style, types, imports and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
-$(INSTALLED): pyproject.toml
+format: $(TEST) ## format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typecheck: $(TEST) ## check types with mypy
+	$(BIN)/mypy
+
+$(RUN): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dermaexp needs Python >= 3.11; this is " + sys.version.split()[0] + ": give another with make PYTHON=python3.12")'
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(TEST): $(RUN)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@

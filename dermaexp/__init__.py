@@ -1,3 +1,3 @@
 """Config-driven, honest experiments on DermaMNIST and its MedMNIST siblings."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

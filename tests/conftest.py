@@ -16,7 +16,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch and dermaexp are importe
     os.environ["OMP_NUM_THREADS"] = "1"  # each of the workers has a core
     os.environ.pop("COLUMNS", None)  # of a width that only pytest's own lines need
 
-from helpers import CLASSES, REAL_DATA, exit_code
+from helpers import CLASSES, exit_code, real_file
+
+# Tests are marked by what they ask for, so that no marker is forgotten.
+MARKERS = {"real_data": "real_data"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    for item in items:
+        for fixture, marker in MARKERS.items():
+            if fixture in item.fixturenames:
+                item.add_marker(marker)
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +74,13 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     logging.root.setLevel(level)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real_data() -> Path:
-    if not REAL_DATA.exists():
-        pytest.skip(f"the rebuilt DermaMNIST is not at {REAL_DATA}")
-    return REAL_DATA
+    """The rebuilt DermaMNIST; the test is skipped where it is missing."""
+    return real_file("dermamnist_rebuilt_28.npz")
+
+
+@pytest.fixture(scope="session")
+def real_index(real_data: Path) -> Path:
+    """The CSV with the lesion of each image of `real_data`."""
+    return real_file("dermamnist_rebuilt_index.csv")

@@ -140,6 +140,16 @@ def test_the_wheel_carries_all_configs(wheel: Path) -> None:
     assert inside == checkout
 
 
+def test_the_wheel_carries_all_modules_and_py_typed(wheel: Path) -> None:
+    """Hydra looks for sweepers in hydra_plugins, type checkers look for py.typed."""
+    packages = {"dermaexp", "hydra_plugins"}
+    assert {item.name for item in wheel.iterdir() if item.suffix != ".dist-info"} == packages
+    for package in packages:
+        inside = {file.relative_to(wheel) for file in (wheel / package).rglob("*.py")}
+        assert inside == {file.relative_to(PROJECT) for file in (PROJECT / package).rglob("*.py")}
+    assert (wheel / "dermaexp" / "py.typed").is_file()
+
+
 def test_the_wheel_runs_in_any_folder_with_the_users_groups(wheel: Path, tmp_path: Path) -> None:
     own = tmp_path / "my_conf" / "model"
     own.mkdir(parents=True)

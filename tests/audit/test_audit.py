@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import REAL_DATA, exit_code
+from helpers import exit_code
 from PIL import Image
 
 from dermaexp.audit.__main__ import composed, main
@@ -406,13 +406,10 @@ def test_help(command: Callable[..., int], capsys: pytest.CaptureFixture) -> Non
     assert "dataset=npz" in capsys.readouterr().out
 
 
-def test_the_stored_figures_are_those_of_the_real_file() -> None:
+def test_the_stored_figures_are_those_of_the_real_file(real_data: Path, real_index: Path) -> None:
     """The threshold has the largest F1 on train and val, its figures are those of test."""
-    index = REAL_DATA.with_name("dermamnist_rebuilt_index.csv")
-    if not (REAL_DATA.exists() and index.exists()):
-        pytest.skip(f"the rebuilt DermaMNIST is not at {REAL_DATA}")
-    splits = npz.load(str(REAL_DATA), classes="dermamnist")
-    result = audit(with_groups(splits, str(index), "lesion_id"))
+    splits = npz.load(str(real_data), classes="dermamnist")
+    result = audit(with_groups(splits, str(real_index), "lesion_id"))
     rows = {row["threshold"]: row for row in result.facts["detection"]}
 
     def f1(row: dict) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from helpers import compare_command, exit_code, make_run, rows, write_run
 
+from dermaexp import __version__
 from dermaexp.audit.__main__ import main
 from dermaexp.compare import output
 from dermaexp.compare.comparison import comparison_of
@@ -83,7 +84,7 @@ def test_comparisons_of_earlier_versions_are_replaced(tmp_path: Path, monkeypatc
     assert compare_command(monkeypatch, tmp_path / "runs", "--output", output) == 0
     (output / "comparison.json").unlink()
     page = (output / "comparison.html").read_text()
-    generator = '<meta name="generator" content="dermaexp 0.1.0">\n'
+    generator = f'<meta name="generator" content="dermaexp {__version__}">\n'
     (output / "comparison.html").write_text(page.replace(generator, ""))
     (output / "figures" / "effects.png").rename(output / "figures" / "effects_3.png")
     assert generator in page

@@ -13,7 +13,7 @@ import medmnist
 import numpy as np
 import pytest
 import yaml
-from helpers import NO_FIGURES, REAL_DATA
+from helpers import NO_FIGURES
 from omegaconf import OmegaConf
 
 from dermaexp.core.errors import UserError
@@ -27,7 +27,6 @@ from dermaexp.training.evaluate import evaluate_leak
 
 Cli = Callable[..., int]
 CONF = Path(__file__).resolve().parents[2] / "conf"
-REAL_INDEX = REAL_DATA.with_name("dermamnist_rebuilt_index.csv")
 GROUPS = {"train": ["a", "a", "b", "c"], "val": ["b", "d"], "test": ["a", "d", "e", "e", "c"]}
 LABELS = {"train": [0, 0, 1, 1], "val": [1, 0], "test": [0, 0, 1, 1, 1]}
 
@@ -447,11 +446,9 @@ def test_bad_settings_are_told_in_one_line(
 
 
 @pytest.fixture(scope="module")
-def real() -> Splits:
-    if not (REAL_DATA.exists() and REAL_INDEX.exists()):
-        pytest.skip(f"the rebuilt DermaMNIST is not at {REAL_DATA}")
-    splits = npz.load(str(REAL_DATA), classes="dermamnist", name="DermaMNIST (rebuilt)")
-    return with_groups(splits, str(REAL_INDEX), "lesion_id")
+def real(real_data: Path, real_index: Path) -> Splits:
+    splits = npz.load(str(real_data), classes="dermamnist", name="DermaMNIST (rebuilt)")
+    return with_groups(splits, str(real_index), "lesion_id")
 
 
 def test_leak_of_the_official_split(real: Splits) -> None:

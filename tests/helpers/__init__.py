@@ -1,0 +1,52 @@
+"""What several test files use."""
+
+from helpers.command import FIGURES, NO_FIGURES, compare_command, exit_code
+from helpers.interruption import DropoutNet, Killed, kill_at_write
+from helpers.output import Page, comparison_page, confusions, notes, parsed, rows, texts
+from helpers.real_data import real_file
+from helpers.runs import (
+    OTHER_DATA,
+    PAGE_CLASSES,
+    PAGE_SAMPLES,
+    RECORD,
+    RUN_CLASSES,
+    RUN_TARGETS,
+    SWEEP_COMMAND,
+    make_run,
+    make_sweep,
+    write_run,
+)
+from helpers.samples import CLASSES, CONFUSION, LESIONS, history, random_predictions
+
+__all__ = [
+    "CLASSES",
+    "CONFUSION",
+    "FIGURES",
+    "LESIONS",
+    "NO_FIGURES",
+    "OTHER_DATA",
+    "PAGE_CLASSES",
+    "PAGE_SAMPLES",
+    "RECORD",
+    "RUN_CLASSES",
+    "RUN_TARGETS",
+    "SWEEP_COMMAND",
+    "DropoutNet",
+    "Killed",
+    "Page",
+    "compare_command",
+    "comparison_page",
+    "confusions",
+    "exit_code",
+    "history",
+    "kill_at_write",
+    "make_run",
+    "make_sweep",
+    "notes",
+    "parsed",
+    "random_predictions",
+    "real_file",
+    "rows",
+    "texts",
+    "write_run",
+]

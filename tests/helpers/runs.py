@@ -1,0 +1,145 @@
+"""Run directories written by hand, in no time: no training, no data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from dermaexp.metrics import classification
+from dermaexp.report.style import write_figure
+from dermaexp.runs.directory import HISTORY_COLUMNS, RunDirectory
+from dermaexp.training import evaluate
+
+RUN_CLASSES = ("a", "b", "c")
+RUN_TARGETS = np.repeat([0, 1, 2], [20, 50, 30])
+OTHER_DATA = {"name": "Other", "fingerprint": "2e", "test_fingerprint": "2e5", "synthetic": False}
+
+
+def write_run(
+    folder: Path,
+    model: str = "ffn",
+    seed: int = 0,
+    val: float | None = 0.8,
+    wrong: int = 40,
+    settings: dict | None = None,
+    **record: object,
+) -> RunDirectory:
+    """A run that gets the first `wrong` of 100 test images wrong; `settings` change its config."""
+    directory = RunDirectory(folder)
+    config = {"seed": seed, "epochs": 3, "model": {"_target_": model}, "optimizer": {"lr": 0.001}}
+    config |= {"trainer": {"max_epochs": (settings or {}).get("epochs", 3)}, **(settings or {})}
+    run = {
+        "status": "finished",
+        "finished": "2026-01-01T00:00:00+00:00",
+        "name": model,
+        "overrides": [],
+        "choices": {"model": model, "optimizer": "adam", "trainer": "cpu"},
+        "config": config,
+        "seed": seed,
+        "data": OTHER_DATA | {"name": "Data", "fingerprint": "1f", "test_fingerprint": "1f5"},
+        "code_digest": "0" * 64,
+        "git_commit": "a" * 40,
+        "versions": {"torch": "2.4"},
+        "device": {"type": "cpu"},
+        **record,
+    }
+    directory.write_run(run)
+    if run["status"] == "finished":
+        predicted = np.where(np.arange(100) < wrong, (RUN_TARGETS + 1) % 3, RUN_TARGETS)
+        probabilities = (0.1 + 0.7 * np.eye(3)[predicted]).astype(np.float32)
+        numbers = classification.evaluate(RUN_TARGETS, probabilities, np.array([1]), RUN_CLASSES)
+        directory.write_predictions(test_probabilities=probabilities, test_targets=RUN_TARGETS)
+        directory.write_metrics(
+            {
+                "data": {"classes": RUN_CLASSES, "samples": {"test": 100}},
+                "val": numbers | {"macro_auroc": val},
+                "test": numbers,
+                "best_epoch": 1 + seed,
+                "seconds": {"total": 2.0},
+            }
+        )
+    return directory
+
+
+SWEEP_COMMAND = "python -m dermaexp -m model=cnn,ffn seed=0,1"
+
+
+def make_sweep(folder: Path) -> Path:
+    """Two groups of two seeds, one of one, and a run that failed; the CNNs kept a history."""
+    for seed, (val, wrong) in enumerate([(0.9, 20), (0.8, 30)]):
+        run = write_run(folder / f"cnn{seed}", "cnn", seed, val, wrong, command=SWEEP_COMMAND)
+        history = [dict.fromkeys(HISTORY_COLUMNS, 0.5) | {"epoch": epoch} for epoch in (1, 2)]
+        run.write_history(history)
+    for seed, wrong in enumerate([40, 50]):
+        write_run(folder / f"ffn{seed}", "ffn", seed, 0.7, wrong, command=SWEEP_COMMAND)
+    write_run(folder / "mlp", "mlp", 0, None, 60, command="python -m dermaexp model=mlp")
+    write_run(folder / "bad", "cnn", 2, status="failed", error="the <disk> is full")
+    return folder
+
+
+PAGE_CLASSES = ["nevus", "melanoma", "<script>alert(1)</script> & $x^$"]
+PAGE_SAMPLES = (60, 30, 0)  # test images of each class
+RECORD = {
+    "status": "finished",
+    "started": "2026-01-01T12:00:00+00:00",
+    "finished": "2026-01-01T12:01:00+00:00",
+    "command": "python -m dermaexp model=cnn 'name=\"my net\"'",
+    "git_commit": None,
+    "code_digest": "c0de",
+    "versions": {"python": "3.11.7", "torch": "2.4.0"},
+    "platform": "Linux",
+    "name": "my net",
+    "overrides": ["model=cnn", 'name="my net"'],
+    "seed": 7,
+    "config": {"seed": 7, "dataset": {"path": "a ${b}"}},
+    "config_digest": "d19e57",
+    "data": {
+        "name": "Small",
+        "fingerprint": "f19e",
+        "test_fingerprint": "7e57",
+        "synthetic": False,
+    },
+    "device": {"type": "cpu", "name": "cpu", "threads": 2},
+}
+
+
+def make_run(folder: Path, *, calibrate: bool = False, **record: Any) -> RunDirectory:
+    """A finished run as `dermaexp` leaves it, with other values in run.json where given."""
+    directory = RunDirectory(folder)
+    record = RECORD | record
+    directory.write_run(record)
+    generator = np.random.default_rng(0)
+    targets = np.repeat(np.arange(3), PAGE_SAMPLES)
+    predictions = {
+        split: (targets, generator.dirichlet((3, 1, 1), len(targets)).astype(np.float32))
+        for split in ("test", "val")
+    }
+    numbers = evaluate.evaluate(
+        predictions, np.zeros(5, np.int64), PAGE_CLASSES, calibrate=calibrate
+    )
+    samples = {"train": 1200, "val": len(targets), "test": len(targets)}
+    directory.write_metrics(
+        {
+            "data": {**record["data"], "classes": PAGE_CLASSES, "samples": samples},
+            "model": {"name": "cnn", "parameters": 12345},
+            **numbers,
+            "tested_with": "best",
+            "best_epoch": 2,
+            "epochs": 11,
+            "seconds": {"data": 0.1, "fit": 1.5, "test": 0.2, "total": 2.0},
+        }
+    )
+    epochs = range(1, 12)
+    rows = [dict.fromkeys(HISTORY_COLUMNS, epoch / 100) | {"epoch": epoch} for epoch in epochs]
+    rows[4]["val_macro_auroc"] = float("nan")
+    directory.write_history(rows)
+    directory.write_predictions(
+        **{f"{split}_probabilities": pair[1] for split, pair in predictions.items()},
+        **{f"{split}_targets": targets for split in predictions},
+    )
+    for name in ("montage", "a_new_figure", "learning_curves"):
+        write_figure(directory.path, name, Figure(figsize=(2, 1)))
+    return directory
