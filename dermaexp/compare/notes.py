@@ -58,7 +58,7 @@ def _usual(runs: Sequence[Run], part: str) -> dict[str, str]:
     """Name -> commonest value in that part of run.json; not every run has every name."""
     found: dict[str, Counter[str]] = {}
     for run in runs:
-        for name, value in run.record.get(part, {}).items():
+        for name, value in _part(run, part).items():
             found.setdefault(name, Counter())[value] += 1
     return {name: counts.most_common(1)[0][0] for name, counts in found.items()}
 
@@ -67,9 +67,14 @@ def _unusual(run: Run, part: str, usual: Mapping[str, str]) -> str:
     """What differs, such as "torch 2.4 instead of 2.5"; nothing where all is as usual."""
     return ", ".join(
         f"{name} {str(value)[:SHOWN]} instead of {str(usual[name])[:SHOWN]}"
-        for name, value in sorted(run.record.get(part, {}).items())
+        for name, value in sorted(_part(run, part).items())
         if value != usual[name]
     )
+
+
+def _part(run: Run, part: str) -> dict[str, str]:
+    record: Mapping[str, Any] = run.record
+    return record.get(part, {})
 
 
 def _device(run: Run) -> str:

@@ -62,24 +62,28 @@ def _no_formula(cell: Any) -> Any:
     return f"'{cell}" if cell.startswith(FORMULA) and not NUMBER.fullmatch(cell) else cell
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` whole or not at all, with null for NaN and infinity."""
     text = json.dumps(_finite(content), indent=2, allow_nan=False, ensure_ascii=False)
-    # A list of numbers stays on one line, as the rows of a confusion matrix do on paper.
-    text = re.sub(r"\[\n[\d\s,.e+-]+\]", lambda row: re.sub(r"\s+", " ", row[0]), text)
     write_bytes(path, f"{text}\n".encode())
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    with _named(path):
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in the file; ValueError for anything else."""
+    with naming(path):
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError(f"a {type(content).__name__}, expected an object")
+        try:
+            json.dumps(content, ensure_ascii=False).encode()
+        except UnicodeEncodeError:  # half of a character, which no file can hold
+            raise ValueError("a text in it is no Unicode") from None
         return content
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Raise what is wrong with the content of a file as a ValueError that names it."""
+def naming(path: Path) -> Iterator[None]:
+    """Raise any error of the content of a file as a ValueError that names the file."""
     try:
         yield
     except OSError:

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dermaexp.core.console import console, print_error
+from dermaexp.core.errors import UserError
 from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.record import RunRecord
 
 INTERVAL = 1.0  # seconds
 
@@ -45,10 +47,10 @@ def told(sweep: Path) -> Iterator[None]:
         look()
 
 
-def _ended(sweep: Path) -> dict[str, dict]:
+def _ended(sweep: Path) -> dict[str, RunRecord]:
     """Job folder -> run.json of those that do not run any more."""
     records = {}
     for directory in map(RunDirectory, sweep.glob("*/")):
-        with contextlib.suppress(OSError, ValueError):  # not there, or damaged
+        with contextlib.suppress(OSError, ValueError, UserError):  # not there, damaged or newer
             records[directory.path.name] = directory.read_run()
     return {name: record for name, record in records.items() if record.get("finished")}

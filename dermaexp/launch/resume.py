@@ -17,6 +17,7 @@ from dermaexp.core.overrides import command, quoted
 from dermaexp.launch.folders import check_sweep_folder
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.provenance import COMMAND
+from dermaexp.runs.record import RunRecord, Start
 
 KEY = "resume="
 NOT_AGAIN = (  # Hydra's own overrides of the first start that this one gives itself
@@ -57,7 +58,7 @@ def expanded(arguments: Sequence[str]) -> list[str]:
     return [*start["arguments"], f"hydra.run.dir={quoted(folder)}", f"{KEY}{quoted(folder)}"]
 
 
-def start_of(hydra: Any) -> dict[str, Any]:
+def start_of(hydra: Any) -> Start:
     """The "folder" in which a command was given and its "arguments"; of a sweep's job, the job's.
 
     `hydra` is that node of the config; run.json keeps what this returns as "start".
@@ -75,14 +76,14 @@ def start_of(hydra: Any) -> dict[str, Any]:
     }
 
 
-def _start(folder: Path) -> dict[str, Any]:
+def _start(folder: Path) -> Start:
     """How the run or sweep in `folder` was started; a sweep's arguments begin with -m."""
     if (folder / "multirun.yaml").is_file():
         start = _read(folder / "multirun.yaml")
         check_sweep_folder(folder)
         return {**start, "arguments": ["-m", *start["arguments"]]}
-    record = RunDirectory(folder).read_earlier() or {}
-    if "start" in record:
+    record = RunDirectory(folder).read_earlier()
+    if record and "start" in record:
         return record["start"]
     if not (folder / ".hydra" / "hydra.yaml").is_file():
         raise UserError(
@@ -93,14 +94,14 @@ def _start(folder: Path) -> dict[str, Any]:
     return _read(folder / ".hydra" / "hydra.yaml")
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> Start:
     try:
         return start_of(OmegaConf.load(file).hydra)
     except Exception as error:  # PyYAML's and OmegaConf's have nothing in common
         raise UserError(f"{file} is damaged: give the first command again instead") from error
 
 
-def _print_start(folder: Path, start: dict[str, Any]) -> None:
+def _print_start(folder: Path, start: Start) -> None:
     """Before anything runs: a folder from somebody else names code that will be called."""
     where = shlex.join(["cd", start["folder"]])
     line = f"resume={folder} runs again: {where} && {command(*start['arguments'])}"
@@ -109,7 +110,7 @@ def _print_start(folder: Path, start: dict[str, Any]) -> None:
     console.print(line, soft_wrap=True, markup=False)
 
 
-def can_go_on(directory: RunDirectory, earlier: dict[str, Any], record: dict[str, Any]) -> bool:
+def can_go_on(directory: RunDirectory, earlier: RunRecord, record: dict[str, Any]) -> bool:
     """Whether last.ckpt of the `earlier` attempt is a beginning of the run of `record`.
 
     One that failed starts anew once the code has changed, which may be what mends it.
@@ -122,8 +123,8 @@ def can_go_on(directory: RunDirectory, earlier: dict[str, Any], record: dict[str
     )
 
 
-def go_on(record: dict[str, Any], earlier: dict[str, Any]) -> None:
+def go_on(record: dict[str, Any], earlier: RunRecord) -> None:
     """Make of `record` the `earlier` one's continuation: its start, and one more resumption."""
     resumption = {key: record[key] for key in RESUMPTION if key in record}
-    record |= {key: earlier.get(key) for key in FROM_START}  # an older version wrote less
+    record |= {key: value for key, value in earlier.items() if key in FROM_START}
     record["resumed"] = [*earlier.get("resumed", []), resumption]

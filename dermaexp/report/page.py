@@ -16,7 +16,6 @@ from dermaexp.core.shortened import short_command, shortened
 from dermaexp.report import html
 from dermaexp.report.results import results_of
 from dermaexp.runs.directory import RunDirectory
-from dermaexp.runs.schemas import known, lacking, wrong_run
 
 FIGURES = {  # in this order; others follow by name
     "learning_curves": "Accuracy and loss of train and val over the epochs.",
@@ -32,7 +31,6 @@ FIGURES = {  # in this order; others follow by name
     "misclassified": "Test images that the net got wrong, the surest first.",
     "montage": "Training images before augmentation, a row for each class.",
 }
-NEEDED = ("status", "command")  # in run.json
 FORMATS = {"epoch": ".0f", "lr": ".4g", "seconds": ".2f"}  # in the history; four decimals else
 
 
@@ -59,17 +57,14 @@ def write_report(directory: RunDirectory) -> Path:
 
 def _content(directory: RunDirectory) -> dict[str, Any]:
     """What report.html.j2 shows."""
-    run = known(directory.read_run())
-    needed = [*NEEDED, *(["data.name"] if "data" in run else [])]
-    if wrong := wrong_run(run) or ", ".join(f"no {key}" for key in lacking(run, needed)):
-        raise ValueError(f"run.json: {wrong}")
+    run = directory.read_run()
     commands = _commands(run)
     run = shortened(run, directory.path)
     return {
         "version": __version__,
         "run": run,
         "name": run.get("name", directory.path.absolute().name),
-        "data": {"synthetic": False} | run["data"] if "data" in run else None,
+        "data": run.get("data"),
         "results": shortened(results_of(directory), directory.path),
         "figures": _figures(directory),
         "history": _history(directory),

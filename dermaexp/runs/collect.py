@@ -1,4 +1,4 @@
-"""Run directories below folders of any depth, found and read, also while they are written."""
+"""Finds and reads the runs below any folders, also while they are being written."""
 
 from __future__ import annotations
 
@@ -10,38 +10,30 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from dermaexp.core.errors import UserError
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.locks import is_locked
-from dermaexp.runs.schemas import HEADLINES, known, wrong_metrics, wrong_run
+from dermaexp.runs.metrics_file import Metrics
+from dermaexp.runs.record import RunRecord
 
-NEEDED = {  # to compare a run: where -> what must be there
-    "run.json": ("config", "choices", "overrides", "seed", "code_digest", "data"),
-    "data in run.json": ("name", "fingerprint", "test_fingerprint"),
-    "metrics.json": ("data", "val", "test", "best_epoch", "seconds"),
-    "data in metrics.json": ("classes", "samples"),
-    "data.samples in metrics.json": ("test",),
-    "val in metrics.json": HEADLINES,
-    "test in metrics.json": (*HEADLINES, "confusion_matrix", "majority_accuracy"),
-    "seconds in metrics.json": ("total",),
-}
-NEEDED_OF_FOLDS = ("folds", "fold", "pool_fingerprint")
+# Of a run whose files cannot be read.
+NO_RECORD, NO_METRICS = cast(RunRecord, {}), cast(Metrics, {})
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its run.json, and its metrics.json where it finished.
+    """One run: its run.json, and its metrics.json if it finished; empty if they cannot be read.
 
-    `reason` says why a finished run cannot be compared, or why another did not finish.
+    `reason` says why it did not finish or cannot be compared.
     """
 
     directory: RunDirectory
-    record: dict[str, Any]
-    metrics: dict[str, Any]
+    record: RunRecord = NO_RECORD
+    metrics: Metrics = NO_METRICS
     reason: str | None = None
 
     @property
@@ -61,8 +53,8 @@ class Run:
         return self.record.get("name", self.directory.path.name)
 
     @property
-    def data(self) -> dict[str, Any]:
-        """Name, fingerprint, test_fingerprint and synthetic flag; {} where it was never loaded."""
+    def data(self) -> Mapping[str, Any]:
+        """What run.json says of the data; {} if they were never loaded."""
         return self.record.get("data", {})
 
     @property
@@ -71,23 +63,23 @@ class Run:
         return self.data["test_fingerprint"], self.metrics["data"]["samples"]["test"]
 
     @property
-    def split(self) -> dict[str, Any]:
+    def split(self) -> Mapping[str, Any]:
         """Its kind: "official", or "grouped", with folds, fold and the pool_fingerprint of all."""
-        return self.data.get("split", {"kind": "official"})
+        return self.data.get("split", {})
 
     @property
     def fold(self) -> int | None:
-        """The fold of a cross-validation that it was tested on; None of the official split."""
+        """The test fold of a cross-validation; None for the official split."""
         return self.split.get("fold")
 
     @property
     def source_fingerprint(self) -> str:
-        """Of all its data, the same for every fold of them."""
+        """The fingerprint of all images, the same for every fold of them."""
         return self.split.get("pool_fingerprint", self.data["fingerprint"])
 
     @property
     def grouping_fingerprint(self) -> str:
-        """Of what its folds keep together; nothing of the official split, which does not."""
+        """The fingerprint of the lesion groups that the folds keep together; "" without folds."""
         return "" if self.fold is None else self.data.get("groups", {}).get("fingerprint", "")
 
     @property
@@ -96,37 +88,37 @@ class Run:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch that val chose; None where the last one was tested."""
-        chosen = self.metrics.get("tested_with", "best") == "best"
-        return self.metrics["best_epoch"] if chosen else None
+        """The epoch chosen by val; None if the last one was tested."""
+        return self.metrics["best_epoch"] if self.metrics["tested_with"] == "best" else None
 
     @property
     def seconds(self) -> float:
-        """Of the whole run."""
+        """The duration of the whole run."""
         return self.metrics["seconds"]["total"]
 
     def score(self, split: str, metric: str) -> float | None:
-        """A number of metrics.json; None where it is undefined."""
-        return self.metrics[split][metric]
+        """A number of metrics.json; None if it is undefined."""
+        numbers: Mapping[str, Any] = self.metrics
+        return numbers[split][metric]
 
     def history(self) -> list[dict[str, float]]:
-        """Rows of history.csv; none where the run kept none that can be read."""
+        """Rows of history.csv; [] if there are none that can be read."""
         return self._history[0]
 
     def test_predictions(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Targets (N,) and probabilities (N, K) of test; None where they cannot be read."""
+        """Targets (N,) and probabilities (N, K) of test; None if they cannot be read."""
         return self._predictions[0]
 
     @property
     def damage(self) -> str:
-        """Which files of a run that can be compared cannot be read, and why; or nothing."""
+        """Which files of a compared run cannot be read, and why; "" if all can."""
         if not self.compared:
             return ""
         return "; ".join(filter(None, (self._history[1], self._predictions[1])))
 
     @cached_property
     def _history(self) -> tuple[list[dict[str, float]], str]:
-        """And why there is none where there is a file."""
+        """The rows, and why a file that is there cannot be read."""
         try:
             return (self.directory.read_history() if self.directory.has_history() else []), ""
         except (OSError, ValueError) as error:
@@ -134,7 +126,7 @@ class Run:
 
     @cached_property
     def _predictions(self) -> tuple[tuple[np.ndarray, np.ndarray] | None, str]:
-        """The same."""
+        """The predictions, and why a file that is there cannot be read."""
         try:
             if not self.directory.has_predictions():
                 return None, ""
@@ -152,7 +144,7 @@ class Run:
 def read_runs(folders: Iterable[Path]) -> list[Run]:
     """Every run in or below the `folders`, each once, in the order of the folders and of names.
 
-    Raises UserError for a folder that is not there or holds no runs.
+    Raises UserError for a folder that does not exist or holds no runs.
     """
     found: dict[Path, Run] = {}
     for folder in folders:
@@ -183,29 +175,22 @@ def _by_number(name: str) -> list[tuple[str, int]]:
 
 
 def _read(directory: RunDirectory) -> Run:
-    # A file may vanish or be replaced between a look and a read: the sweep still runs.
+    run = Run(directory)
     try:
-        record = known(directory.read_run())
-    except FileNotFoundError:
-        return Run(directory, {}, {}, "it left no run.json")
+        run = replace(run, record=directory.read_run())
+        if run.finished:
+            return replace(run, metrics=directory.read_metrics())
+    except FileNotFoundError as error:
+        return replace(run, reason=f"it left no {Path(error.filename).name}")
+    except UserError as error:  # a newer version wrote it
+        return replace(run, reason=str(error))
     except (OSError, ValueError) as error:
-        return Run(directory, {}, {}, _unreadable("run.json", error))
-    if wrong := wrong_run(record):
-        return Run(directory, {}, {}, f"its run.json is damaged: {wrong}")
-    if record.get("status") != "finished":
-        reason = record.get("error")
-        if record.get("status") == "running" and not is_locked(directory.path):
-            reason = "no process of this machine is at work in it"
-        return Run(directory, record, {}, reason)
-    try:
-        metrics = directory.read_metrics()
-    except FileNotFoundError:
-        return Run(directory, record, {}, "it left no metrics.json")
-    except (OSError, ValueError) as error:
-        return Run(directory, record, {}, _unreadable("metrics.json", error))
-    if wrong := wrong_metrics(metrics):
-        return Run(directory, record, {}, f"its metrics.json is damaged: {wrong}")
-    return Run(directory, record, metrics, _lack(record, metrics))
+        name = "metrics.json" if run.finished else "run.json"
+        return replace(run, reason=_unreadable(name, error))
+    reason = run.record.get("error")
+    if run.status == "running" and not is_locked(directory.path):
+        reason = "no process of this machine is at work in it"
+    return replace(run, reason=reason)
 
 
 def _unreadable(name: str, error: OSError | ValueError) -> str:
@@ -216,24 +201,8 @@ def _unreadable(name: str, error: OSError | ValueError) -> str:
     return " ".join(f"{line}: {reason.removeprefix(f'{name}: ')}".split())
 
 
-def _lack(record: Mapping[str, Any], metrics: Mapping[str, Any]) -> str | None:
-    files = {"run.json": record, "metrics.json": metrics}
-    lacks = []
-    for place, keys in NEEDED.items():
-        path, _, name = place.rpartition(" in ")
-        content: Any = files[name]
-        for part in filter(None, path.split(".")):
-            content = None if content is None else content.get(part)
-        if content is not None:  # else it is what is lacking
-            lacks += [f"no {key} in {place}" for key in keys if key not in content]
-    split = record.get("data", {}).get("split", {"kind": "official"})
-    if split.get("kind") != "official":
-        lacks += [f"no {key} in split" for key in NEEDED_OF_FOLDS if key not in split]
-    return f"another version of dermaexp wrote it: {', '.join(lacks)}" if lacks else None
-
-
 def _unlike(targets: np.ndarray, probabilities: np.ndarray, images: int, classes: int) -> str:
-    """In what the test predictions are none of so many images and classes; or nothing."""
+    """How test predictions differ from those of so many images and classes; "" if they do not."""
     if probabilities.shape != (images, classes) or targets.shape != (images,):
         return f"is not of the {images} test images and {classes} classes in metrics.json"
     if probabilities.dtype.kind != "f" or targets.dtype.kind not in "iu":
@@ -246,7 +215,7 @@ def _unlike(targets: np.ndarray, probabilities: np.ndarray, images: int, classes
 
 
 def _of_same_classes(runs: Sequence[Run]) -> list[Run]:
-    """The runs, those left out that know other classes than most with the same test images."""
+    """The runs, with a reason for each that has other classes than most with its test images."""
     counts: dict[str, Counter[tuple[str, ...]]] = {}
     for run in runs:
         if run.compared:

@@ -1,4 +1,4 @@
-"""The run directory: its files and their schemas, read and written here only."""
+"""The run directory: its files, read and written here only."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from dermaexp.core.errors import UserError
-from dermaexp.core.files import _named, _read_json, _write_json, write_bytes, write_csv
+from dermaexp.core.files import naming, read_json, write_bytes, write_csv, write_json
 from dermaexp.runs.locks import LOCK
+from dermaexp.runs.metrics_file import Metrics, checked_metrics
+from dermaexp.runs.record import STATUSES, RunRecord, checked_record
+from dermaexp.runs.schemas import SCHEMA
 
-METRICS_SCHEMA = 1
-STATUSES = ("running", "finished", "failed", "interrupted")
 HISTORY_COLUMNS = (
     "epoch",
     "train_loss",
@@ -29,7 +30,7 @@ HISTORY_COLUMNS = (
     "lr",
     "seconds",
 )
-FIGURES = (  # of a run, each by a callback of that name
+FIGURES = (  # in the order of a run's page, each by a callback of that name
     "learning_curves",
     "confusion_matrix",
     "per_class_accuracy",
@@ -43,10 +44,10 @@ RESULTS = ("history.csv", "metrics.json", "predictions.npz", "report.html")
 FOLDERS = ("checkpoints", "figures", "medmnist")
 CHECKPOINTS = ("best.ckpt", "last.ckpt")
 NAMES = ("run.json", *RESULTS, *FOLDERS)  # all that a run writes itself
-NAMES_OF_HYDRA = (".hydra", "dermaexp.log", LOCK)  # that are written before the run begins
+NAMES_OF_HYDRA = (".hydra", "dermaexp.log", LOCK)  # written before the run begins
 LONGEST_NAME, LONGEST_BYTES = 100, 180  # file systems allow 255 bytes, and names get additions
 PNG_HEAD = 512  # bytes, in which Matplotlib names itself
-SURPLUS = ""  # of a row of history.csv
+SURPLUS = ""  # the key of what a row of history.csv has beyond its columns
 
 
 class RunDirectory:
@@ -80,7 +81,7 @@ class RunDirectory:
         return self.path / "medmnist"
 
     def check_unused(self, names: Iterable[str] = NAMES) -> None:
-        """Raise UserError where one of `names` is there, but no run.json that says whose it is."""
+        """Raise UserError if one of `names` exists without a run.json that says whose it is."""
         if self.has_run():
             return
         if found := those_there(self.path, names):
@@ -90,14 +91,14 @@ class RunDirectory:
             )
 
     def foreign_figures(self) -> list[Path]:
-        """Files that are called like our figures and that Matplotlib did not draw."""
+        """Files with the names of our figures that Matplotlib did not write."""
         files = [self.figures / f"{name}.png" for name in FIGURES]
-        return [file for file in files if file.exists() and not _is_drawn(file)]
+        return [file for file in files if file.exists() and not _is_figure(file)]
 
     def clear(self, name: str) -> None:
-        """Remove what an attempt of the run `name` left that is not resumed.
+        """Remove the results of the run `name`, which is not resumed but starts anew.
 
-        Its log stays, and so does every file that dermaexp did not write.
+        Keeps its log and every file that dermaexp did not write.
         """
         files = [self.path / result for result in RESULTS]
         files += [self.checkpoints / checkpoint for checkpoint in CHECKPOINTS]
@@ -109,47 +110,52 @@ class RunDirectory:
                 (self.path / folder).rmdir()
 
     def write_run(self, record: Mapping[str, Any]) -> None:
-        _write_json(self.path / "run.json", record)
+        write_json(self.path / "run.json", {"schema": SCHEMA, **record})
 
-    def read_run(self) -> dict[str, Any]:
-        """The content of run.json; ValueError where it is damaged."""
-        return _read_json(self.path / "run.json")
+    def read_run(self) -> RunRecord:
+        """The content of run.json; ValueError where it is damaged, UserError where it is newer."""
+        path = self.path / "run.json"
+        return checked_record(path, read_json(path))
 
-    def read_earlier(self) -> dict[str, Any] | None:
+    def read_earlier(self) -> RunRecord | None:
         """run.json of an earlier attempt, if there was one.
 
         Raises UserError where it is damaged, or where dermaexp did not write it.
         """
+        path = self.path / "run.json"
         try:
-            record = self.read_run() if self.has_run() else None
+            content = read_json(path) if self.has_run() else None
+            if content is None:
+                return None
+            if content.get("status") in STATUSES and "command" in content:
+                return checked_record(path, content)
         except ValueError as error:
             raise UserError(
-                f"{self.path / 'run.json'} is damaged: move the folder {self.path} away, and the "
-                "same command starts the run anew"
+                f"{path} is damaged: move the folder {self.path} away, and the same command starts "
+                "the run anew"
             ) from error
-        if record is not None and not (record.get("status") in STATUSES and "command" in record):
-            raise UserError(
-                f"{self.path / 'run.json'} was not written by dermaexp: nothing was changed; give "
-                "another folder"
-            )
-        return record
+        raise UserError(
+            f"{path} was not written by dermaexp: nothing was changed; give another folder"
+        )
 
     def has_run(self) -> bool:
         return (self.path / "run.json").exists()
 
     def write_metrics(self, values: Mapping[str, Any]) -> None:
-        _write_json(self.path / "metrics.json", {"schema": METRICS_SCHEMA, **values})
+        write_json(self.path / "metrics.json", {"schema": SCHEMA, **values})
 
-    def read_metrics(self) -> dict[str, Any]:
-        return _read_json(self.path / "metrics.json")
+    def read_metrics(self) -> Metrics:
+        """The content of metrics.json; errors as of `read_run`."""
+        path = self.path / "metrics.json"
+        return checked_metrics(path, read_json(path))
 
     def has_metrics(self) -> bool:
         return (self.path / "metrics.json").exists()
 
     def has_results(self, *, predictions: bool, calibration: bool = False) -> bool:
-        """Whether metrics.json, and of the others what is asked for, are there and whole.
+        """Whether metrics.json is there and whole, and so is what else is asked for.
 
-        `predictions` is predictions.npz, `calibration` a part of metrics.json.
+        `predictions` asks for predictions.npz, `calibration` for that part of metrics.json.
         """
         try:
             numbers = self.read_metrics()
@@ -163,13 +169,12 @@ class RunDirectory:
         write_csv(self.path / "history.csv", HISTORY_COLUMNS, rows)
 
     def read_history(self) -> list[dict[str, float]]:
-        """Rows by epoch; a value that was not a number is read as NaN.
+        """A row for each epoch; reads an undefined value as NaN and leaves out unknown columns.
 
-        Columns that we do not know are left out. Raises ValueError where one of ours is missing,
-        or where a row has more values than there are columns.
+        Raises ValueError where a column is missing or a row has another number of values.
         """
         path = self.path / "history.csv"
-        with _named(path), path.open(newline="", encoding="utf-8") as file:
+        with naming(path), path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file, restkey=SURPLUS)
             for column in HISTORY_COLUMNS:
                 if column not in (reader.fieldnames or ()):
@@ -184,7 +189,7 @@ class RunDirectory:
             return rows
 
     def has_report(self) -> bool:
-        """Whether there is a page, written after run.json was for the last time."""
+        """Whether there is a page that is newer than run.json."""
         try:
             return self.report.stat().st_mtime_ns >= (self.path / "run.json").stat().st_mtime_ns
         except FileNotFoundError:
@@ -196,7 +201,8 @@ class RunDirectory:
     def write_predictions(self, **arrays: np.ndarray) -> None:
         """Arrays `{val,test}_probabilities` (N, K) float32 and `{val,test}_targets` (N,) int64."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
+        untyped: dict[str, Any] = {**arrays}  # else mypy takes one of them for allow_pickle
+        np.savez_compressed(buffer, **untyped)
         write_bytes(self.path / "predictions.npz", buffer.getvalue())
 
     def has_predictions(self) -> bool:
@@ -204,16 +210,15 @@ class RunDirectory:
 
     def read_predictions(self) -> dict[str, np.ndarray]:
         path = self.path / "predictions.npz"
-        with _named(path), np.load(path, allow_pickle=False) as file:
+        with naming(path), np.load(path, allow_pickle=False) as file:
             return dict(file)
 
     def write_medmnist_result(self, stem: str, name: str, scores: np.ndarray) -> None:
-        """medmnist/STEM@NAME.csv in place of an earlier one of the run `name` on this split.
+        """Write medmnist/STEM@NAME.csv in place of the run's earlier result on this split.
 
-        `stem` is FLAG_SPLIT_[AUC]…_[ACC]…, such as dermamnist_test_[AUC]0.9_[ACC]0.7.
-
-        A row an image, without a heading: its index, and its scores (N, K) float32 in so many
-        digits that they are read back equal.
+        `stem` is FLAG_SPLIT_[AUC]…_[ACC]…, such as dermamnist_test_[AUC]0.9_[ACC]0.7. The file has
+        no heading and a row for each image: its index and its `scores` (K,), with enough digits
+        that float32 values read back equal.
         """
         text = io.StringIO()
         rows = np.column_stack([np.arange(len(scores)), scores.astype(np.float64)])
@@ -226,27 +231,27 @@ class RunDirectory:
                 other.unlink()
 
     def _medmnist_results(self, name: str) -> list[Path]:
-        """The result files of the run `name`; those of others may have been put beside them."""
+        """The result files of the run `name`; users may have put others beside them."""
         end = f"@{_medmnist_name(name)}.csv"
         return [file for file in self.medmnist.glob("*.csv") if file.name.endswith(end)]
 
 
 def those_there(folder: Path, names: Iterable[str]) -> list[str]:
-    """Which of the names are in `folder`; a lock that holds nothing is nobody's."""
+    """Which of the names are in `folder`; an empty lock does not count, it is nobody's."""
     found = [name for name in names if os.path.lexists(folder / name)]  # also a dangling link
     return [name for name in found if name != LOCK or (folder / name).lstat().st_size]
 
 
-def _is_drawn(file: Path) -> bool:
+def _is_figure(file: Path) -> bool:
     with file.open("rb") as content:
         return b"Matplotlib" in content.read(PNG_HEAD)
 
 
 def _medmnist_name(name: str) -> str:
-    """The run's name in a result file: what medmnist reads between "@" and the next dot."""
+    """The run's name in a result file, which medmnist reads between "@" and the next dot."""
     return shortened(re.sub(r"[^\w+=-]+", "-", name))
 
 
 def shortened(name: str) -> str:
-    """At most LONGEST_NAME characters and LONGEST_BYTES bytes of a name of a file or folder."""
+    """The name of a file or folder, cut to LONGEST_NAME characters and LONGEST_BYTES bytes."""
     return name[:LONGEST_NAME].encode()[:LONGEST_BYTES].decode(errors="ignore")
