@@ -32,6 +32,7 @@ from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.identity import config_digest
 from dermaexp.runs.locks import locked
 from dermaexp.runs.provenance import components
+from dermaexp.runs.record import RunRecord
 from dermaexp.training.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ def _run_once(
         record["data"] = splits.record
         record["config_digest"] = config_digest(identity(record["config"], splits.record))
         goes_on = earlier is not None and resume.can_go_on(directory, earlier, record)
-        if goes_on:
+        if earlier and goes_on:
             resume.go_on(record, earlier)
         elif earlier:
             console.print("no checkpoint of this run to resume from: it starts anew")
@@ -183,7 +184,7 @@ def _write_report(directory: RunDirectory) -> None:
 
 
 def _check_same_run(
-    config: DictConfig, directory: RunDirectory, earlier: dict[str, Any], *, in_sweep: bool
+    config: DictConfig, directory: RunDirectory, earlier: RunRecord, *, in_sweep: bool
 ) -> None:
     """Raise UserError where the `earlier` run of `directory` is not to be touched by this one."""
     if not (in_sweep or config.resume):

@@ -32,8 +32,8 @@ class Run:
     """
 
     directory: RunDirectory
-    record: RunRecord = NO_RECORD
-    metrics: Metrics = NO_METRICS
+    record: RunRecord
+    metrics: Metrics
     reason: str | None = None
 
     @property
@@ -175,7 +175,7 @@ def _by_number(name: str) -> list[tuple[str, int]]:
 
 
 def _read(directory: RunDirectory) -> Run:
-    run = Run(directory)
+    run = Run(directory, NO_RECORD, NO_METRICS)
     try:
         run = replace(run, record=directory.read_run())
         if run.finished:

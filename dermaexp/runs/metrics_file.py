@@ -97,9 +97,15 @@ class Calibration(TypedDict):
     test: RawAndCalibrated
 
 
+class Samples(TypedDict):
+    train: Count
+    val: Count
+    test: Count
+
+
 class UsedData(Data):
     classes: Classes
-    samples: dict[Literal["train", "val", "test"], Count]
+    samples: Samples
     size: Size
     channels: Count
 
@@ -145,19 +151,22 @@ def checked_metrics(path: Path, content: dict[str, Any]) -> Metrics:
     """
     check(Metrics, path, content)
     numbers = cast(Metrics, content)
-    if wrong := _unlike_classes(numbers):
+    if wrong := _inconsistent(numbers):
         raise ValueError(f"{path.name}: {wrong}")
     return numbers
 
 
-def _unlike_classes(numbers: Metrics) -> str:
-    """Where what stands for each class is not there for each class; or nothing."""
+def _inconsistent(numbers: Metrics) -> str:
+    """Where one part does not fit another; "" if all do."""
     classes = numbers["data"]["classes"]
     if numbers["majority_class"] not in classes:
         return "majority_class is none of the classes"
     if set(numbers["operating_points"]["classes"]) != set(numbers["test"]["per_class"]):
         return "operating_points.classes are not those of test.per_class"
-    parts: dict[str, SplitNumbers | None] = {
+    leak = "test_clean" in numbers, "test_leaked" in numbers
+    if any(leak) and not all((*leak, "groups" in numbers["data"])):
+        return "test_clean and test_leaked lack each other or data.groups"
+    parts = {
         "val": numbers["val"],
         "test": numbers["test"],
         "test_clean": numbers.get("test_clean"),

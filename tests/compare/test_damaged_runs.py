@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import compare_command, make_run, rows, write_run
+from helpers import RECORD, compare_command, make_run, rows, write_run
 
 from dermaexp.compare import comparison, significance, tables
 from dermaexp.compare.comparison import comparison_of
@@ -24,7 +24,15 @@ from dermaexp.runs.directory import HISTORY_COLUMNS, RunDirectory
 COMPARED = {
     "choices": {"model": "cnn", "callbacks": None},
     "git_commit": "a" * 40,
-    "resumed": [{"started": "2026-01-02", "code_digest": "1", "git_commit": None}],
+    "resumed": [
+        {
+            "started": "2026-01-02",
+            "command": "",
+            "code_digest": "1",
+            "git_commit": None,
+            "own_code": {},
+        }
+    ],
 }
 SPLIT = {"kind": "grouped", "folds": 2, "fold": 1, "pool_fingerprint": "9"}
 WRONG = (1, -1.5, 1e300, "x", "\ud800", True, [], [None], {}, {"x": []})
@@ -68,17 +76,17 @@ def test_no_value_of_any_key_raises(name: str, tmp_path: Path, monkeypatch) -> N
     """Reading, comparing and a run's page: they list it or do without."""
     monkeypatch.setattr(comparison, "weigh", partial(significance.weigh, draws=20))
     monkeypatch.setattr("dermaexp.core.files.os.fsync", lambda _: None)
-    data = {"name": "Small", "fingerprint": "f", "test_fingerprint": "7e", "synthetic": False}
+    data = RECORD["data"] | {"split": SPLIT}
     folder = tmp_path / "runs"
-    make_run(folder / "good", data=data | {"split": SPLIT}, **COMPARED)
-    damaged = make_run(folder / "x", seed=8, data=data | {"split": SPLIT}, **COMPARED)
+    make_run(folder / "good", data=data, **COMPARED)
+    damaged = make_run(folder / "x", seed=8, data=data, **COMPARED)
     for file in (*damaged.figures.iterdir(), damaged.path / "history.csv"):
         file.unlink()
     content = json.loads((damaged.path / name).read_text())
     if name == "metrics.json":
         content["test_leaked"] = content["test"] | {"samples": 1, "class_shares": {"melanoma": 0}}
         content["test_clean"] = None
-        content["data"]["groups"] = {"column": "lesion"}
+        content["data"]["groups"] = {"file": "a.csv", "column": "lesion", "fingerprint": "1"}
     seen = set()
     for which, changed in mutations(content):
         (damaged.path / name).write_text(json.dumps(changed))
@@ -98,8 +106,8 @@ def test_no_value_of_any_key_raises(name: str, tmp_path: Path, monkeypatch) -> N
             assert "\n" not in str(error), which
         except Exception as error:
             raise AssertionError(which) from error
-    damage = "status is 1, expected running" if name == "run.json" else "seconds.total is null"
-    assert any(reason.startswith(f"its {name} is damaged: {damage}") for reason in seen)
+    damage = "status is null, expected running" if name == "run.json" else "seconds.total is null"
+    assert any(reason.startswith(f"its {name} cannot be read: {damage}") for reason in seen)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from helpers import compare_command, exit_code, make_run, rows, write_run
+from helpers import OTHER_DATA, compare_command, exit_code, make_run, rows, write_run
 
 from dermaexp import __version__
 from dermaexp.audit.__main__ import main
@@ -50,7 +50,7 @@ def test_files_of_others_are_not_overwritten(
 def test_a_comparison_replaces_its_own_files_alone(tmp_path: Path) -> None:
     """Figures that there are none of any more go, those of others stay."""
     write_run(tmp_path / "a", "cnn")
-    other = write_run(tmp_path / "b", "ffn", data={**OTHER, "test_fingerprint": "other"})
+    other = write_run(tmp_path / "b", "ffn", data={**OTHER_DATA, "test_fingerprint": "other"})
     write_run(tmp_path / "c", "mlp")
     output.compare(tmp_path)
     figures = {path.name for path in (tmp_path / "figures").iterdir()}
@@ -71,9 +71,6 @@ def test_a_comparison_replaces_its_own_files_alone(tmp_path: Path) -> None:
         "effects_2.png",
         "paper.png",
     }
-
-
-OTHER = {"name": "Other", "fingerprint": "2e", "test_fingerprint": "2e5", "synthetic": False}
 
 
 def test_comparisons_of_earlier_versions_are_replaced(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -153,7 +150,7 @@ def test_pages_hold_no_absolute_paths(data_file: Path, tmp_path: Path, monkeypat
             command=shlex.join(["python", "-m", "dermaexp", "-m", given]),
             overrides=overrides,
             choices={"model": "cnn"},
-            data={**OTHER, "fingerprint": name},
+            data={**OTHER_DATA, "fingerprint": name},
             config={"seed": 7, "dataset": {"path": f"{home}/data/{name}.npz", "dir": str(sweep)}},
         )
         write_report(run)

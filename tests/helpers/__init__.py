@@ -14,6 +14,7 @@ from helpers.runs import (
     SWEEP_COMMAND,
     make_run,
     make_sweep,
+    write_answers,
     write_run,
 )
 from helpers.samples import CLASSES, CONFUSION, LESIONS, history, random_predictions
@@ -48,5 +49,6 @@ __all__ = [
     "real_file",
     "rows",
     "texts",
+    "write_answers",
     "write_run",
 ]

@@ -9,13 +9,20 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dermaexp.metrics import classification
+from dermaexp.metrics.operating_points import operating_points
 from dermaexp.report.style import write_figure
 from dermaexp.runs.directory import HISTORY_COLUMNS, RunDirectory
 from dermaexp.training import evaluate
 
 RUN_CLASSES = ("a", "b", "c")
 RUN_TARGETS = np.repeat([0, 1, 2], [20, 50, 30])
-OTHER_DATA = {"name": "Other", "fingerprint": "2e", "test_fingerprint": "2e5", "synthetic": False}
+OTHER_DATA = {
+    "name": "Other",
+    "fingerprint": "2e",
+    "test_fingerprint": "2e5",
+    "synthetic": False,
+    "split": {"kind": "official"},
+}
 
 
 def write_run(
@@ -33,35 +40,66 @@ def write_run(
     config |= {"trainer": {"max_epochs": (settings or {}).get("epochs", 3)}, **(settings or {})}
     run = {
         "status": "finished",
+        "started": "2026-01-01T00:00:00+00:00",
         "finished": "2026-01-01T00:00:00+00:00",
+        "command": "",
+        "platform": "Linux",
         "name": model,
         "overrides": [],
         "choices": {"model": model, "optimizer": "adam", "trainer": "cpu"},
         "config": config,
+        "config_digest": "d19e57",
+        "own_code": {},
         "seed": seed,
         "data": OTHER_DATA | {"name": "Data", "fingerprint": "1f", "test_fingerprint": "1f5"},
         "code_digest": "0" * 64,
         "git_commit": "a" * 40,
         "versions": {"torch": "2.4"},
-        "device": {"type": "cpu"},
+        "device": {"type": "cpu", "name": "cpu"},
         **record,
     }
     directory.write_run(run)
     if run["status"] == "finished":
         predicted = np.where(np.arange(100) < wrong, (RUN_TARGETS + 1) % 3, RUN_TARGETS)
         probabilities = (0.1 + 0.7 * np.eye(3)[predicted]).astype(np.float32)
-        numbers = classification.evaluate(RUN_TARGETS, probabilities, np.array([1]), RUN_CLASSES)
-        directory.write_predictions(test_probabilities=probabilities, test_targets=RUN_TARGETS)
-        directory.write_metrics(
-            {
-                "data": {"classes": RUN_CLASSES, "samples": {"test": 100}},
-                "val": numbers | {"macro_auroc": val},
-                "test": numbers,
-                "best_epoch": 1 + seed,
-                "seconds": {"total": 2.0},
-            }
-        )
+        write_answers(directory, RUN_TARGETS, probabilities, seed, macro_auroc=val)
     return directory
+
+
+def write_answers(
+    directory: RunDirectory,
+    targets: np.ndarray,
+    probabilities: np.ndarray,
+    epoch: int = 0,
+    **val: float | None,
+) -> None:
+    """Predictions and final numbers of a run; `val` are numbers of val that differ from test's."""
+    pair = targets, probabilities
+    test = classification.evaluate(*pair, np.array([1]), RUN_CLASSES)
+    directory.write_predictions(test_probabilities=probabilities, test_targets=targets)
+    directory.write_metrics(
+        {
+            "data": {
+                **directory.read_run()["data"],
+                "size": 28,
+                "channels": 1,
+                "classes": RUN_CLASSES,
+                "samples": dict.fromkeys(("train", "val", "test"), len(targets)),
+            },
+            "model": {"name": "cnn", "parameters": 1},
+            "train": {"loss": 1.0, "accuracy": 0.5},
+            "val": {**test, "macro_auroc": test["macro_auroc"] - 0.01, **val},
+            "test": test,
+            "majority_class": RUN_CLASSES[1],
+            "operating_points": operating_points(pair, pair, RUN_CLASSES),
+            "tested_with": "best",
+            "best_epoch": 1 + epoch,
+            "epochs": 3,
+            "planned_epochs": 3,
+            "ended_by": None,
+            "seconds": {"data": 0.5, "fit": 1.0, "test": 0.5, "total": 2.0},
+        }
+    )
 
 
 SWEEP_COMMAND = "python -m dermaexp -m model=cnn,ffn seed=0,1"
@@ -83,6 +121,7 @@ def make_sweep(folder: Path) -> Path:
 PAGE_CLASSES = ["nevus", "melanoma", "<script>alert(1)</script> & $x^$"]
 PAGE_SAMPLES = (60, 30, 0)  # test images of each class
 RECORD = {
+    "schema": 1,
     "status": "finished",
     "started": "2026-01-01T12:00:00+00:00",
     "finished": "2026-01-01T12:01:00+00:00",
@@ -93,6 +132,8 @@ RECORD = {
     "platform": "Linux",
     "name": "my net",
     "overrides": ["model=cnn", 'name="my net"'],
+    "choices": {"model": "cnn"},
+    "own_code": {},
     "seed": 7,
     "config": {"seed": 7, "dataset": {"path": "a ${b}"}},
     "config_digest": "d19e57",
@@ -101,6 +142,7 @@ RECORD = {
         "fingerprint": "f19e",
         "test_fingerprint": "7e57",
         "synthetic": False,
+        "split": {"kind": "official"},
     },
     "device": {"type": "cpu", "name": "cpu", "threads": 2},
 }
@@ -123,12 +165,21 @@ def make_run(folder: Path, *, calibrate: bool = False, **record: Any) -> RunDire
     samples = {"train": 1200, "val": len(targets), "test": len(targets)}
     directory.write_metrics(
         {
-            "data": {**record["data"], "classes": PAGE_CLASSES, "samples": samples},
+            "data": {
+                **record["data"],
+                "size": 28,
+                "channels": 1,
+                "classes": PAGE_CLASSES,
+                "samples": samples,
+            },
             "model": {"name": "cnn", "parameters": 12345},
+            "train": {"loss": 1.0, "accuracy": 0.5},
             **numbers,
             "tested_with": "best",
             "best_epoch": 2,
             "epochs": 11,
+            "planned_epochs": 11,
+            "ended_by": None,
             "seconds": {"data": 0.1, "fit": 1.5, "test": 0.2, "total": 2.0},
         }
     )

@@ -200,6 +200,7 @@ def test_a_run_that_did_not_finish(
 
 def test_a_run_that_failed_before_anything_was_known(tmp_path: Path) -> None:
     early = ("status", "started", "finished", "command", "git_commit", "code_digest", "versions")
+    early += ("platform",)
     record = {key: RECORD[key] for key in early}
     directory = RunDirectory(tmp_path / "early")
     directory.write_run(record | {"status": "failed", "error": "seed=x: expected a whole number"})
@@ -230,37 +231,6 @@ def test_without_callbacks_the_numbers_stand(tmp_path: Path) -> None:
     assert len(points) == 4
     assert "tested with the weights of the last epoch" in page.text
     assert "img" not in page.tags
-
-
-def without_new_keys(directory: RunDirectory) -> None:
-    """Make metrics.json that of a version before intervals and operating points."""
-    numbers = directory.read_metrics()
-    del numbers["operating_points"]
-    for split in ("val", "test"):
-        for key in ("expected_calibration_error", "intervals", "per_class"):
-            del numbers[split][key]
-    directory.write_metrics(numbers)
-
-
-def test_an_older_run_gets_its_numbers_from_the_predictions(tmp_path: Path) -> None:
-    directory = make_run(tmp_path)
-    page = page_of(directory)
-    without_new_keys(directory)
-    assert page_of(directory).tables == page.tables
-
-
-def test_an_older_run_without_predictions_keeps_what_is_known(tmp_path: Path) -> None:
-    directory = make_run(tmp_path)
-    _, classes, *_ = page_of(directory).tables
-    without_new_keys(directory)
-    (tmp_path / "predictions.npz").unlink()
-    page = page_of(directory)
-    headlines, older, history, _ = page.tables
-    assert [row[:5] for row in older] == [row[:5] for row in classes], "from the confusion matrix"
-    assert [row[5:] for row in older[1:]] == [["", ""]] * 3
-    assert [headlines[1][4], headlines[2][4], headlines[6][3]] == ["", "", ""]
-    assert history[0][0] == "epoch"
-    assert "There are none: an older version wrote no operating points" in page.text
 
 
 def test_calibrated_stands_beside_raw(tmp_path: Path) -> None:
@@ -298,7 +268,8 @@ def test_a_job_of_a_sweep_can_be_made_alone(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_gone_on_with_says_so(tmp_path: Path) -> None:
-    attempts = [{"started": "2026-01-02", "code_digest": "new", "command": "", "git_commit": None}]
+    attempt = {"started": "2026-01-02", "code_digest": "new", "command": "", "git_commit": None}
+    attempts = [attempt | {"own_code": {}}]
     page = page_of(make_run(tmp_path, resumed=attempts))
     assert dict(page.tables[-1])["Resumed"] == "2026-01-02 (code digest new)"
 
@@ -331,11 +302,9 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path, monkeypatch, capsys) 
     assert streams.out == f"{run / 'report.html'}\n", "the others are made"
 
 
-@pytest.mark.parametrize("name", ["run.json", "metrics.json", "history.csv", "predictions.npz"])
+@pytest.mark.parametrize("name", ["run.json", "metrics.json", "history.csv"])
 def test_a_file_that_was_cut_is_told(name: str, tmp_path: Path) -> None:
     directory = make_run(tmp_path)
-    if name == "predictions.npz":  # which the page of a run of today does not need
-        without_new_keys(directory)
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-30] + b"?")
     with pytest.raises(UserError, match=f"holds a file that is damaged: {re.escape(name)}: "):
         write_report(directory)

