@@ -8,17 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from dermaexp.compare.__main__ import main as compare_main
+from dermaexp.runs.directory import FIGURES
 
-FIGURES = (
-    "montage",
-    "learning_curves",
-    "confusion_matrix",
-    "per_class_accuracy",
-    "roc_curves",
-    "precision_recall_curves",
-    "reliability",
-    "misclassified",
-)
 # Figures take most of a small run's time: tests that do not look at them leave them out.
 NO_FIGURES = [*(f"callbacks.{name}=null" for name in FIGURES), "report=false"]
 
