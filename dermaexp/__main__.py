@@ -15,7 +15,7 @@ from dermaexp import __version__
 from dermaexp.core.console import print_error
 from dermaexp.core.errors import UserError, nearest, nearest_of
 from dermaexp.core.overrides import as_typed
-from dermaexp.launch import folders, resume, sweep, swept, validate
+from dermaexp.launch import folders, resume, sweep, swept
 from dermaexp.launch.config import config_folder
 from dermaexp.launch.explain import RunError, explain
 from dermaexp.launch.job import task
@@ -103,6 +103,8 @@ def parsed(arguments: list[str]) -> tuple[list[str], list[str], bool]:
 
 def _as_override(flag: str, arguments: Sequence[str], cutoff: float) -> str | None:
     """What to give instead of --KEY=VALUE or --KEY VALUE, where KEY is near a key of the config."""
+    from dermaexp.launch import validate  # with pydantic, for which --cfg job should not wait
+
     key, equals, value = flag.lstrip("-").partition("=")
     top, dot, rest = key.replace("-", "_").partition(".")
     near = nearest_of(top, (*validate.KEYS, *validate.GROUPS, "experiment", *HYDRA), cutoff)

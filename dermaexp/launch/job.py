@@ -22,7 +22,7 @@ from dermaexp.core.console import console, print_error, print_warning, quiet
 from dermaexp.core.errors import UserError
 from dermaexp.core.overrides import command
 from dermaexp.data.load import load_splits
-from dermaexp.launch import resume, validate
+from dermaexp.launch import resume
 from dermaexp.launch.config import data_record, effective, identity
 from dermaexp.launch.explain import RunError, explain
 from dermaexp.launch.follow import INTERVAL
@@ -115,6 +115,8 @@ def _run_once(
             return math.nan if score is None else score
         _check_files_of_others(directory)
     clock = Clock()
+    from dermaexp.launch import validate  # with pydantic, for which --cfg job should not wait
+
     with recording(directory, earlier) as record:
         record["name"] = str(config.name)
         record["start"] = resume.start_of(hydra_config)
