@@ -10,21 +10,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
-from hydra import compose, initialize_config_dir
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.global_hydra import GlobalHydra
+from hydra import compose
 from omegaconf import DictConfig
 
-from dermaexp.__main__ import INTERRUPTED
 from dermaexp.audit.findings import audit
 from dermaexp.core.console import console, print_error
-from dermaexp.core.errors import UserError
+from dermaexp.core.errors import INTERRUPTED, UserError
 from dermaexp.data.load import load_splits
 from dermaexp.launch import validate
 from dermaexp.launch.config import config_folder
 from dermaexp.launch.explain import explain
+from dermaexp.launch.hydra_internals import initialized
 from dermaexp.runs.folders import new_folder
 
 
@@ -64,18 +60,8 @@ def composed(overrides: Sequence[str], config_dir: Path | None = None) -> DictCo
             )
     if config_dir is not None and not config_dir.is_dir():
         raise UserError(f"--config-dir {config_dir} is not a folder: expected one with dataset/")
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        if config_dir is not None:
-            _search_also(config_dir.absolute())
+    with initialized(config_folder(), config_dir and config_dir.absolute()):
         return compose("config", list(overrides))
-
-
-def _search_also(folder: Path) -> None:
-    """What Hydra does for --config-dir: as text of hydra.searchpath, "$" or "'" would be read."""
-    path = create_config_search_path(str(config_folder()))
-    path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
-    GlobalHydra.instance().clear()
-    Hydra.create_main_hydra2("audit", path)
 
 
 def _new_folder() -> Path:

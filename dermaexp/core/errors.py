@@ -1,10 +1,12 @@
-"""Errors told in one line: what was given, what was expected, what to do."""
+"""Errors as one line: what was given, what was expected, what to do."""
 
 from __future__ import annotations
 
 import difflib
 import errno
 from collections.abc import Iterable, Iterator
+
+INTERRUPTED = 130  # the shell's exit code for a program ended by Ctrl-C
 
 
 class UserError(Exception):
@@ -67,4 +69,10 @@ def typed(error: BaseException) -> str:
 
 
 def one_line(error: BaseException) -> str:
+    """The whole message on one line."""
     return " ".join(str(error).split())
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of the message."""
+    return str(error).splitlines()[0]

@@ -27,8 +27,11 @@ def config_folder() -> Path:
 
 
 def options(group: str) -> list[str]:
-    """Names of the YAMLs of a group such as callbacks; none of an unknown group."""
-    return sorted(file.stem for file in (config_folder() / group).glob("*.yaml"))
+    """The options of a config group such as callbacks; none of an unknown one.
+
+    Files whose names begin with _ are parts of others.
+    """
+    return sorted(file.stem for file in (config_folder() / group).glob("[!_]*.yaml"))
 
 
 def effective(config: DictConfig) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
 from dermaexp.launch.config import data_record, effective, identity
 from dermaexp.runs.directory import NAMES, NAMES_OF_HYDRA, RunDirectory, those_there
@@ -82,7 +83,7 @@ def job_folder(overrides: str, *, _root_: DictConfig) -> str:
     try:
         content = identity(effective(_root_), data_record(_root_))
     except OmegaConfBaseException:  # reported when the job starts
-        content = OmegaConf.to_container(_root_)
+        content = to_dict(_root_)
     digest = config_digest(content)
     # Of a path the last name: folders are named on pages that people send to each other.
     name = portable(re.sub(r"(?<==)[^,=]*/", "", overrides)).strip("-")

@@ -1,9 +1,12 @@
-"""Processes that look after each other: a sweep after its jobs, a worker after its sweep."""
+"""Processes that watch each other: a sweep watches its jobs, a worker watches its sweep."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,3 +57,16 @@ def _ended(sweep: Path) -> dict[str, RunRecord]:
         with contextlib.suppress(OSError, ValueError, UserError):  # not there, damaged or newer
             records[directory.path.name] = directory.read_run()
     return {name: record for name, record in records.items() if record.get("finished")}
+
+
+@functools.cache  # once a process
+def end_with_parent() -> None:
+    """End this process soon after the process that started it, even if that one is killed."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(INTERVAL)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

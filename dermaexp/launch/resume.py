@@ -1,4 +1,4 @@
-"""Resuming what was left: `resume=DIR`, and what a run directory allows."""
+"""`resume=DIR`: the command that was given for a run directory or a sweep, given again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dermaexp.core.overrides import command, quoted
 from dermaexp.launch.folders import check_sweep_folder
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.provenance import COMMAND
-from dermaexp.runs.record import RunRecord, Start
+from dermaexp.runs.record import Start
 
 KEY = "resume="
 NOT_AGAIN = (  # Hydra's own overrides of the first start that this one gives itself
@@ -27,8 +27,6 @@ NOT_AGAIN = (  # Hydra's own overrides of the first start that this one gives it
     "hydra.job.config.override_dirname.exclude_keys=",
     f"++hydra.job.env_set.{COMMAND}=",
 )
-RESUMPTION = ("started", "command", "git_commit", "code_digest", "own_code")
-FROM_START = (*RESUMPTION, "versions", "platform")
 
 
 def expanded(arguments: Sequence[str]) -> list[str]:
@@ -108,23 +106,3 @@ def _print_start(folder: Path, start: Start) -> None:
     if not Path(start["folder"]).is_dir():
         line += f" (there is no {start['folder']} here: relative paths start in {Path.cwd()})"
     console.print(line, soft_wrap=True, markup=False)
-
-
-def can_go_on(directory: RunDirectory, earlier: RunRecord, record: dict[str, Any]) -> bool:
-    """Whether last.ckpt of the `earlier` attempt is a beginning of the run of `record`.
-
-    One that failed starts anew once the code has changed, which may be what mends it.
-    """
-    same_code = all(earlier.get(key) == record.get(key) for key in ("code_digest", "own_code"))
-    return (
-        directory.last_checkpoint.exists()
-        and earlier.get("data", {}).get("fingerprint") == record["data"]["fingerprint"]
-        and (earlier["status"] != "failed" or same_code)
-    )
-
-
-def go_on(record: dict[str, Any], earlier: RunRecord) -> None:
-    """Make of `record` the `earlier` one's continuation: its start, and one more resumption."""
-    resumption = {key: record[key] for key in RESUMPTION if key in record}
-    record |= {key: value for key, value in earlier.items() if key in FROM_START}
-    record["resumed"] = [*earlier.get("resumed", []), resumption]

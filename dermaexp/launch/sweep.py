@@ -11,9 +11,10 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from dermaexp.core.console import console, print_error
+from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
 from dermaexp.core.override_grammar import parse
 from dermaexp.core.overrides import command, quoted
@@ -37,7 +38,7 @@ class Sweep(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Refuse a folder with files of others in it, before Hydra writes there."""
-        template = OmegaConf.to_container(config.hydra.run, resolve=False)["dir"]
+        template = to_dict(config.hydra.run)["dir"]
         if config.resume or template.startswith(NEW_FOLDER):
             return
         with _errors_end_all():
@@ -67,7 +68,7 @@ class Sweep(Callback):
                 config.hydra.sweep.dir = sweep_folder(config.name)
             folder = Path(config.hydra.sweep.dir).absolute()
             check_sweep_folder(folder)
-            subdir = OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]
+            subdir = to_dict(config.hydra.sweep)["subdir"]
             if not subdir.startswith(OUR_FOLDER):
                 check_job_folders(folder)
             make(folder)

@@ -1,0 +1,129 @@
+"""One attempt at a run: skipped where it finished before, resumed or started anew where not."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.conf import HydraConf
+from omegaconf import DictConfig
+
+from dermaexp.core.console import console, print_warning
+from dermaexp.core.errors import UserError
+from dermaexp.data.load import load_splits
+from dermaexp.launch import earlier, resume, validate
+from dermaexp.launch.config import effective, identity
+from dermaexp.launch.record import recording
+from dermaexp.report import html
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.identity import config_digest
+from dermaexp.runs.provenance import components
+from dermaexp.training.clock import Clock
+
+
+@dataclass(frozen=True)
+class Job:
+    """The config of a run, Hydra's own, and where and how it runs."""
+
+    config: DictConfig
+    hydra: HydraConf
+    directory: RunDirectory
+    in_sweep: bool
+    in_parallel: bool  # other jobs run beside it
+
+
+def attempt(job: Job) -> float:
+    """Run the job unless it finished before; returns the val macro AUROC in either case."""
+    config, directory = job.config, job.directory
+    directory.check_unused()
+    before = directory.read_earlier()
+    if before:
+        earlier.check_same_run(config, directory, before, in_sweep=job.in_sweep)
+        wanted = bool(config.callbacks and config.callbacks.get("predictions"))
+        if before["status"] == "finished" and directory.has_results(
+            predictions=wanted, calibration=config.calibrate
+        ):
+            return _finished_before(job)
+        _check_files_of_others(directory)
+    clock = Clock()
+    with recording(directory, before) as record:
+        _describe(job, record)
+        validate.check(config)
+        record["seed"] = config.seed
+        record["config"] = effective(config)
+        used = components(record["config"])
+        record["versions"] |= used["versions"]
+        record["own_code"] = used["own_code"]
+        for line in validate.warnings(config):
+            print_warning(line)
+        with clock.part("data"):
+            splits = load_splits(config.dataset)
+        record["data"] = splits.record
+        record["config_digest"] = config_digest(identity(record["config"], splits.record))
+        resumed = before is not None and earlier.can_resume(directory, before, record)
+        if before and resumed:
+            earlier.continue_record(record, before)
+        elif before:
+            console.print("no checkpoint of this run to resume from: it starts anew")
+            directory.clear(before.get("name", record["name"]))
+        directory.write_run(record)
+        from dermaexp.launch import gpus
+        from dermaexp.training import experiment
+
+        if job.in_parallel:
+            trainer = config.trainer
+            device = gpus.own_device(trainer.accelerator, trainer.devices, job.hydra.job.num)
+            trainer.devices = device
+        score = experiment.run(
+            config,
+            splits,
+            directory,
+            record,
+            clock,
+            resumed=resumed,
+            folder=directory.path if job.hydra.job.chdir else None,
+        )
+        from dermaexp.report.summary import conclude  # imports SciPy, as the report does
+
+        conclude(record["name"], splits, directory.read_metrics())
+    if config.report:
+        _write_report(directory)
+    return score
+
+
+def _finished_before(job: Job) -> float:
+    """Write the report if it is missing; returns the score, NaN where it is undefined."""
+    console.print("finished before: not run again")
+    if job.config.report and not job.directory.has_report():
+        _write_report(job.directory)
+    score = job.directory.read_metrics()["val"]["macro_auroc"]
+    return math.nan if score is None else score
+
+
+def _describe(job: Job, record: dict[str, Any]) -> None:
+    """Add to the record how the job was started."""
+    record["name"] = str(job.config.name)
+    record["start"] = resume.start_of(job.hydra)
+    record["overrides"] = list(job.hydra.overrides.task)
+    choices = job.hydra.runtime.choices
+    groups = (*validate.GROUPS, *(["experiment"] if choices.get("experiment") else []))
+    record["choices"] = {group: choices.get(group) for group in groups}
+
+
+def _check_files_of_others(directory: RunDirectory) -> None:
+    """Raise UserError where the run would overwrite a page or a figure that is not its own."""
+    foreign = directory.foreign_figures()
+    if directory.report.exists() and not html.is_ours(directory.report):
+        foreign.append(directory.report)
+    if foreign:
+        raise UserError(
+            f"{foreign[0]} was not written by dermaexp, and would be overwritten: nothing was "
+            "written; move it away"
+        )
+
+
+def _write_report(directory: RunDirectory) -> None:
+    from dermaexp.report.page import write_report
+
+    write_report(directory)

@@ -1,0 +1,72 @@
+"""An earlier attempt in a run directory: whether it is the same run, and can be resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import DictConfig
+
+from dermaexp.core.errors import UserError
+from dermaexp.core.overrides import command
+from dermaexp.launch.config import data_record, effective, identity
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.identity import config_digest
+from dermaexp.runs.record import RunRecord
+
+RESUMPTION = ("started", "command", "git_commit", "code_digest", "own_code")
+FROM_START = (*RESUMPTION, "versions", "platform")
+
+
+def check_same_run(
+    config: DictConfig, directory: RunDirectory, earlier: RunRecord, *, in_sweep: bool
+) -> None:
+    """Raise UserError where this run must not touch the `earlier` one of `directory`."""
+    if not (in_sweep or config.resume):
+        raise already_there(directory)
+    if "config" not in earlier or "data" not in earlier:  # it failed early
+        return
+    own, other = (
+        config_digest(identity(values, earlier["data"]))
+        for values in (effective(config), earlier["config"])
+    )
+    # A single run whose data file has changed starts anew; a sweep's job is another job then.
+    if own != other or (in_sweep and _has_other_data(config, earlier["data"])):
+        raise UserError(
+            f"{directory.path} holds a run of another config or of other data than those composed "
+            "now: give another folder"
+        )
+
+
+def already_there(directory: RunDirectory) -> UserError:
+    """The error for a folder that holds a run, which is only written over by resuming it."""
+    return UserError(
+        f"{directory.path} holds a run already: give another folder, or resume that run: "
+        f"{command(f'resume={directory.path}')}"
+    )
+
+
+def _has_other_data(config: DictConfig, earlier: Mapping[str, Any]) -> bool:
+    """Whether the data can be loaded and differ from those of the `earlier` data record."""
+    record = data_record(config)
+    return record is not None and record["fingerprint"] != earlier["fingerprint"]
+
+
+def can_resume(directory: RunDirectory, earlier: RunRecord, record: Mapping[str, Any]) -> bool:
+    """Whether the run of `record` can start from last.ckpt of the `earlier` attempt.
+
+    A failed attempt starts anew if the code has changed, as that may be the repair.
+    """
+    same_code = all(earlier.get(key) == record.get(key) for key in ("code_digest", "own_code"))
+    return (
+        directory.last_checkpoint.exists()
+        and earlier.get("data", {}).get("fingerprint") == record["data"]["fingerprint"]
+        and (earlier["status"] != "failed" or same_code)
+    )
+
+
+def continue_record(record: dict[str, Any], earlier: RunRecord) -> None:
+    """Turn `record` into the continuation of the `earlier` one: its start, one more resumption."""
+    resumption = {key: record[key] for key in RESUMPTION if key in record}
+    record |= {key: value for key, value in earlier.items() if key in FROM_START}
+    record["resumed"] = [*earlier.get("resumed", []), resumption]

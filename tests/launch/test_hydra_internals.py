@@ -1,0 +1,83 @@
+"""dermaexp.launch.hydra_internals: what it takes from Hydra's private API is there."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+import pytest
+from hydra import compose
+from hydra.errors import MissingConfigException
+
+from dermaexp.launch import hydra_internals
+from dermaexp.launch.config import config_folder
+
+HYDRA = f"hydra-core {hydra.__version__}"
+PACKAGE = Path(hydra_internals.__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("hydra._internal.utils", "get_args_parser create_config_search_path"),
+        ("hydra._internal.hydra", "Hydra"),
+        ("hydra.core.config_search_path", "ConfigSearchPath SearchPathQuery"),
+        ("hydra.core.global_hydra", "GlobalHydra"),
+    ],
+)
+def test_hydra_has(module: str, names: str) -> None:
+    content = importlib.import_module(module)
+    missing = [name for name in names.split() if not hasattr(content, name)]
+    assert not missing, f"{module} of {HYDRA} lacks {missing}"
+    if hasattr(content, "Hydra"):
+        assert hasattr(content.Hydra, "create_main_hydra2"), f"Hydra of {HYDRA}"
+
+
+def test_only_this_module_imports_it() -> None:
+    others = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "hydra_plugins").rglob("*.py")]
+    users = {file.name for file in others if "hydra._internal" in file.read_text()}
+    assert users == {"hydra_internals.py"}
+
+
+class RefusedError(Exception):
+    """Raised in the place of argparse's exit."""
+
+
+def refuse(message: str) -> NoReturn:
+    raise RefusedError(message)
+
+
+def test_flags() -> None:
+    parser = hydra_internals.flag_parser(refuse)
+    known, rest = parser.parse_known_args(["a=1", "-m", "b=2", "--what", "--cfg", "job"])
+    assert (known.overrides, known.multirun, known.cfg) == (["a=1"], True, "job"), HYDRA
+    assert rest == ["b=2", "--what"], HYDRA
+    assert known.config_path is None, HYDRA
+    with pytest.raises(RefusedError, match="invalid choice"):
+        parser.parse_known_args(["--cfg", "jbo"])
+    expected = {"--help", "--cfg", "--multirun", "--config-dir", "--config-name", "--info"}
+    missing = expected - set(hydra_internals.flags_of(parser))
+    assert not missing, f"the usage of {HYDRA} lacks {sorted(missing)}"
+
+
+def test_a_config_folder_of_ones_own(tmp_path: Path) -> None:
+    folder = tmp_path / "it's ${mine}" / "dataset"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("defaults: [/_dataset, _self_]\n_target_: mine.load\n")
+    with hydra_internals.initialized(config_folder(), folder.parent):
+        mine = compose("config", ["dataset=mine"]).dataset
+        assert mine == {
+            "_target_": "mine.load",
+            "groups": None,
+            "group_column": "lesion_id",
+            "split": "official",
+            "folds": 5,
+            "fold": 0,
+            "grayscale": True,
+            "normalize": False,
+        }, HYDRA
+        assert compose("config", ["dataset=synthetic"]).dataset.size == 28, HYDRA
+    with hydra_internals.initialized(config_folder()), pytest.raises(MissingConfigException):
+        compose("config", ["dataset=mine"])
