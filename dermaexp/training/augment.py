@@ -1,4 +1,4 @@
-"""Random changes of whole batches of training images, on the device they are on."""
+"""Augmentation of whole batches of training images, on their device."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LARGEST_ERASED_SIDE = 0.5  # of the image's
 
 
 class Augment(nn.Module):
-    """Every image of a batch gets its own turn, zoom, shift, colours, hole and partner.
+    """Turns, zooms, shifts, recolours, erases and mixes each image of a batch at random.
 
-    Takes images (N, C, H, W) float in [0, 1] and targets (N,), and gives both: targets become
-    shares of the classes (N, K) where images were mixed. All is drawn from torch's own generator.
+    Takes images (N, C, H, W) float in [0, 1] and targets (N,), and returns both; mixing turns
+    targets into shares of the classes (N, K). Uses torch's global generator.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Augment(nn.Module):
         """`dihedral`: one of the 8 flips and quarter turns, which cost no sharpness.
 
         `rotation`: up to so many degrees either way; `scale`: zoom by a factor up to exp(scale)
-        either way; `shift`: up to this share of the side. What comes in from outside is mirrored.
+        either way; `shift`: up to this share of the side. All three mirror the image at its edges.
         `brightness`, `contrast`, `saturation`: factors from 1 - x to 1 + x. `erase`: the share of
         images that lose a rectangle (Zhong et al., AAAI 2020). `mixup`, `cutmix`: the shares of
         batches that are mixed (Zhang et al., ICLR 2018) or pasted into each other (Yun et al.,
@@ -77,7 +77,7 @@ class Augment(nn.Module):
         self.beta = torch.distributions.Beta(alpha, alpha)
 
     def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        # With bf16-mixed, grids in bfloat16 would shift pixels.
+        # With bf16-mixed, a grid in bfloat16 would shift pixels.
         with torch.autocast(images.device.type, enabled=False):
             return self._changed(images, targets)
 
@@ -95,14 +95,14 @@ class Augment(nn.Module):
         return images, targets
 
     def _mixed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The batch mixed with itself in another order, or as it is; targets as shares."""
+        """Mix the batch with itself in another order, or leave it; return targets as shares."""
         shares = functional.one_hot(targets, self.classes).to(images.dtype)
-        drawn = torch.rand(()).item()
-        if drawn >= self.mixup + self.cutmix:
+        choice = torch.rand(()).item()
+        if choice >= self.mixup + self.cutmix:
             return images, shares
         kept = self.beta.sample().item()
         partners = torch.randperm(len(images), device=images.device)
-        if drawn < self.mixup:
+        if choice < self.mixup:
             images = kept * images + (1 - kept) * images[partners]
         else:
             images, kept = pasted(images, images[partners], kept)
@@ -110,7 +110,7 @@ class Augment(nn.Module):
 
 
 def random_dihedral(images: Tensor) -> Tensor:
-    """Each image flipped and turned by quarters, all 8 ways (4 if not square) equally likely."""
+    """Flip and quarter-turn each image, all 8 ways (4 if not square) equally likely."""
 
     def some() -> Tensor:
         return torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
@@ -123,7 +123,7 @@ def random_dihedral(images: Tensor) -> Tensor:
 
 
 def random_affine(images: Tensor, rotation: float, scale: float, shift: float) -> Tensor:
-    """Each image turned, zoomed and shifted, bilinearly, mirrored at its edges."""
+    """Turn, zoom and shift each image, bilinearly, mirrored at its edges."""
     angle = _uniform(images, -rotation, rotation) * (math.pi / 180)
     zoom = _uniform(images, -scale, scale).exp()
     down, right = (_uniform(images, -shift, shift) for _ in range(2))
@@ -131,10 +131,10 @@ def random_affine(images: Tensor, rotation: float, scale: float, shift: float) -
 
 
 def warped(images: Tensor, cos: Tensor, sin: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Each image (N, C, H, W) float sampled at its own places, bilinearly, mirrored at its edges.
+    """Sample each float image (N, C, H, W) on its own grid, bilinearly, mirrored at its edges.
 
-    `cos` and `sin` (N,) are of the angle, times the step between two places in pixels; `down` and
-    `right` (N,) are where their middle lies, in shares of the side.
+    `cos` and `sin` (N,) of the angle are multiplied by the grid's step in pixels; `down` and
+    `right` (N,) are the shift of the grid's centre, in shares of the side.
     """
     count, _, height, width = images.shape
     # grid_sample's coordinates run from -1 to 1 along each side, whatever its length.
@@ -147,7 +147,7 @@ def warped(images: Tensor, cos: Tensor, sin: Tensor, down: Tensor, right: Tensor
 
 
 def random_colours(images: Tensor, brightness: float, contrast: float, saturation: float) -> Tensor:
-    """Each image brighter or darker, with more or less contrast and colour; kept in [0, 1]."""
+    """Change brightness, contrast and saturation of each image; keep it in [0, 1]."""
 
     def factor(strength: float) -> Tensor:
         return _uniform(images, 1 - strength, 1 + strength).view(-1, 1, 1, 1)
@@ -159,7 +159,7 @@ def random_colours(images: Tensor, brightness: float, contrast: float, saturatio
 
 
 def random_erasing(images: Tensor, probability: float) -> Tensor:
-    """A share of the images with a rectangle in their own mean colour."""
+    """Fill a rectangle of a share of the images with their own mean colour."""
     height, width = images.shape[2:]
     inside_rows = _stretch(images, height)
     inside_columns = _stretch(images, width)
@@ -169,7 +169,7 @@ def random_erasing(images: Tensor, probability: float) -> Tensor:
 
 
 def pasted(images: Tensor, others: Tensor, kept: float) -> tuple[Tensor, float]:
-    """`images` with one rectangle of `others`; and the share of each that was really kept."""
+    """Paste one rectangle of `others` into `images`; return also the share that each kept."""
     height, width = images.shape[2:]
     side = math.sqrt(1 - kept)
     rows, columns = (_cut(size, round(side * size)) for size in (height, width))
@@ -180,13 +180,13 @@ def pasted(images: Tensor, others: Tensor, kept: float) -> tuple[Tensor, float]:
 
 
 def _cut(size: int, length: int) -> slice:
-    """A stretch around a random centre, as much of it as lies inside."""
+    """Return the part inside the image of a stretch around a random centre."""
     start = int(torch.randint(size, ()).item()) - length // 2
     return slice(max(0, start), min(size, max(0, start + length)))
 
 
 def _stretch(images: Tensor, size: int) -> Tensor:
-    """Which of `size` places (N, size) lie in a random stretch of each image's."""
+    """Return which of `size` places (N, size) lie in a random stretch of each image."""
     half = _uniform(images, 0, LARGEST_ERASED_SIDE * size / 2)
     centre = _uniform(images, 0, size)
     places = torch.arange(size, device=images.device) + 0.5
@@ -194,7 +194,7 @@ def _stretch(images: Tensor, size: int) -> Tensor:
 
 
 def _uniform(images: Tensor, low: float, high: float) -> Tensor:
-    """A number for each image (N,)."""
+    """Return a random number for each image (N,)."""
     return torch.empty(len(images), device=images.device).uniform_(low, high)
 
 

@@ -1,38 +1,43 @@
-"""The LightningModule: net, loss, optimizer and schedule; it measures, callbacks write."""
+"""The LightningModule: model, loss, optimizer and schedule. It measures; callbacks write."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from pytorch_lightning import LightningModule
-from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities.types import OptimizerConfig, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader
 from torchmetrics import MeanMetric
 
 from dermaexp.core.errors import UserError
+from dermaexp.data.batches import Batches
 from dermaexp.data.datamodule import Batch
 from dermaexp.metrics import classification
 from dermaexp.metrics.predictions import Predictions
 from dermaexp.training import tta
 from dermaexp.training.augment import Augment
 from dermaexp.training.distributed import gathered
+from dermaexp.training.lightning_internals import is_fitting
 
-LAST_EPOCH = ("epoch_metrics", "trained_samples")  # kept for a run that goes on after its training
+LAST_EPOCH = ("epoch_metrics", "trained_samples")  # kept for a run resumed after its training
 
 
 class Classifier(LightningModule):
     """Trains `net` on uint8 images.
 
-    `predictions` holds the last pass over each of "val" and "test". `epoch_metrics` holds the last
-    epoch's train_loss and train_accuracy, as trained, and val_loss, val_accuracy and
-    val_macro_auroc after it. In blended images (mixup, cutmix) train_accuracy asks for the label of
-    the first.
+    Logs for Lightning's callbacks, at the end of each validation, train_loss and train_accuracy of
+    the epoch as trained, val_loss, val_accuracy and val_macro_auroc; after the test, the same of
+    test. `epoch_metrics` holds those of the last epoch in full precision, `predictions` the last
+    pass over "val" and "test". In mixed images (mixup, cutmix) train_accuracy counts the first
+    image's label.
     """
 
     def __init__(
@@ -48,14 +53,13 @@ class Classifier(LightningModule):
         std: Tensor | float = 1.0,
         max_steps: int | None = None,
     ) -> None:
-        """`optimizer` takes parameters; `scheduler` an optimizer and the number of its steps.
+        """`optimizer` takes parameters; `scheduler` takes an optimizer and its number of steps.
 
-        `max_steps` is where the training ends, if that is before its last epoch does.
-
-        `loss` takes logits and targets, see `dermaexp.losses`. `augment` changes the training
-        images. The final val and test probabilities are averages over the `test_views` of each
-        image, see `dermaexp.views`; while the net is trained, val sees the images as they are.
-        `mean` and `std`, scalars or (C,), standardise the pixels after they are scaled to [0, 1].
+        `loss` takes logits and targets (see `training.losses`). `augment` changes the training
+        images. `test_views` returns the views of each image over which the final val and test
+        probabilities are averaged (see `training.tta`); during training, val uses the images
+        themselves. `mean` and `std`, scalars or (C,), standardise pixels in [0, 1]. `max_steps`
+        ends the training, if that comes before its last epoch.
         """
         super().__init__()
         self.net = net
@@ -65,9 +69,11 @@ class Classifier(LightningModule):
         self.augment = augment
         self.test_views = test_views
         self.max_steps = max_steps
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.as_tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", torch.as_tensor(std).view(-1, 1, 1))
-        # "disable" spares a GPU a wait at every step; the loss is checked below, once.
+        # "disable" saves a GPU a synchronisation in each update.
         self.train_loss = MeanMetric(nan_strategy="disable")
         self.train_accuracy = MeanMetric(nan_strategy="disable")
         self.epoch_metrics: dict[str, float] = {}
@@ -76,7 +82,7 @@ class Classifier(LightningModule):
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, K) of uint8 images (N, C, H, W)."""
+        """Return the logits (N, K) of uint8 images (N, C, H, W)."""
         return self._logits(images.float() / 255)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -88,13 +94,14 @@ class Classifier(LightningModule):
         loss = self.loss(logits, goals)
         if not torch.isfinite(loss):
             raise self._diverged(f"step {batch_idx + 1}")
-        # One value an image: with "disable", torchmetrics 1.9 ignores the weights it is given.
+        # One value an image, as torchmetrics 1.9 ignores weights with "disable".
         self.train_loss.update(loss.detach().expand(len(targets)))
         hits = (logits.detach().argmax(dim=1) == targets).float()
         self.train_accuracy.update(hits)
         if self.trainer.world_size > 1:
-            # Lightning averages the processes' gradients; so weighted, that is the batch's mean.
-            loss = loss * self.trainer.train_dataloader.sampler.weight(batch_idx)
+            # Lightning averages the processes' gradients: weighted so, that is the batch's mean.
+            batches = cast(Batches, cast(DataLoader, self.trainer.train_dataloader).sampler)
+            loss = loss * batches.weight(batch_idx)
         return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -114,13 +121,13 @@ class Classifier(LightningModule):
     def on_validation_epoch_end(self) -> None:
         predictions = self._collect("val")
         self.epoch_metrics = {f"val_{name}": value for name, value in _scores(predictions).items()}
-        if self.trainer.state.fn == TrainerFn.FITTING:
+        if is_fitting(self.trainer):
             weight = self.train_accuracy.weight.clone()  # reduced in place
             samples = int(self.trainer.strategy.reduce(weight, reduce_op="sum"))
             self.trained_samples = max(self.trained_samples, samples)
             self.epoch_metrics["train_loss"] = self.train_loss.compute().item()
             self.epoch_metrics["train_accuracy"] = self.train_accuracy.compute().item()
-        self.log_dict(self.epoch_metrics)  # in float32, for Lightning's own callbacks
+        self.log_dict(self.epoch_metrics)  # Lightning rounds to float32
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._predict(batch)
@@ -129,7 +136,7 @@ class Classifier(LightningModule):
         predictions = self._collect("test")
         self.log_dict({f"test_{name}": value for name, value in _scores(predictions).items()})
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerConfig | OptimizerLRSchedulerConfig:
         optimizer = _make("optimizer", self.make_optimizer, self.parameters())
         if self.make_scheduler is None:
             return {"optimizer": optimizer}
@@ -142,24 +149,24 @@ class Classifier(LightningModule):
         }
 
     def _logits(self, pixels: Tensor) -> Tensor:
-        """Logits in float32 of images (N, C, H, W) in [0, 1]."""
+        """Return the logits in float32 of images (N, C, H, W) in [0, 1]."""
         try:
             return self.net((pixels - self.mean) / self.std).float()
-        except StopIteration as error:  # Lightning would take it for the end of the data
+        except StopIteration as error:  # Lightning takes it for the end of the data
             raise UserError("the model raised StopIteration: raise another error there") from error
 
     def _predict(self, batch: Batch) -> None:
         images, targets, indices = batch
-        if not len(targets):  # a process without an image joins in with one that nobody looks at
+        if not len(targets):  # a process without an image predicts one that is not counted
             images = images.new_zeros(1, *images.shape[1:])
         pixels = images.float() / 255
-        is_final = self.trainer.state.fn != TrainerFn.FITTING
-        seen = self.test_views(pixels) if is_final else tta.as_they_are(pixels)
-        probabilities = sum(self._logits(view).softmax(dim=1) for view in seen) / len(seen)
+        views = tta.as_they_are(pixels) if is_fitting(self.trainer) else self.test_views(pixels)
+        answers = [self._logits(view).softmax(dim=1) for view in views]
+        probabilities = functools.reduce(torch.add, answers) / len(answers)
         self._batches.append((probabilities[: len(targets)], targets, indices))
 
     def _collect(self, split: str) -> Predictions:
-        """Put the batches of all processes together in the split's order."""
+        """Join the batches of all processes in the split's order."""
         joined = [torch.cat(parts).cpu().numpy() for parts in zip(*self._batches, strict=True)]
         self._batches.clear()
         probabilities, targets, indices = gathered(joined)
@@ -179,7 +186,7 @@ class Classifier(LightningModule):
 
 
 def _scores(predictions: Predictions) -> dict[str, float]:
-    """What Lightning's callbacks can monitor, after val_ and test_."""
+    """Return the scores that Lightning's callbacks can monitor."""
     hits = predictions.probabilities.argmax(axis=1) == predictions.targets
     return {
         "loss": classification.cross_entropy(*predictions),
@@ -189,7 +196,7 @@ def _scores(predictions: Predictions) -> dict[str, float]:
 
 
 def _make(part: str, maker: Callable[..., Any], *arguments: Any) -> Any:
-    """What `maker` makes; UserError where it refuses the config's values of `part`."""
+    """Return what `maker` makes; UserError where it refuses the config's values of `part`."""
     try:
         return maker(*arguments)
     except (TypeError, ValueError, ZeroDivisionError) as error:

@@ -1,4 +1,4 @@
-"""How long the parts of a run take."""
+"""The seconds that the parts of a run take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 class Clock:
-    """Seconds of each named part, and of all since the clock was made."""
+    """Measures named parts, and the time since it was made, in seconds."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()

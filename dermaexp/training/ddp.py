@@ -1,7 +1,7 @@
-"""One run in several processes on one machine, as `trainer=ddp trainer.devices=2` asks for.
+"""Starts the processes of one run on one machine, as in `trainer=ddp trainer.devices=2`.
 
-Lightning would start them by the command line again, which a sweep's job does not have: here each
-gets the composed config on its standard input.
+Lightning repeats the command line to start them, which a sweep's job does not have. Here each
+process reads the composed config from its standard input.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -30,16 +30,16 @@ from dermaexp.core.errors import UserError
 from dermaexp.core.overrides import escaped
 from dermaexp.training.distributed import READY, joined, threads_each
 
-REASON = "failed: "  # begins the line of its log in which it says why
-FINISHED = 64  # exit code of a process whose run is over: 0 is also that of os._exit(0)
-GRACE = 3.0  # seconds in which a process that failed has ended
+REASON = "failed: "  # begins the line of a process's log with the reason
+FINISHED = 64  # exit code of a process whose run is over, as os._exit(0) would give 0
+GRACE = 3.0  # seconds to wait for a process that failed to end
 LOOPBACK = "lo"  # Linux's name; elsewhere gloo finds an interface itself
 
 
 class PlainSigterm(Callback):
-    """Leaves SIGTERM what it was, or makes it Ctrl-C, in a run of several processes.
+    """Keeps the handler of SIGTERM, or handles it as Ctrl-C, in a run of several processes.
 
-    Lightning's handler talks to the other processes, which hangs if this one is doing so already.
+    Lightning's handler talks to the other processes, which hangs if this one is talking already.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class PlainSigterm(Callback):
 
 
 def check(trainer: Trainer, given: DictConfig) -> None:
-    """Raise UserError where what is `given` to `trainer` does not work with several processes."""
+    """Raise UserError where the keys `given` to `trainer` do not work with several processes."""
     strategy = given.get("strategy", "auto")
     if trainer.num_nodes > 1:
         raise UserError(f"trainer.num_nodes={trainer.num_nodes} is not supported: expected 1")
@@ -71,8 +71,7 @@ def check(trainer: Trainer, given: DictConfig) -> None:
     )
     if trainer.world_size > 1 and not ours:
         raise UserError(
-            f"trainer.strategy={strategy} is not supported with several devices: expected ddp, as "
-            "of trainer=ddp"
+            f"trainer.strategy={strategy} is not supported with several devices: give trainer=ddp"
         )
     on_gpus = trainer.strategy.root_device.type == "cuda"
     if trainer.world_size > 1 and given.get("sync_batchnorm") and not on_gpus:
@@ -83,9 +82,10 @@ def check(trainer: Trainer, given: DictConfig) -> None:
 
 @contextlib.contextmanager
 def others(trainer: Trainer, config: DictConfig, job: Mapping[str, Any]) -> Iterator[None]:
-    """Start the processes of `trainer` but this first one, and wait for them in the end.
+    """Start the other processes of `trainer`, and wait for them at the end.
 
-    Each runs `main` with the config and `job`. Raises UserError with the reason of one that failed.
+    Each runs `worker.main` with the config and `job`. Raises UserError with the reason of the one
+    that failed.
     """
     processes = trainer.world_size
     if processes == 1:
@@ -101,7 +101,7 @@ def others(trainer: Trainer, config: DictConfig, job: Mapping[str, Any]) -> Iter
         ended = _in_order_of_their_end(started)
         try:
             for process, log in zip(started, logs, strict=True):
-                if READY not in process.stdout:
+                if READY not in cast(IO[bytes], process.stdout):
                     raise _reason(process, log)
             torch.set_num_threads(share)
             with joined(trainer, meeting):
@@ -110,7 +110,7 @@ def others(trainer: Trainer, config: DictConfig, job: Mapping[str, Any]) -> Iter
                 except UserError:
                     raise
                 except Exception as error:
-                    # Asked before this process leaves the others, which then end for lack of it.
+                    # Ask before this process leaves the group, which makes the others fail, too.
                     with contextlib.suppress(queue.Empty):
                         while (first := ended.get(timeout=GRACE)).returncode == FINISHED:
                             pass
@@ -136,14 +136,15 @@ def _start(job: Mapping[str, Any], threads: int, log: Path) -> subprocess.Popen:
             process_group=0,  # Ctrl-C is for the first process
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         )
-    with contextlib.suppress(BrokenPipeError):  # it has ended; its log says why
-        process.stdin.write(json.dumps(job).encode() + b"\n")
-        process.stdin.flush()
+    with contextlib.suppress(BrokenPipeError):  # it has ended; its log has the reason
+        stdin = cast(IO[bytes], process.stdin)
+        stdin.write(json.dumps(job).encode() + b"\n")
+        stdin.flush()
     return process
 
 
 def _in_order_of_their_end(processes: Sequence[subprocess.Popen]) -> queue.Queue:
-    """A queue that gets each of the processes when it ends.
+    """Return a queue that gets each process when it ends.
 
     The first to end is the one that failed by itself.
     """
@@ -159,7 +160,7 @@ def _in_order_of_their_end(processes: Sequence[subprocess.Popen]) -> queue.Queue
 
 
 def _reason(process: subprocess.Popen, log: Path) -> UserError:
-    """What the process said when it failed, or how it ended."""
+    """Return the reason that the process reported, or how it ended."""
     code = process.wait()
     lines = log.read_text(errors="replace").rstrip().splitlines()
     for line in reversed(lines):
@@ -175,7 +176,7 @@ def _reason(process: subprocess.Popen, log: Path) -> UserError:
 
 @contextlib.contextmanager
 def _loopback() -> Iterator[None]:
-    """Let gloo talk on this machine's loopback only."""
+    """Restrict gloo to this machine's loopback."""
     name = "GLOO_SOCKET_IFNAME"
     there = name not in os.environ and LOOPBACK in (n for _, n in socket.if_nameindex())
     if there:

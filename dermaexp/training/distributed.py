@@ -1,4 +1,4 @@
-"""One run in several processes: who they are, how they meet and what they share."""
+"""One run in several processes: who they are, where they meet and what they share."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import distributed
 
-READY = b"ready\n"  # a process says so when it can join the others
+from dermaexp.training.lightning_internals import local_rank
+
+READY = b"ready\n"  # printed by a process that can join the others
 
 
 class OurProcesses(LightningEnvironment):
-    """Tells Lightning that the processes are there and which one this is."""
+    """Reports to Lightning that the processes exist and which one this is."""
 
     def __init__(self, rank: int) -> None:
         super().__init__()
@@ -38,12 +40,12 @@ class OurProcesses(LightningEnvironment):
 
 @contextlib.contextmanager
 def joined(trainer: Trainer, meeting: Path) -> Iterator[None]:
-    """Wait for all processes at the file `meeting`: no port that others could take or reach."""
-    rank = trainer.strategy.cluster_environment.local_rank()
+    """Wait for all processes at the file `meeting`, as others could take or reach a port."""
+    rank = local_rank(trainer)
     if rank > 0:
         sys.stdout.buffer.write(READY)
         sys.stdout.flush()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads the rest
     distributed.init_process_group(
         "nccl" if trainer.strategy.root_device.type == "cuda" else "gloo",
         init_method=meeting.as_uri(),
@@ -55,19 +57,19 @@ def joined(trainer: Trainer, meeting: Path) -> Iterator[None]:
         yield
         ended = True
     finally:
-        # Another process that failed stays until it has said why, and then ends: without it the
-        # first one fails too, and asks.
+        # Another process that failed stays in the group until it has reported why. It then ends,
+        # which makes the first one fail, too, and read the reason.
         if ended or rank == 0:
             distributed.destroy_process_group()
 
 
 def threads_each(trainer: Trainer) -> int:
-    """The first process's threads shared out to all that run at once."""
+    """Return the number of threads for each process: the first one's, shared out."""
     return max(1, torch.get_num_threads() // trainer.world_size)
 
 
 def gathered(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The arrays of all processes, each joined along its first axis; known to every process."""
+    """Return, in every process, the arrays of all processes joined along their first axis."""
     if not distributed.is_initialized():
         return list(arrays)
     everyone: list[Any] = [None] * distributed.get_world_size()

@@ -7,13 +7,12 @@ import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as lightning
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from dermaexp.core.console import console
@@ -26,6 +25,7 @@ from dermaexp.training import ddp, trainer_keys
 from dermaexp.training.build import build_classifier, build_data, build_trainer, check_shares
 from dermaexp.training.clock import Clock
 from dermaexp.training.distributed import joined, threads_each
+from dermaexp.training.lightning_internals import is_signal
 from dermaexp.training.steps import check_checkpoints, evaluate, fit, predict, select_weights
 
 
@@ -39,10 +39,7 @@ def exits_as_errors() -> Iterator[None]:
     try:
         yield
     except SystemExit as error:
-        by_signal = isinstance(error, SIGTERMException) or isinstance(
-            error.__context__, KeyboardInterrupt
-        )
-        if not by_signal:
+        if not is_signal(error):
             raise UserError(
                 f"sys.exit({error.code!r}) was called by the model, a callback or another part of "
                 "the run: raise an error there instead"
@@ -94,7 +91,7 @@ def run(
         job["folder"] = folder and str(folder)
         together = ddp.others(trainer, config, job)
     else:
-        together = joined(trainer, meeting)
+        together = joined(trainer, cast(Path, meeting))
     parameters = count_parameters(classifier.net)
     announce(record["name"], data, parameters, record["device"]["name"])
     with together, contextlib.chdir(folder or Path.cwd()):

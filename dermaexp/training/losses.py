@@ -1,13 +1,13 @@
-"""Training losses: logits (N, K) and targets, (N,) classes or (N, K) shares, to one number.
+"""Training losses: from logits (N, K) and targets, (N,) classes or (N, K) shares, to one number.
 
-Each takes `counts`, the training images of each class in the classes' order, and averages over the
-images of the batch. The val and test losses of a run are plain cross-entropy whatever it trains on.
+Each takes `counts`, the number of training images of each class in the classes' order, and averages
+over the images of the batch. The val and test losses of a run are always plain cross-entropy.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ LARGEST_POWER = 10  # beyond, a rare class weighs all there is
 
 
 class CrossEntropy(nn.Module):
-    """Cross-entropy, of targets that share `label_smoothing` among all classes."""
+    """Cross-entropy; `label_smoothing` is the part of each target that all classes share."""
 
     def __init__(self, counts: Mapping[str, int], label_smoothing: float = 0.0) -> None:
         super().__init__()
@@ -31,10 +31,10 @@ class CrossEntropy(nn.Module):
 
 
 class WeightedCrossEntropy(nn.Module):
-    """Cross-entropy in which each class weighs 1 / images ** `power`, or what `weights` say.
+    """Cross-entropy that weights each class by 1 / images ** `power`, or by `weights`.
 
-    The weights are scaled so that an average training image weighs 1. With `power` 1 all classes
-    together weigh the same.
+    An average training image weighs 1. With `power` 1 the images of each class together weigh the
+    same.
     """
 
     def __init__(
@@ -53,10 +53,11 @@ class WeightedCrossEntropy(nn.Module):
         else:
             scaled = _checked_weights(weights, counts)
         scaled = scaled * images.sum() / (scaled * images).sum()
+        self.weights: Tensor
         self.register_buffer("weights", scaled.float(), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        # torch's own mean over single classes would divide by the batch's weights instead.
+        # torch's own mean divides by the sum of the batch's weights instead.
         return functional.cross_entropy(
             logits,
             targets,
@@ -67,9 +68,9 @@ class WeightedCrossEntropy(nn.Module):
 
 
 class FocalLoss(nn.Module):
-    """Cross-entropy that counts sure, right answers less, by (1 - p) ** `gamma`.
+    """Cross-entropy that weights confident, right answers less, by (1 - p) ** `gamma`.
 
-    Lin et al., ICCV 2017, in its form for many classes. `gamma` 0 is cross-entropy.
+    Lin et al., ICCV 2017, generalised to many classes. `gamma` 0 is cross-entropy.
     """
 
     def __init__(
@@ -92,8 +93,8 @@ class FocalLoss(nn.Module):
 class LogitAdjusted(nn.Module):
     """Cross-entropy of logits + `tau` x log of the class's share of the training images.
 
-    Menon et al., ICLR 2021: with `tau` 1 the net's own logits are those of classes that are
-    equally frequent, which serves balanced accuracy; 0 is cross-entropy.
+    Menon et al., ICLR 2021. With `tau` 1 the model's own logits assume equally frequent classes,
+    which serves balanced accuracy; 0 is cross-entropy.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class LogitAdjusted(nn.Module):
         self.label_smoothing = _checked("label_smoothing", label_smoothing, below=1)
         images = torch.tensor(list(counts.values()), dtype=torch.float64)
         shift = _checked("tau", tau) * (images / images.sum()).log()
+        self.shift: Tensor
         self.register_buffer("shift", shift.float(), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -125,7 +127,7 @@ def _checked_weights(weights: Any, counts: Mapping[str, int]) -> Tensor:
     return torch.tensor([float(weight) for weight in numbers], dtype=torch.float64)
 
 
-def _check_images(given: str, counts: Mapping[str, int], weighted: Sequence[str]) -> None:
+def _check_images(given: str, counts: Mapping[str, int], weighted: Iterable[str]) -> None:
     missing = [name for name in weighted if not counts[name]]
     if missing:
         raise UserError(

@@ -11,14 +11,14 @@ from dermaexp.core.errors import UserError
 
 
 def cosine(optimizer: Optimizer, steps: int, min_factor: float) -> LRScheduler:
-    """From lr down to lr x `min_factor` (Loshchilov & Hutter, ICLR 2017, without restarts)."""
+    """Lower lr to lr x `min_factor` along one cosine (Loshchilov & Hutter, ICLR 2017)."""
     return CosineAnnealingLR(optimizer, T_max=steps, eta_min=_lr(optimizer) * min_factor)
 
 
 def multistep(
     optimizer: Optimizer, steps: int, milestones: Sequence[float], gamma: float
 ) -> LRScheduler:
-    """lr x `gamma` at each milestone, a fraction of the training; UserError for others."""
+    """Multiply lr by `gamma` at each milestone, a fraction of the training; else UserError."""
     if not all(type(share) in (int, float) and 0 <= share <= 1 for share in milestones):
         raise UserError(
             f"scheduler.milestones={list(milestones)}: expected fractions of the training, such "
@@ -28,7 +28,7 @@ def multistep(
 
 
 def onecycle(optimizer: Optimizer, steps: int, warmup: float) -> LRScheduler:
-    """Up to lr in the first `warmup` of the training, then to nearly 0 (Smith & Topin, 2018)."""
+    """Raise to lr in the first `warmup` of the training, then lower to 0 (Smith & Topin, 2018)."""
     return OneCycleLR(optimizer, max_lr=_lr(optimizer), total_steps=steps, pct_start=warmup)
 
 

@@ -5,14 +5,12 @@ Each takes what the one before returns, so that no other order can be written.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import EarlyStopping, WeightAveraging
-from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 from torch import Tensor
 
 from dermaexp.data.datamodule import ImageDataModule
@@ -27,6 +25,7 @@ from dermaexp.training.callbacks import (
 from dermaexp.training.classifier import Classifier
 from dermaexp.training.evaluate import evaluate as evaluate_predictions
 from dermaexp.training.evaluate import evaluate_leak
+from dermaexp.training.lightning_internals import callbacks_of, has_stopped, without_callbacks
 
 Weights = Mapping[str, Tensor]
 
@@ -62,10 +61,10 @@ def fit(
         train={name: metrics[f"train_{name}"] for name in ("loss", "accuracy")},
         samples=classifier.trained_samples,
         epochs=trainer.current_epoch,
-        planned_epochs=trainer.max_epochs,
+        planned_epochs=trainer.max_epochs or 0,
         ended_by=_ended_by(trainer),
-        keeps_best=_has(trainer, BestCheckpoint),
-        keeps_last=_has(trainer, LastCheckpoint),
+        keeps_best=bool(callbacks_of(trainer, BestCheckpoint)),
+        keeps_last=bool(callbacks_of(trainer, LastCheckpoint)),
     )
 
 
@@ -88,7 +87,7 @@ def select_weights(fitted: Fitted, directory: RunDirectory, test_with: str) -> S
 
 def check_checkpoints(trainer: Trainer, directory: RunDirectory) -> None:
     """Raise UserError for a damaged best.ckpt now, and not when a resumed training is over."""
-    if _has(trainer, BestCheckpoint):
+    if callbacks_of(trainer, BestCheckpoint):
         load_checkpoint(directory.best_checkpoint)
 
 
@@ -97,7 +96,8 @@ def predict(
 ) -> dict[str, Predictions]:
     """Return the predictions of "val" and "test" by `weights`, in the splits' order."""
     classifier.load_state_dict(weights)
-    with _without_averaging(trainer):
+    # Weight averaging would put its last average in the place of the given weights.
+    with without_callbacks(trainer, WeightAveraging):
         trainer.validate(classifier, data, verbose=False)
         trainer.test(classifier, data, verbose=False)
     return dict(classifier.predictions)
@@ -116,27 +116,9 @@ def evaluate(
     }
 
 
-def _has(trainer: Trainer, kind: type) -> bool:
-    return any(isinstance(callback, kind) for callback in trainer.callbacks)
-
-
-@contextlib.contextmanager
-def _without_averaging(trainer: Trainer) -> Iterator[None]:
-    """Take weight averaging out: Lightning would validate its last average, not the weights."""
-    callbacks = trainer.callbacks
-    trainer.callbacks = [c for c in callbacks if not isinstance(c, WeightAveraging)]
-    try:
-        yield
-    finally:
-        trainer.callbacks = callbacks
-
-
 def _ended_by(trainer: Trainer) -> str | None:
-    for callback in trainer.callbacks:
-        if isinstance(callback, StopAtLimit) and callback.reached:
-            return callback.reached
-        if isinstance(callback, EarlyStopping) and (
-            callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED
-        ):
-            return "early_stopping"
-    return None
+    for limit in callbacks_of(trainer, StopAtLimit):
+        if limit.reached:
+            return limit.reached
+    stopped = any(map(has_stopped, callbacks_of(trainer, EarlyStopping)))
+    return "early_stopping" if stopped else None

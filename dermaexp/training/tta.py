@@ -1,4 +1,4 @@
-"""The views of an image over which final val and test probabilities are averaged."""
+"""Test-time augmentation: the views of an image whose probabilities are averaged."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ ZOOMS = (1 / 1.15, 1.0, 1.15)
 
 
 def as_they_are(images: Tensor) -> list[Tensor]:
-    """The images alone."""
+    """Return the images alone."""
     return [images]
 
 
 def dihedral(images: Tensor) -> list[Tensor]:
-    """All flips and quarter turns of images (N, C, H, W): 8 of square ones, 4 of others."""
+    """Return the flips and quarter turns of images (N, C, H, W): 8 of square ones, else 4."""
     views = [images, images.flip(3), images.flip(2), images.flip((2, 3))]
     if images.shape[2] == images.shape[3]:
         views += [view.transpose(2, 3) for view in views]
@@ -26,12 +26,12 @@ def dihedral(images: Tensor) -> list[Tensor]:
 
 
 def dihedral_zoom(images: Tensor) -> list[Tensor]:
-    """The same of images (N, C, H, W) float at each of ZOOMS: 24 of square ones, 12 of others."""
+    """Return the same of float images at each of ZOOMS: 24 of square ones, else 12."""
     return [view for zoom in ZOOMS for view in dihedral(zoomed(images, zoom))]
 
 
 def zoomed(images: Tensor, zoom: float) -> Tensor:
-    """Images (N, C, H, W) float enlarged by `zoom`; below 1, their edges are mirrored outwards."""
+    """Enlarge float images (N, C, H, W) by `zoom`; below 1, mirror their edges outwards."""
     if zoom == 1:
         return images
     step, zero = (torch.full((len(images),), x, device=images.device) for x in (1 / zoom, 0.0))

@@ -16,7 +16,7 @@ from dermaexp.training.ddp import FINISHED, REASON
 
 
 def main() -> None:
-    """Run one of the processes that `others` starts; what it says is for that one to read."""
+    """Run one of the processes that `others` starts; it reports to the first one on stderr."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the first process decides, and ends this one
     job = json.loads(sys.stdin.buffer.readline())
@@ -46,12 +46,12 @@ def main() -> None:
         )
     except BaseException as error:
         print(f"\n{REASON}{line_of(error)}", file=sys.stderr, flush=True)
-        os._exit(1)  # at once: the others may wait for this one in vain
+        os._exit(1)  # at once, as the others may wait for this one in vain
     sys.exit(FINISHED)
 
 
 def _end_with_the_first() -> None:
-    """Standard input ends when the first process does, however it does."""
+    """End this process when its standard input ends, which it does with the first process."""
     while os.read(sys.stdin.fileno(), 1):
         pass
     os._exit(1)

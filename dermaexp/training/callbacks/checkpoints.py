@@ -1,4 +1,4 @@
-"""checkpoints/best.ckpt and last.ckpt: when they are written, and how."""
+"""When and how checkpoints/best.ckpt and last.ckpt are written, and how they are read."""
 
 from __future__ import annotations
 
@@ -14,33 +14,23 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
 from dermaexp.runs.directory import RunDirectory
-
-PATHS = ("best_model_path", "kth_best_model_path", "last_model_path", "best_k_models")
+from dermaexp.training.lightning_internals import moved_checkpoint_state
 
 
 class _RunCheckpoint(ModelCheckpoint):
-    """One file in the run directory's checkpoints/, written over as the training goes on."""
+    """Overwrites one file in the run directory's checkpoints/ during the training."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.dirpath = str(RunDirectory(trainer.default_root_dir).checkpoints)
+        self.folder = RunDirectory(trainer.default_root_dir).checkpoints
+        self.dirpath = str(self.folder)
         super().setup(trainer, pl_module, stage)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Of a run directory that may have been moved since: Lightning would forget the best."""
-
-        def moved(value: Any) -> Any:
-            if isinstance(value, str) and value:
-                return str(Path(self.dirpath) / Path(value).name)
-            if isinstance(value, dict):
-                return {moved(path): score for path, score in value.items()}
-            return value
-
-        paths = {key: moved(state_dict[key]) for key in PATHS}
-        super().load_state_dict({**state_dict, **paths, "dirpath": self.dirpath})
+        super().load_state_dict(moved_checkpoint_state(state_dict, self.folder))
 
 
 class BestCheckpoint(_RunCheckpoint):
-    """The epoch with the highest val macro AUROC, the MedMNIST protocol; the first of equals."""
+    """Keeps the first epoch with the highest val macro AUROC, the MedMNIST protocol."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -49,7 +39,7 @@ class BestCheckpoint(_RunCheckpoint):
 
 
 class LastCheckpoint(_RunCheckpoint):
-    """The state after the last whole epoch; stays when a run is interrupted or diverges."""
+    """Keeps the state after the last whole epoch, also when a run is interrupted or diverges."""
 
     def __init__(self) -> None:
         super().__init__(filename="last", enable_version_counter=False)
@@ -58,8 +48,8 @@ class LastCheckpoint(_RunCheckpoint):
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its file, then renames it.
 
-    Lightning's own writes in the system's temporary folder and then copies from there, which loses
-    the old checkpoint when the disk is full or the process is killed meanwhile.
+    Lightning's own copies from the system's temporary folder, which loses the old checkpoint when
+    the disk is full or the process is killed meanwhile.
     """
 
     def save_checkpoint(
@@ -74,7 +64,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The checkpoint on the processor; UserError for a file that is none or not whole."""
+    """Return the checkpoint on the CPU; UserError for a file that is missing or damaged."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises anything on damaged bytes

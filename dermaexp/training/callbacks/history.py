@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
-from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning import Callback, LightningModule, Trainer
 
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.training.classifier import Classifier
+from dermaexp.training.lightning_internals import is_fitting
 
 
 class History(Callback):
-    """Writes the module's numbers of each epoch, its first learning rate and its seconds."""
+    """Writes each epoch's metrics, its learning rate at the start and its seconds."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
@@ -24,16 +24,16 @@ class History(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rows = state["rows"]
 
-    def on_train_epoch_start(self, trainer: Trainer, module: Classifier) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.started = time.perf_counter()
         self.lr = trainer.optimizers[0].param_groups[0]["lr"]
 
-    # Before the checkpoints are saved, which Lightning does last: history.csv is never behind them.
-    def on_validation_end(self, trainer: Trainer, module: Classifier) -> None:
-        if trainer.state.fn != TrainerFn.FITTING:
+    # Lightning saves the checkpoints after this, so that history.csv is never behind them.
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not is_fitting(trainer):
             return
         row = {
-            **module.epoch_metrics,
+            **cast(Classifier, pl_module).epoch_metrics,
             "epoch": trainer.current_epoch + 1,
             "lr": self.lr,
             "seconds": round(time.perf_counter() - self.started, 3),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.progress import (
     BarColumn,
     TextColumn,
@@ -21,10 +21,10 @@ from dermaexp.training.classifier import Classifier
 
 
 class Progress(Callback):
-    """A bar in a terminal; elsewhere, as in a log, a line an epoch."""
+    """Shows a bar in a terminal; elsewhere, as in a log, prints a line an epoch."""
 
-    def on_train_start(self, trainer: Trainer, module: Classifier) -> None:
-        self.epochs = trainer.max_epochs
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.epochs = trainer.max_epochs or 0
         self.bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -37,21 +37,21 @@ class Progress(Callback):
         begun = trainer.current_epoch  # more than 0 in a resumed run
         batches = min(
             self.epochs * trainer.num_training_batches,
-            (module.max_steps or math.inf) * trainer.accumulate_grad_batches,
+            (cast(Classifier, pl_module).max_steps or math.inf) * trainer.accumulate_grad_batches,
         )
         self.task = self.bar.add_task(
             f"epoch {min(begun + 1, self.epochs)}/{self.epochs}",
             total=batches,
-            completed=begun * trainer.num_training_batches,
+            completed=int(begun * trainer.num_training_batches),
         )
         self.bar.start()
 
-    def on_train_batch_end(self, trainer: Trainer, module: Classifier, *_: Any) -> None:
+    def on_train_batch_end(self, *_: Any) -> None:
         self.bar.advance(self.task)
 
-    def on_train_epoch_end(self, trainer: Trainer, module: Classifier) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
-        logged = module.epoch_metrics
+        logged = cast(Classifier, pl_module).epoch_metrics
         line = (
             f"epoch {epoch}/{self.epochs}  loss {logged['train_loss']:.3f}  "
             f"val AUROC {logged['val_macro_auroc']:.3f}"
@@ -60,9 +60,11 @@ class Progress(Callback):
         if not console.is_terminal and trainer.is_global_zero:
             console.print(line)
 
-    def on_train_end(self, trainer: Trainer, module: Classifier) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.bar.stop()
 
-    def on_exception(self, trainer: Trainer, module: Classifier, error: BaseException) -> None:
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
         if hasattr(self, "bar"):
             self.bar.stop()

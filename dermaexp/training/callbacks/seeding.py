@@ -9,10 +9,10 @@ from dermaexp.data.batches import mixed_seed
 
 
 class SeedEveryEpoch(Callback):
-    """Seeds all generators at the start of each epoch, in each process another way.
+    """Seeds all generators at the start of each epoch, differently in each process.
 
-    Dropout and random augmentation so go on after an interruption as if there had been none: a
-    checkpoint does not hold the state of the generators.
+    A checkpoint does not hold the generators' state: seeded so, dropout and random augmentation
+    give the same numbers in a resumed run as in an uninterrupted one.
     """
 
     def __init__(self, seed: int) -> None:

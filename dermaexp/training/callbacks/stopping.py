@@ -1,4 +1,4 @@
-"""When a training ends before its last epoch, also across an interruption."""
+"""How a training ends before its last epoch, also across an interruption."""
 
 from __future__ import annotations
 
@@ -6,27 +6,24 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, Timer
-from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
 
 from dermaexp.core.errors import UserError
+from dermaexp.training.lightning_internals import callbacks_of, has_stopped
 
 
 class StayStopped(Callback):
     """Ends a resumed training at once if early stopping had ended it.
 
-    Lightning restores what early stopping counted but not that it stopped: it would train on.
+    Lightning restores what early stopping counted, but not that it stopped, and would train on.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for callback in trainer.callbacks:
-            if isinstance(callback, EarlyStopping) and (
-                callback.stopping_reason != EarlyStoppingReason.NOT_STOPPED
-            ):
-                trainer.should_stop = True
+        if any(map(has_stopped, callbacks_of(trainer, EarlyStopping))):
+            trainer.should_stop = True
 
 
 class WholeEpochs(Callback):
-    """Raises where a StopIteration ended an epoch: Lightning takes it for the end of the data."""
+    """Raises where StopIteration ended an epoch, as Lightning takes it for the end of the data."""
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.batches = 0
@@ -46,9 +43,9 @@ class WholeEpochs(Callback):
 class StopAtLimit(Callback):
     """Ends a training after `max_steps` optimizer steps or `max_seconds` of fit in all attempts.
 
-    It ends as by early stopping: with a validation and checkpoints, be it inside an epoch.
-    Lightning's own max_steps would end without them, and a resumed run would count epochs wrongly;
-    its max_time is read by its Timer, which looks at no end of an epoch.
+    It ends as early stopping does, with a validation and checkpoints, even inside an epoch.
+    Lightning's own max_steps ends without them, after which a resumed run counts epochs wrongly;
+    its Timer, which reads max_time, does not check at the end of an epoch.
     """
 
     def __init__(self, timer: Timer, max_steps: int | None, max_seconds: float | None) -> None:
@@ -58,7 +55,7 @@ class StopAtLimit(Callback):
         self.reached: str | None = None  # which limit
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.global_step:  # a new run trains one step, however short its time is
+        if trainer.global_step:  # a new run trains one step, however short its time
             self._check(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
@@ -74,7 +71,7 @@ class StopAtLimit(Callback):
             self.reached = "max_steps"
         elif self.max_seconds is not None:
             is_over = self.timer.time_elapsed("train") >= self.max_seconds
-            # The clock of the first process decides for all of them.
+            # The first process's clock decides for all.
             if trainer.strategy.broadcast(is_over):
                 self.reached = "max_time"
         trainer.should_stop |= self.reached is not None

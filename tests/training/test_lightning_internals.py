@@ -1,0 +1,87 @@
+"""Names what a new version of Lightning broke of what dermaexp uses beyond its documentation."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as lightning
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, Timer
+from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
+from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from dermaexp.training import lightning_internals as internals
+
+LIGHTNING = f"pytorch-lightning {lightning.__version__}"
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> Trainer:
+    return Trainer(
+        accelerator="cpu",
+        callbacks=[Timer(), EarlyStopping("val_loss")],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+
+
+def test_the_trainer_lists_its_callbacks(trainer: Trainer) -> None:
+    assert "callbacks" in vars(trainer), f"{LIGHTNING}: Trainer has no attribute callbacks"
+    (timer,) = internals.callbacks_of(trainer, Timer)
+    with internals.without_callbacks(trainer, Timer):
+        assert internals.callbacks_of(trainer, Timer) == []
+        assert len(internals.callbacks_of(trainer, EarlyStopping)) == 1
+    assert internals.callbacks_of(trainer, Timer) == [timer]
+
+
+def test_what_the_trainer_is_doing(trainer: Trainer) -> None:
+    assert hasattr(trainer.state, "fn"), f"{LIGHTNING}: Trainer.state has no attribute fn"
+    assert not internals.is_fitting(trainer)
+    trainer.state.fn = TrainerFn.FITTING
+    assert internals.is_fitting(trainer)
+
+
+def test_the_rank_on_this_machine() -> None:
+    several = Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False)
+    attributes = vars(several.strategy)
+    assert "cluster_environment" in attributes, f"{LIGHTNING}: DDPStrategy has no such attribute"
+    assert internals.local_rank(several) == 0
+
+
+def test_early_stopping_keeps_its_reason() -> None:
+    stopping = EarlyStopping("val_loss")
+    assert hasattr(stopping, "stopping_reason"), f"{LIGHTNING}: EarlyStopping has no reason"
+    assert not internals.has_stopped(stopping)
+    stopping.stopping_reason = EarlyStoppingReason.PATIENCE_EXHAUSTED
+    assert internals.has_stopped(stopping)
+
+
+def test_exits_by_a_signal() -> None:
+    assert issubclass(SIGTERMException, SystemExit), f"{LIGHTNING}: SIGTERM raises something else"
+    assert internals.is_signal(SIGTERMException())
+    assert not internals.is_signal(SystemExit(1))
+    source = inspect.getsource(lightning.trainer.call)
+    assert "KeyboardInterrupt" in source and "exit(1)" in source, f"{LIGHTNING}: Ctrl-C ends anew"
+
+
+def test_the_paths_in_the_state_of_a_checkpoint_callback(tmp_path: Path) -> None:
+    callback = ModelCheckpoint(dirpath=tmp_path / "old", monitor="val_loss")
+    state = callback.state_dict()
+    for key in (*internals.CHECKPOINT_PATHS, "dirpath"):
+        assert key in state, f"{LIGHTNING}: ModelCheckpoint's state has no {key}"
+    best = str(tmp_path / "old" / "best.ckpt")
+    state |= {"best_model_path": best, "best_k_models": {best: 0.5}}
+    moved = internals.moved_checkpoint_state(state, tmp_path / "new")
+    path = str(tmp_path / "new" / "best.ckpt")
+    assert (moved["best_model_path"], moved["best_k_models"]) == (path, {path: 0.5})
+    assert moved["dirpath"] == str(tmp_path / "new")
+    assert moved["last_model_path"] == "", "no path stays none"
+    again = ModelCheckpoint(dirpath=tmp_path / "new", monitor="val_loss")
+    again.load_state_dict(moved)
+    assert again.best_model_path == path, f"{LIGHTNING}: ModelCheckpoint forgets its best file"
