@@ -45,7 +45,7 @@ def main() -> None:
     targets, probabilities = runs(2)
     started = time.perf_counter()
     plain_loop(targets, probabilities, LOOP_RESAMPLES)
-    loop = (time.perf_counter() - started) * significance.DRAWS / LOOP_RESAMPLES
+    loop = (time.perf_counter() - started) * significance.RESAMPLES / LOOP_RESAMPLES
     started = time.perf_counter()
     significance.bootstrap(targets, probabilities)
     ours = time.perf_counter() - started

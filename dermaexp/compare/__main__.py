@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dermaexp.compare import tables
 from dermaexp.compare.comparison import Comparison, comparison_of
-from dermaexp.compare.output import _write
+from dermaexp.compare.output import write
 from dermaexp.core.console import console, print_error
 from dermaexp.core.errors import UserError, line_of
 from dermaexp.runs.folders import new_folder
@@ -25,13 +25,13 @@ def main() -> None:
         "folders", nargs="+", type=Path, metavar="DIR", help="runs, sweeps, or folders of them"
     )
     parser.add_argument(
-        "--force", action="store_true", help="show runs on other test data in separate tables"
+        "--force", action="store_true", help="show runs on different test data in separate tables"
     )
     parser.add_argument(
         "--output",
         type=Path,
         metavar="DIR",
-        help="for the files; else the sweep's own folder, or a new one in comparisons/",
+        help="for the files; default: the sweep's own folder, or a new one in comparisons/",
     )
     arguments = parser.parse_args()
     try:
@@ -39,7 +39,7 @@ def main() -> None:
         if not arguments.force:
             _refuse_other_data(comparison)
         output = arguments.output or _output(arguments.folders)
-        _write(comparison, output)
+        write(comparison, output)
         tables.show(comparison)
     except (UserError, OSError) as error:
         print_error(line_of(error))
@@ -48,17 +48,17 @@ def main() -> None:
 
 
 def _refuse_other_data(comparison: Comparison) -> None:
-    # Folds that are not trained yet are no reason: a sweep is compared while it runs.
+    # Missing folds are no reason to refuse: a sweep can be compared while it runs.
     if len({table.source for table in comparison.tables}) > 1:
         tested = " | ".join(table.title.partition(" on ")[2] for table in comparison.tables)
         raise UserError(
-            f"the runs were tested on different images ({tested}), which have no common order: "
+            f"the runs were tested on different images ({tested}), and cannot be ranked together: "
             "--force shows them in separate tables"
         )
 
 
 def _output(folders: Sequence[Path]) -> Path:
-    """One sweep's own folder, or a new one."""
+    """The sweep's own folder, or a new one."""
     if len(folders) == 1 and (folders[0] / "multirun.yaml").is_file():
         return folders[0]
     now = datetime.now()

@@ -1,4 +1,4 @@
-"""What sets single runs of a comparison apart: other code, packages, device or training data."""
+"""Notes on runs whose code, packages, device or training data differ from most others."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dermaexp.compare.groups import Group
-from dermaexp.compare.replicates import told
+from dermaexp.compare.run_groups import RunGroup
+from dermaexp.compare.seeds import seeds_text
 from dermaexp.runs.collect import Run
 
 
-def with_peculiarities(groups: Sequence[Group]) -> list[Group]:
-    """The groups with notes on runs by other code, packages or devices than most, or other data."""
+def with_peculiarities(groups: Sequence[RunGroup]) -> list[RunGroup]:
+    """The groups with notes on runs whose code, packages, device or data are unusual."""
     runs = [run for group in groups for run in group.runs]
     usual = {name: _commonest(runs, of) for name, (of, _) in PECULIARITIES.items()}
     usual_parts = {part: _usual(runs, part) for part in PARTS}
@@ -25,15 +25,15 @@ def with_peculiarities(groups: Sequence[Group]) -> list[Group]:
             for run in group.runs:
                 if of(run) != of(usual[name]):
                     others.setdefault(sentence(run, usual[name]), []).append(run)
-            notes += [f"{told(some)} {text}" for text, some in others.items()]
+            notes += [f"{seeds_text(some)} {text}" for text, some in others.items()]
         for part, template in PARTS.items():
             unusual: dict[str, list[Run]] = {}
             for run in group.runs:
                 if pairs := _unusual(run, part, usual_parts[part]):
                     unusual.setdefault(template.format(pairs), []).append(run)
-            notes += [f"{told(some)} {text}" for text, some in unusual.items()]
+            notes += [f"{seeds_text(some)} {text}" for text, some in unusual.items()]
         notes += [
-            f"{told([run])} was resumed by other code ({_code(attempt)})"
+            f"{seeds_text([run])} was resumed by other code ({_code(attempt)})"
             for run in group.runs
             for attempt in run.record.get("resumed", [])
             if attempt.get("code_digest") != run.record["code_digest"]
@@ -43,7 +43,7 @@ def with_peculiarities(groups: Sequence[Group]) -> list[Group]:
 
 
 def _commonest(runs: Sequence[Run], of: Callable[[Run], str]) -> Run:
-    """A run with the commonest value."""
+    """A run with the most common value."""
     ((value, _),) = Counter(map(of, runs)).most_common(1)
     return next(run for run in runs if of(run) == value)
 
@@ -55,7 +55,7 @@ def _code(record: Mapping[str, Any]) -> str:
 
 
 def _usual(runs: Sequence[Run], part: str) -> dict[str, str]:
-    """Name -> commonest value in that part of run.json; not every run has every name."""
+    """Maps names in that part of run.json to their most common value; runs may lack some."""
     found: dict[str, Counter[str]] = {}
     for run in runs:
         for name, value in _part(run, part).items():
@@ -64,7 +64,7 @@ def _usual(runs: Sequence[Run], part: str) -> dict[str, str]:
 
 
 def _unusual(run: Run, part: str, usual: Mapping[str, str]) -> str:
-    """What differs, such as "torch 2.4 instead of 2.5"; nothing where all is as usual."""
+    """What differs, such as "torch 2.4 instead of 2.5"; empty if nothing does."""
     return ", ".join(
         f"{name} {str(value)[:SHOWN]} instead of {str(usual[name])[:SHOWN]}"
         for name, value in sorted(_part(run, part).items())
@@ -82,9 +82,9 @@ def _device(run: Run) -> str:
 
 
 SHOWN = 20  # characters of a version or of a digest
-# part of run.json -> the sentence on a run in which something of it is not the commonest
+# part of run.json -> the sentence on a run with an unusual value in it
 PARTS = {"versions": "ran with {}", "own_code": "ran other code of the user's: {}"}
-# what is compared -> (its value of a run, the sentence on a run where it is not the commonest)
+# what is compared -> (a run's value, the sentence on a run with an unusual value)
 PECULIARITIES: dict[str, tuple[Callable[[Run], str], Callable[[Run, Run], str]]] = {
     "code": (
         lambda run: run.record["code_digest"],

@@ -1,4 +1,4 @@
-"""Many run directories, one comparison: `python -m dermaexp.compare DIR …`, and a sweep's end."""
+"""Writes a comparison's files: for `python -m dermaexp.compare DIR …` and at a sweep's end."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ NAMES = re.compile(
 
 
 def compare(sweep: Path) -> int:
-    """Compare the runs of a sweep that ended; returns how many of them did not finish.
+    """Compares the runs of a sweep that ended; returns the number of those that did not finish.
 
     Prints the tables and writes leaderboard.csv, runs.csv, leaderboard.md, comparison.html and its
-    figures/ into `sweep`. Runs on other test data stand in tables of their own.
-    Raises UserError where there are no runs, or a file there that dermaexp did not write.
+    figures/ into `sweep`. Runs on different test data are in separate tables.
+    Raises UserError if there are no runs, or if it would overwrite a file of others.
     """
     comparison = comparison_of([sweep])
-    tables.show(comparison)  # first, it cannot fail
-    _write(comparison, sweep)
+    tables.show(comparison)  # first, as it cannot fail
+    write(comparison, sweep)
     return sum(not run.finished for run in comparison.left_out)
 
 
-def _write(comparison: Comparison, folder: Path) -> None:
+def write(comparison: Comparison, folder: Path) -> None:
+    """Writes all files of `comparison` into `folder`; UserError if one there belongs to others."""
     files = tables.files(comparison, folder)
     try:
         files |= page.files(comparison, folder)

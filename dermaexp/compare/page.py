@@ -1,4 +1,4 @@
-"""A comparison as the page that people send each other: comparison.html, and its figures."""
+"""Writes a comparison as one self-contained page, comparison.html, and its figures."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 from dermaexp import __version__
 from dermaexp.compare import tables
 from dermaexp.compare.comparison import Comparison, Table
-from dermaexp.compare.figures import drawings
-from dermaexp.compare.groups import Group
+from dermaexp.compare.figures import captioned_figures
+from dermaexp.compare.run_groups import RunGroup
 from dermaexp.compare.significance import TESTED
 from dermaexp.core.shortened import short_command, short_path, shortened
 from dermaexp.core.text import counted
-from dermaexp.metrics.classification import HEADLINES
+from dermaexp.metrics.names import HEADLINES, METRICS
 from dermaexp.metrics.significance import LEVEL
 from dermaexp.report import html
 from dermaexp.report.style import png_bytes
@@ -25,23 +25,23 @@ from dermaexp.runs.collect import Run
 
 NAME = "comparison.html"
 RUN_SCORES = {"val accuracy": ("val", "accuracy"), **tables.SHOWN}
-SHOWN_PAIRS = 3  # at once; the others unfold
-NOT_ON_PAGE = "confusion_matrices"  # the page lets its reader choose the two groups
+SHOWN_PAIRS = 3  # the others unfold
+NOT_ON_PAGE = "confusion_matrices"  # the page has a choice of groups instead
 
 
 def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
-    """comparison.html and the figures, as they stand in `folder` beside those of the leaderboard.
+    """The contents of comparison.html and of the figures, by path in `folder`.
 
-    The page holds its figures, and links to the runs relative to `folder`.
+    The page embeds its figures and links to the runs relative to `folder`.
     """
     figures: dict[str, bytes] = {}
-    tables = []
+    contents = []
     for number, table in enumerate(comparison.tables, 1):
-        drawn = _figures(table, comparison, folder, "" if number == 1 else f"_{number}")
-        figures |= {figure["path"]: png for figure, png in drawn.values()}
-        shown = {name: figure for name, (figure, _) in drawn.items()}
-        tables.append(shortened(_table(table, comparison), folder) | {"figures": shown})
-    content = shortened(_content(comparison, folder), folder) | {"tables": tables}
+        plotted = _figures(table, comparison, folder, "" if number == 1 else f"_{number}")
+        figures |= {figure["path"]: png for figure, png in plotted.values()}
+        shown = {name: figure for name, (figure, _) in plotted.items()}
+        contents.append(shortened(_table(table, comparison), folder) | {"figures": shown})
+    content = shortened(_content(comparison, folder), folder) | {"tables": contents}
     page = html.render("comparison.html.j2", content)
     return {NAME: page.encode(errors="replace"), **figures}
 
@@ -49,28 +49,29 @@ def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
 def _figures(
     table: Table, comparison: Comparison, folder: Path, suffix: str
 ) -> dict[str, tuple[dict[str, str], bytes]]:
-    """Name -> what the page shows of the figure, and its file."""
+    """Maps each figure's name to what the page shows of it and to its PNG."""
     groups = [
         replace(
             group,
             label=shortened(group.label, folder),
-            settings=shortened(group.settings, folder),
+            varied=shortened(group.varied, folder),
         )
         for group in table.groups
     ]
     intervals = {group.label: group.accuracy_interval() for group in groups}
     figures = {}
-    for drawing in drawings(replace(table, groups=tuple(groups)), intervals, comparison.varied):
-        png = png_bytes(drawing.figure)
-        figure = {"path": f"figures/{drawing.name}{suffix}.png", "caption": drawing.caption}
-        if drawing.name != NOT_ON_PAGE:
-            figure["source"] = html.data_uri(png)
-        figures[drawing.name] = figure, png
+    short = replace(table, groups=tuple(groups))
+    for plotted in captioned_figures(short, intervals, comparison.varied):
+        png = png_bytes(plotted.figure)
+        shown = {"path": f"figures/{plotted.name}{suffix}.png", "caption": plotted.caption}
+        if plotted.name != NOT_ON_PAGE:
+            shown["source"] = html.data_uri(png)
+        figures[plotted.name] = shown, png
     return figures
 
 
 def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
-    """What comparison.html.j2 shows beside the tables."""
+    """What comparison.html.j2 shows besides the tables."""
     runs = [*comparison.runs, *comparison.left_out]
     return {
         "version": __version__,
@@ -94,7 +95,7 @@ def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
             short_command(command, folder)
             for command in _distinct(run.record.get("command") for run in runs)
         ],
-        "remake": _remake(comparison, folder),
+        "regenerate": _regenerate(comparison, folder),
         "provenance": _provenance(comparison.runs),
         "files": ["leaderboard.csv", "leaderboard.md", "runs.csv"],
     }
@@ -111,29 +112,28 @@ def _title(comparison: Comparison) -> str:
 
 
 def _table(table: Table, comparison: Comparison) -> dict[str, Any]:
-    """What it shows of a table beside the figures."""
+    """What comparison.html.j2 shows of a table besides the figures."""
     interval = table.groups[0].accuracy_interval()
     pairs = [[one.words for one in pair.findings.values()] for pair in table.evidence.pairs]
     return {
         "title": table.title,
-        "whose": f"Of {len(table.groups)} groups," if table.groups[1:] else "The only group,",
         "best": table.groups[0].label,
         "summary": _summary(table, *interval),
         "findings": pairs[:SHOWN_PAIRS],
         "more_findings": pairs[SHOWN_PAIRS:],
         "method": table.evidence.method,
         "caption": _caption(table),
-        "replicates": table.replicates,
+        "repeated_over": table.repeated_over,
         "counts": list(tables.count_cells(table.groups[0])),
         "scores": list(tables.SHOWN),
-        "tested": [HEADLINES[metric] for metric in TESTED],
+        "tested": [METRICS[metric].label for metric in TESTED],
         "rows": _rows(table, comparison.varied or {"name": "name"}),
         "confusions": {
             "classes": table.groups[0].runs[0].metrics["data"]["classes"],
             "groups": [
                 {
                     "label": group.label,
-                    "seeds": group.replicates,
+                    "seeds": group.runs_per_fold,
                     "counts": group.confusion.tolist(),
                 }
                 for group in table.groups
@@ -144,39 +144,41 @@ def _table(table: Table, comparison: Comparison) -> dict[str, Any]:
 
 
 def _caption(table: Table) -> str:
-    each = ", of each fold the mean over its seeds" if table.cross_validated else ""
+    each = ", where a fold's score is the mean over its seeds" if table.cross_validated else ""
     return (
-        f"A group is one configuration with all its {table.replicates}, the best by mean val macro "
-        f"AUROC first. Scores are means ± standard deviations over the {table.unit}s{each}; p is "
-        "that of no difference to the best group on test, two-sided and Holm-corrected."
+        f"A run group is one config with all its {table.repeated_over}. Groups are ranked by mean "
+        f"val macro AUROC. Scores are means ± standard deviations over {table.unit}s{each}; p is "
+        "that of no difference from the best group on test, two-sided and Holm-corrected."
     )
 
 
 def _summary(table: Table, low: float, high: float) -> list[str]:
-    """The best group in sentences; `low` and `high` bound its mean test accuracy."""
+    """Describes the best group; `low` and `high` bound its mean test accuracy."""
     best = table.groups[0]
     val = tables.shown_scores(best, "{:.3f}", " ± ")["val AUROC"]
     if best.mean("val", "macro_auroc") is None:
-        lines = [f"stands first ({_mean_of(best)}): val macro AUROC is undefined for all."]
+        lines = [f"is listed first ({_mean_of(best)}): val macro AUROC is undefined for all."]
     elif len(table.groups) == 1:
-        lines = [f"has a val macro AUROC of {val} ({_mean_of(best)})."]
+        lines = [f"is the only run group. Its val macro AUROC is {val} ({_mean_of(best)})."]
     else:
         lines = [
-            f"has the highest val macro AUROC, {val} ({_mean_of(best)}): it is the best by val."
+            f"is the best of {len(table.groups)} run groups by val macro AUROC: {val} "
+            f"({_mean_of(best)})."
         ]
     accuracy = best.mean("test", "accuracy")
-    told = f"On the {table.images:,} test images its accuracy is {html.percent(accuracy)}"
+    assert accuracy is not None  # only AUROC may be undefined
+    text = f"Its accuracy on the {table.images:,} test images is {html.percent(accuracy)}"
     if low == low:
-        told += f", with a 95\N{NO-BREAK SPACE}% interval from {html.percent(low)} to "
-        told += f"{html.percent(high)}."
+        text += f", with a 95\N{NO-BREAK SPACE}% interval from {html.percent(low)} to "
+        text += f"{html.percent(high)}."
     else:
-        told += "; there is no interval, for not every run left its predictions."
+        text += "; there is no interval, as not every run left its predictions."
     beside = [one.beside(accuracy, best.p_against(one), "it") for one in table.baselines]
-    lines += [" ".join([told, *beside])]
-    others = ("balanced_accuracy", "macro_auroc", "macro_f1")
+    lines += [" ".join([text, *beside])]
+    others = (metric for metric in HEADLINES if metric != "accuracy")
     baseline = table.baselines[0].scores
     scores = [
-        f"{HEADLINES[key]} {html.fixed(best.mean('test', key), 3) or 'undefined'} "
+        f"{METRICS[key].label} {html.fixed(best.mean('test', key), 3) or 'undefined'} "
         f"(baseline {baseline[key]:.3f})"
         for key in others
     ]
@@ -184,7 +186,7 @@ def _summary(table: Table, low: float, high: float) -> list[str]:
 
 
 def _verdicts(table: Table) -> list[str]:
-    """How many other groups the best one beats in each metric, and is beaten by."""
+    """Counts the groups that the best one beats in each metric, and those that beat it."""
     pairs = table.evidence.pairs
     if not pairs:
         return []
@@ -192,26 +194,26 @@ def _verdicts(table: Table) -> list[str]:
     for metric in TESTED:
         found = [pair.findings[metric] for pair in pairs if metric in pair.findings]
         shown = [one.difference.estimate > 0 for one in found if one.p < LEVEL]
-        text = f"{shown.count(True)} of {len(found)} in {HEADLINES[metric]}"
+        text = f"{shown.count(True)} of {len(found)} in {METRICS[metric].label}"
         beaten = shown.count(False)
         parts.append(text + (f" (and is beaten by {beaten})" if beaten else ""))
     return [
-        f"Of the other groups it beats, with p < {LEVEL:g} after the correction for their number, "
-        f"{', '.join(parts[:-1])} and {parts[-1]}; for all others no difference is shown."
+        f"Of the other groups it beats {', '.join(parts[:-1])} and {parts[-1]}, with p < {LEVEL:g} "
+        "after correction for their number. No difference is shown for the rest."
     ]
 
 
 def _rows(table: Table, varied: Mapping[str, str]) -> list[dict[str, Any]]:
     """The ranked table's rows, the baselines last."""
     found = {pair.other.label: pair.findings for pair in table.evidence.pairs}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for rank, group in enumerate(table.groups, 1):
-        cells = tables.setting_cells(group)
+        cells = tables.varied_cells(group)
         findings = found.get(group.label, {})
         rows.append(
             {
                 "rank": rank,
-                "settings": [cells.get(key, "") for key in varied],
+                "varied": [cells.get(key, "") for key in varied],
                 "counts": list(tables.count_cells(group).values()),
                 "scores": list(tables.shown_scores(group, "{:.3f}", " ± ").values()),
                 "p": [_p_cell(findings[key].p_text) if key in findings else "" for key in TESTED],
@@ -223,10 +225,15 @@ def _rows(table: Table, varied: Mapping[str, str]) -> list[dict[str, Any]]:
             for split, metric in tables.SHOWN.values()
         ]
         label = "majority baseline" + (f": {baseline.label}" if table.baselines[1:] else "")
-        settings = [label, *[""] * (len(varied) - 1)]
-        counts = [""] * len(tables.count_cells(table.groups[0]))
-        row = {"rank": "", "settings": settings, "counts": counts, "scores": scores}
-        rows.append(row | {"p": [""] * len(TESTED)})
+        rows.append(
+            {
+                "rank": "",
+                "varied": [label, *[""] * (len(varied) - 1)],
+                "counts": [""] * len(tables.count_cells(table.groups[0])),
+                "scores": scores,
+                "p": [""] * len(TESTED),
+            }
+        )
     return rows
 
 
@@ -236,7 +243,7 @@ def _p_cell(text: str) -> str:
 
 
 def _runs(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
-    """A row a run: group by group, then those in no table."""
+    """One row per run: group by group, then those left out."""
     varied = comparison.varied
     rows = []
     for table in comparison.tables:
@@ -254,7 +261,7 @@ def _run_row(run: Run, varied: Mapping[str, str], folder: Path) -> dict[str, Any
         "rank": "",
         "seed": "" if cells["seed"] is None else cells["seed"],
         "fold": cells.get("fold", ""),
-        "settings": [cells.get(key, "") for key in varied or ["name"]],
+        "varied": [cells.get(key, "") for key in varied or ["name"]],
         "data": cells["data"] or "",
         "scores": [""] * len(RUN_SCORES),
         "seconds": "",
@@ -264,7 +271,7 @@ def _run_row(run: Run, varied: Mapping[str, str], folder: Path) -> dict[str, Any
 
 
 def _link(run: Run, folder: Path) -> dict[str, str]:
-    """The run's page, or its folder where it has none, relative to `folder`."""
+    """The address of the run's page, or of its folder if it has none, relative to `folder`."""
     path = Path(os.path.relpath(run.directory.path, folder)).as_posix()
     report = run.directory.report
     return {
@@ -273,15 +280,15 @@ def _link(run: Run, folder: Path) -> dict[str, str]:
     }
 
 
-def _remake(comparison: Comparison, folder: Path) -> str:
-    """The command that makes the page again, given in the page's folder."""
+def _regenerate(comparison: Comparison, folder: Path) -> str:
+    """The command that regenerates the page, run in the page's folder."""
     folders = [short_path(path, folder) for path in comparison.folders]
     force = ["--force"] if len(comparison.tables) > 1 else []
     return shlex.join(["python", "-m", "dermaexp.compare", *folders, *force, "--output", "."])
 
 
 def _provenance(runs: Sequence[Run]) -> dict[str, str]:
-    """Label -> the values of all runs in the tables, each once."""
+    """Maps labels to the distinct values of all runs in tables."""
     records = [run.record for run in runs]
     versions = [
         ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items())
@@ -304,8 +311,8 @@ def _distinct(values: Iterable[str | None]) -> list[str]:
     return list(dict.fromkeys(value for value in values if value))
 
 
-def _mean_of(group: Group) -> str:
-    """What its scores are the mean of."""
+def _mean_of(group: RunGroup) -> str:
+    """What the group's scores are means of."""
     seeds = counted("seed", group.seeds)
     folds = counted("fold", group.folds) if group.folds else ""
     if folds and group.seeds[1:]:

@@ -1,4 +1,4 @@
-"""Figures of many groups of runs: arrays in, a matplotlib Figure out, the best group first."""
+"""Figures of several run groups, the best first: arrays in, a matplotlib Figure out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, PercentFormatter
 
-from dermaexp.compare.settings import value_text
+from dermaexp.compare.varied_keys import value_text
+from dermaexp.metrics.names import labels_of
 from dermaexp.report.style import (
     BLUE,
     ORANGE,
@@ -25,19 +26,19 @@ from dermaexp.report.style import (
     wrap,
 )
 
-NAMED_GROUPS = 20  # that ten colours and two line styles tell apart
+NAMED_GROUPS = 20  # distinguished by ten colours and two line styles
 LEGEND_LETTERS = 125  # that fit below a figure 14.5 inches wide
-LABEL_LETTERS = 36  # of a group, in a line beside its row
+LABEL_LETTERS = 36  # in a line of a group's label beside its row
 NAMED_LINES = 8  # that a legend beside a panel has room for
 UPRIGHT_CLASSES = 7  # whose names have room below their columns
-TICKS = 8  # at a setting's own values; of more there are round numbers
+TICKS = 8  # at the values of a key; with more values, ticks are at round numbers
 
 
 @dataclass(frozen=True)
 class Line:
-    """Groups that differ in one setting only: its values, and the scores of each group's runs.
+    """Run groups that differ in one config key only: its values, and each group's scores.
 
-    `scores` holds for each quantity as many sequences as there are values, NaN where undefined.
+    `scores` holds a sequence per value for each quantity, NaN where undefined.
     """
 
     label: str
@@ -49,10 +50,10 @@ class Line:
 def group_curves(
     histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]], *, title: str
 ) -> Figure:
-    """Val accuracy, val loss and val macro AUROC of several groups of runs, the best group first.
+    """Val accuracy, val loss and val macro AUROC of several run groups, the best first.
 
-    A line is the mean over the group's histories, as far as all of them go; its band reaches from
-    the lowest to the highest. The legend names as many as can be told apart; the others are gray.
+    A line is the mean over the group's histories up to the end of the shortest; its band is their
+    range. The legend names as many groups as can be distinguished; the others are gray.
     """
     colors = sns.color_palette("colorblind")
     styles = [("o-", color) for color in colors] + [("s--", color) for color in colors]
@@ -63,9 +64,8 @@ def group_curves(
         figure = new_figure(14.5, 4.8 + 0.3 * len(named) / columns)
         panels = figure.subplots(1, 3)
     quantities = {
-        "val_accuracy": "val accuracy",
-        "val_loss": "val loss",
-        "val_macro_auroc": "val macro AUROC",
+        f"val_{metric}": f"val {label}"
+        for metric, label in labels_of("accuracy", "loss", "macro_auroc").items()
     }
     for axes, (column, quantity) in zip(panels, quantities.items(), strict=True):
         for (group, runs), (style, color) in zip(histories.items(), styles, strict=False):
@@ -95,9 +95,9 @@ def group_accuracies(
     title: str,
     unit: str = "seed",
 ) -> Figure:
-    """A row a group: the mean of its accuracies with its interval, and each as a dot, one a `unit`.
+    """One row per group: the mean accuracy with its interval, and a dot for each `unit`.
 
-    An interval of NaN is not drawn. Each of the `baselines` is a line across all rows.
+    Intervals of NaN are left out. Each of the `baselines` is a line across all rows.
     """
     means = np.array([np.mean(runs) for runs in accuracies.values()])
     bounds = np.array([intervals[group] for group in accuracies])
@@ -108,8 +108,14 @@ def group_accuracies(
     for baseline, accuracy in baselines.items():
         label = f"{baseline}: {accuracy:.1%}"
         axes.axvline(accuracy, color=ORANGE, linewidth=2, label=label, zorder=1)
-    drawn = np.isfinite(bounds).all(axis=1)
-    axes.hlines(rows[drawn], *bounds[drawn].T, color=BLUE, linewidth=2.5, label="95 % interval")
+    has_interval = np.isfinite(bounds).all(axis=1)
+    axes.hlines(
+        rows[has_interval],
+        *bounds[has_interval].T,
+        color=BLUE,
+        linewidth=2.5,
+        label="95 % interval",
+    )
     single = [
         (accuracy, row)
         for row, runs in zip(rows, accuracies.values(), strict=True)
@@ -119,10 +125,14 @@ def group_accuracies(
     label = f"mean of the {unit}s" if single else f"one {unit}"
     axes.plot(means, rows, "o", color=BLUE, markersize=10, label=label)
     if single:
-        style = {"markerfacecolor": "white", "markeredgecolor": "black", "markersize": 5}
+        style: dict[str, Any] = {
+            "markerfacecolor": "white",
+            "markeredgecolor": "black",
+            "markersize": 5,
+        }
         axes.plot(*zip(*single, strict=True), "o", label=f"one {unit}", **style)
     for row, (mean, (low, high)) in enumerate(zip(means, bounds, strict=True)):
-        text = f"{mean:.1%}" + (f"  [{low:.1%}, {high:.1%}]" if drawn[row] else "")
+        text = f"{mean:.1%}" + (f"  [{low:.1%}, {high:.1%}]" if has_interval[row] else "")
         axes.annotate(
             text,
             (1, row),
@@ -148,7 +158,7 @@ def group_accuracies(
 def class_accuracies(
     recalls: Mapping[str, np.ndarray], samples: np.ndarray, classes: Sequence[str], *, title: str
 ) -> Figure:
-    """A heatmap: a row a group, a column a class with its number of samples (K,)."""
+    """A heatmap of recall (K,) by group label: rows are groups, columns classes with `samples`."""
     shares = 100 * np.stack(list(recalls.values()))
     upright = len(classes) <= UPRIGHT_CLASSES
     column, room = (1.35, 2.4) if upright else (0.8, 3.4)  # inches; below the rows, for names
@@ -171,7 +181,7 @@ def class_accuracies(
 def confusion_matrices(
     confusions: Mapping[str, np.ndarray], classes: Sequence[str], *, title: str
 ) -> Figure:
-    """The counts (K, K) of some groups side by side, coloured by the share of each true class."""
+    """The counts (K, K) of several groups side by side, coloured by share of each true class."""
     names = [wrap(name, 24) for name in classes]
     side = 0.8 * len(classes)
     room = 0.09 * max(len(line) for name in names for line in name.splitlines())  # inches for names
@@ -197,28 +207,28 @@ def confusion_matrices(
 
 @plain_text
 def effects(lines: Mapping[str, Sequence[Line]], *, title: str) -> Figure:
-    """A row a setting, a panel a quantity: each group's mean, and its runs as small dots.
+    """One row per config key, one panel per quantity: group means, and runs as small dots.
 
-    Numbers stand on a numeric axis, logarithmic where they span a factor of ten, anything else in
+    Numbers have a numeric axis, logarithmic if they span a factor of ten; other values are
     categories.
     """
     quantities = list(next(iter(lines.values()))[0].scores)
     with sns.axes_style("whitegrid"):
         figure = new_figure(6.5 * len(quantities), 0.8 + 3.6 * len(lines))
         grid = figure.subplots(len(lines), len(quantities), squeeze=False)
-    for row, (setting, joined) in zip(grid, lines.items(), strict=True):
+    for row, (key, joined) in zip(grid, lines.items(), strict=True):
         colors = sns.color_palette("colorblind") if len(joined) <= NAMED_LINES else [BLUE]
         for axes, quantity in zip(row, quantities, strict=True):
-            places = _setting_axis(axes, [value for line in joined for value in line.values])
+            places = _value_axis(axes, [value for line in joined for value in line.values])
             for index, line in enumerate(joined):
                 color = colors[index % len(colors)]
-                _draw_line(axes, line, quantity, places, color)
+                _plot_line(axes, line, quantity, places, color)
             scores = np.concatenate([runs for line in joined for runs in line.scores[quantity]])
             if np.isnan(scores).all():
                 axes.set_yticks([])
                 axes.annotate("undefined", (0.5, 0.5), xycoords="axes fraction", fontsize=TEXT)
             axes.margins(x=0.1)
-            axes.set_xlabel(setting, fontsize=TEXT)
+            axes.set_xlabel(key, fontsize=TEXT)
             axes.set_ylabel(quantity, fontsize=TEXT)
             axes.tick_params(labelsize=SMALL)
         if 1 < len(joined) <= NAMED_LINES and any(line.label for line in joined):
@@ -227,7 +237,7 @@ def effects(lines: Mapping[str, Sequence[Line]], *, title: str) -> Figure:
     return figure
 
 
-def _draw_line(
+def _plot_line(
     axes: Axes, line: Line, quantity: str, places: Mapping[str, float], color: Any
 ) -> None:
     points = [
@@ -244,8 +254,8 @@ def _draw_line(
             axes.plot([x] * len(runs), runs, "o", **style)
 
 
-def _setting_axis(axes: Axes, values: Sequence[Any]) -> dict[str, float]:
-    """Scale and label the x axis for a setting's values; gives the place of each, by its text."""
+def _value_axis(axes: Axes, values: Sequence[Any]) -> dict[str, float]:
+    """Scales and labels the x axis for a key's values; returns the place of each by its text."""
     by_text = {value_text(value): value for value in values}
     if not all(type(value) in (int, float) for value in values):
         names = sorted(by_text)
@@ -258,14 +268,14 @@ def _setting_axis(axes: Axes, values: Sequence[Any]) -> dict[str, float]:
     if len(by_text) <= TICKS:
         axes.xaxis.set_major_locator(FixedLocator(sorted(by_text.values())))
         axes.xaxis.set_minor_locator(NullLocator())
-    # The usual one of a logarithmic axis writes powers as TeX, which is not parsed here.
+    # The default of a logarithmic axis writes powers as TeX, which is not parsed here.
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     return by_text
 
 
 def _heatmap(axes: Axes, shares: np.ndarray, texts: Sequence[Sequence[str]]) -> None:
-    """Cells coloured by percents, with their texts; an undefined one is gray and has none."""
+    """Cells coloured by percentage, with texts; undefined cells are gray and empty."""
     axes.set_facecolor("0.9")
     sns.heatmap(
         shares,

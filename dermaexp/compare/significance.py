@@ -1,4 +1,4 @@
-"""Which groups differ on test by more than chance: the best by val against each other one."""
+"""Tests the best run group by val against every other one, on the same test images."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dermaexp.compare.groups import Group
+from dermaexp.compare.run_groups import RunGroup
 from dermaexp.metrics import classification, significance
-from dermaexp.metrics.classification import HEADLINES
+from dermaexp.metrics.names import METRICS
 from dermaexp.metrics.significance import LEVEL, Difference, p_text
 
 TESTED = ("accuracy", "balanced_accuracy", "macro_auroc")
@@ -18,9 +18,10 @@ TESTED = ("accuracy", "balanced_accuracy", "macro_auroc")
 
 @dataclass(frozen=True)
 class Finding:
-    """One metric of two groups: `p` is corrected for the number of pairs, the difference's is not.
+    """The difference of two run groups in one metric.
 
-    `p_text` tells p as finely as its test can, `words` is all of it as a sentence.
+    `p` is corrected for the number of pairs, that of `difference` is not. `p_text` reports it as
+    precisely as its test allows, `words` reports the finding as a sentence.
     """
 
     difference: Difference
@@ -31,19 +32,19 @@ class Finding:
 
 @dataclass(frozen=True)
 class Pair:
-    """The best group by val, another one, and what is found (metric -> Finding).
+    """The best run group by val, another one, and the findings by metric.
 
-    A metric that is undefined in one of them is missing.
+    A metric that is undefined in either group is missing.
     """
 
-    best: Group
-    other: Group
+    best: RunGroup
+    other: RunGroup
     findings: dict[str, Finding]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All pairs, how they were tested, and which could not be."""
+    """All pairs, how they were tested, and notes on groups that could not be."""
 
     pairs: tuple[Pair, ...]
     method: str
@@ -51,30 +52,32 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class _Answers:
-    """Metrics (runs,), the same on each draw (runs, draws), which answers are right (runs, N)."""
+class _Scores:
+    """The scores of several runs by metric, and which predictions are correct."""
 
-    points: dict[str, np.ndarray]
-    replicates: dict[str, np.ndarray]
-    correct: np.ndarray
+    points: dict[str, np.ndarray]  # (runs,)
+    resampled: dict[str, np.ndarray]  # (runs, resamples)
+    correct: np.ndarray  # (runs, N)
 
 
-def weigh(groups: Sequence[Group], draws: int = significance.DRAWS) -> Evidence:
-    """Test `groups[0]`, the best by val, against each other group, on the same test images.
+def compare_with_best(
+    groups: Sequence[RunGroup], resamples: int = significance.RESAMPLES
+) -> Evidence:
+    """Tests `groups[0]`, the best by val, against every other group, on the same test images.
 
-    In cross-validation a metric is its mean over the folds, whose images are drawn apart: the nets
-    of different folds have no common scale of scores that would allow an AUROC of all together.
+    In cross-validation a metric is the mean over the folds, and each fold is resampled by itself:
+    models of different folds share no scale of scores, so that no AUROC can pool them.
     """
     if len(groups) < 2:
         return Evidence((), "", ())
     predictions, targets, notes = _read(groups)
     if len(predictions) < 2:
         return Evidence((), "", tuple(notes))
-    answers = _answers(predictions, targets, draws)
+    scores = _scores(predictions, targets, resamples)
     best, *others = (group for group in groups if group.label in predictions)
     differences = {
         other.label: {
-            metric: _difference(answers[best.label], answers[other.label], metric)
+            metric: _difference(scores[best.label], scores[other.label], metric)
             for metric in TESTED
         }
         for other in others
@@ -89,19 +92,24 @@ def weigh(groups: Sequence[Group], draws: int = significance.DRAWS) -> Evidence:
         for metric, difference in differences[other.label].items():
             if other.label in corrected[metric]:
                 p = corrected[metric][other.label]
-                by_draws = metric != "accuracy" or best.replicates + other.replicates > 2
-                least = 2 / (draws + 1) * len(corrected[metric]) if by_draws else 0.0
+                is_resampled = metric != "accuracy" or best.runs_per_fold + other.runs_per_fold > 2
+                least = 2 / (resamples + 1) * len(corrected[metric]) if is_resampled else 0.0
                 words = sentence(best, other, metric, difference, p, least)
                 findings[metric] = Finding(difference, p, p_text(p, least), words)
         pairs.append(Pair(best, other, findings))
-    method = _method(sum(map(len, targets)), draws, len(pairs), bool(best.folds))
+    method = _method(sum(map(len, targets)), resamples, len(pairs), bool(best.folds))
     return Evidence(tuple(pairs), method, tuple(notes))
 
 
 def sentence(
-    best: Group, other: Group, metric: str, difference: Difference, p: float, least_p: float = 0.0
+    best: RunGroup,
+    other: RunGroup,
+    metric: str,
+    difference: Difference,
+    p: float,
+    least_p: float = 0.0,
 ) -> str:
-    """The finding in words; of a p at or below `least_p` only that is known."""
+    """The finding in words; a p of at most `least_p` is reported as below it."""
     estimate, low, high = difference.estimate, difference.low, difference.high
     first, second = best, other
     if p < LEVEL and estimate < 0:
@@ -111,25 +119,28 @@ def sentence(
         verdict = f"{first.label} beats {second.label}"
     else:
         verdict = f"no difference shown between {first.label} and {second.label}"
-    if metric == "macro_auroc":
-        size = f"{estimate:+z.3f}, 95 % CI {low:z.3f} to {high:z.3f}"
-    else:
+    size = f"{estimate:+z.3f}, 95 % CI {low:z.3f} to {high:z.3f}"
+    if METRICS[metric].is_share:
         size = f"{100 * estimate:+z.1f} points, 95 % CI {100 * low:z.1f} to {100 * high:z.1f}"
     seeds = {
         (True, True): " (one seed each)",
         (True, False): " (one seed of the first)",
         (False, True): " (one seed of the second)",
     }
-    remark = seeds.get((first.replicates == 1, second.replicates == 1), "")
-    # Else an interval without 0 would seem to say the opposite.
+    remark = seeds.get((first.runs_per_fold == 1, second.runs_per_fold == 1), "")
+    # Otherwise an interval without 0 would seem to contradict the verdict.
     corrected = " after the correction" if p >= LEVEL and low * high > 0 else ""
-    return f"{verdict} in {HEADLINES[metric]}: {size}, {p_text(p, least_p)}{corrected}{remark}"
+    return f"{verdict} in {METRICS[metric].label}: {size}, {p_text(p, least_p)}{corrected}{remark}"
 
 
 def _read(
-    groups: Sequence[Group],
+    groups: Sequence[RunGroup],
 ) -> tuple[dict[str, list[list[np.ndarray]]], list[np.ndarray], list[str]]:
-    """By label each fold's test probabilities, one a seed; each fold's targets; notes on others."""
+    """The groups' test predictions that can be read and are of the same images.
+
+    Returns the probabilities of each fold's runs by label, the targets of each fold, and notes on
+    the groups that are left out.
+    """
     found: dict[str, list[list[np.ndarray]]] = {}
     targets: list[np.ndarray] = []
     notes = []
@@ -157,52 +168,58 @@ def _read(
     return found, targets, notes
 
 
-def _answers(
+def _scores(
     predictions: Mapping[str, Sequence[Sequence[np.ndarray]]],
     targets: Sequence[np.ndarray],
-    draws: int,
-) -> dict[str, _Answers]:
+    resamples: int,
+) -> dict[str, _Scores]:
+    """The scores of each group's runs by label, as means over the folds."""
     by_fold = [
-        _of_fold(own, [run for group in predictions.values() for run in group[fold]], draws, fold)
-        for fold, own in enumerate(targets)
+        _fold_scores(
+            truth, [run for own in predictions.values() for run in own[fold]], resamples, fold
+        )
+        for fold, truth in enumerate(targets)
     ]
-    answers, start = {}, 0
+    scores, start = {}, 0
     for label, group in predictions.items():
         own = slice(start, start + len(group[0]))
-        answers[label] = _Answers(
+        scores[label] = _Scores(
             _means([{metric: fold.points[metric][own] for metric in TESTED} for fold in by_fold]),
-            _means([{m: fold.replicates[m][own] for m in TESTED} for fold in by_fold]),
+            _means([{m: fold.resampled[m][own] for m in TESTED} for fold in by_fold]),
             np.concatenate([fold.correct[own] for fold in by_fold], axis=1),
         )
         start += len(group[0])
-    return answers
+    return scores
 
 
-def _of_fold(targets: np.ndarray, runs: Sequence[np.ndarray], draws: int, fold: int) -> _Answers:
-    """Of all groups' runs; the fold seeds its draws, so that they are independent."""
-    confusions = [
-        classification.confusion_matrix(targets, run.argmax(axis=1), run.shape[1]) for run in runs
+def _fold_scores(
+    targets: np.ndarray, runs: Sequence[np.ndarray], resamples: int, fold: int
+) -> _Scores:
+    """The scores of all groups' runs on one fold, whose number seeds the resampling."""
+    scores = [
+        classification.headline_scores(
+            classification.confusion_matrix(targets, run.argmax(axis=1), run.shape[1]),
+            classification.macro_auroc(targets, run),
+        )
+        for run in runs
     ]
-    points = {
-        "accuracy": np.array([classification.accuracy(confusion) for confusion in confusions]),
-        "balanced_accuracy": np.array([classification.balanced_accuracy(c) for c in confusions]),
-        "macro_auroc": np.array([classification.macro_auroc(targets, run) for run in runs]),
-    }
+    points = {metric: np.array([run[metric] for run in scores]) for metric in TESTED}
     correct = np.stack([run.argmax(axis=1) == targets for run in runs])
-    return _Answers(points, significance.bootstrap(targets, runs, draws, seed=fold), correct)
+    return _Scores(points, significance.bootstrap(targets, runs, resamples, seed=fold), correct)
 
 
 def _means(folds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {metric: np.mean([fold[metric] for fold in folds], axis=0) for metric in folds[0]}
 
 
-def _difference(best: _Answers, other: _Answers, metric: str) -> Difference:
-    """Of accuracy, p is exact: alone with one seed each, else where the bootstrap's is not larger.
+def _difference(best: _Scores, other: _Scores, metric: str) -> Difference:
+    """The difference in `metric`; p of accuracy is exact, or the bootstrap's if that is larger.
 
-    The exact test knows nothing of seeds, the bootstrap only nearly what images do.
+    With one seed each p is McNemar's. The exact test with several seeds ignores what seeds
+    contribute, and the bootstrap is only approximate in what images do: the larger p stands.
     """
     difference = significance.difference(
-        best.points[metric], other.points[metric], best.replicates[metric], other.replicates[metric]
+        best.points[metric], other.points[metric], best.resampled[metric], other.resampled[metric]
     )
     if metric != "accuracy":
         return difference
@@ -213,28 +230,28 @@ def _difference(best: _Answers, other: _Answers, metric: str) -> Difference:
 
 
 def _corrected(pvalues: Mapping[str, float]) -> dict[str, float]:
-    """Holm's correction, by label; undefined ones are no comparisons."""
+    """Holm-corrected p by label, without undefined ones: they are no comparisons."""
     defined = {label: p for label, p in pvalues.items() if not math.isnan(p)}
     return dict(zip(defined, significance.holm(list(defined.values())).tolist(), strict=True))
 
 
-def _method(images: int, draws: int, pairs: int, cross_validated: bool) -> str:
+def _method(images: int, resamples: int, pairs: int, cross_validated: bool) -> str:
     correction = f", Holm-corrected over {pairs} comparisons in each metric" if pairs > 1 else ""
     within, pooled, caveat = "", "", ""
     if cross_validated:
         within = " within each fold, of the mean over the folds"
-        pooled = " on the answers of all folds together"
+        pooled = " on the predictions of all folds together"
         caveat = (
-            " Nothing is said of other training images: folds share most of theirs, so that the "
-            "spread over the folds does not measure that chance (Bengio & Grandvalet, JMLR 5:1089, "
-            "2004). Images are drawn one by one, also those that the split keeps together: as far "
-            "as those are alike, intervals are too narrow."
+            " The results do not cover other training images: folds share most of theirs, so that "
+            "the spread over the folds does not measure that variation (Bengio & Grandvalet, JMLR "
+            "5:1089, 2004). Images are resampled one by one, even if the split keeps them "
+            "together: intervals are too narrow as far as such images are alike."
         )
     return (
-        f"Each group against the best by val, on the same {images:,} test images. Intervals: "
-        f"{draws:,} bootstrap draws of the images{within}, with the spread of the seeds where a "
-        "group has several, each for its comparison alone. p: two-sided and from the same draws"
-        f"{correction}; of accuracy with one seed each from McNemar's exact test{pooled}, with "
-        "several the larger of the draws' and the exact sign-flip test's. A group with one seed "
-        f"tells nothing of its other seeds.{caveat}"
+        f"Each run group is compared with the best by val on the same {images:,} test images. "
+        f"Intervals: {resamples:,} bootstrap resamples of the images{within}, plus the spread of "
+        "the seeds if a group has several; they are not corrected for the number of comparisons. "
+        f"p: two-sided, from the same resamples{correction}. For accuracy, p is McNemar's exact "
+        f"test{pooled} with one seed each, else the larger of the resamples' p and the exact "
+        f"sign-flip test's. One seed says nothing about other seeds.{caveat}"
     )

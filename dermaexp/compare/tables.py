@@ -1,4 +1,4 @@
-"""A comparison on paper: leaderboard.csv, runs.csv, leaderboard.md, and the terminal's tables."""
+"""A comparison as tables: leaderboard.csv, runs.csv, leaderboard.md and in the terminal."""
 
 from __future__ import annotations
 
@@ -8,38 +8,36 @@ from pathlib import Path
 from typing import Any
 
 from dermaexp.compare.comparison import SEEDS, Comparison, Table
-from dermaexp.compare.groups import METRICS, SPLITS, Group
-from dermaexp.compare.settings import setting_values, value_text
+from dermaexp.compare.run_groups import SPLITS, RunGroup
 from dermaexp.compare.significance import TESTED
+from dermaexp.compare.varied_keys import config_values, value_text
 from dermaexp.core.console import console, print_table
 from dermaexp.core.files import csv_bytes
 from dermaexp.core.shortened import short_path, shortened
 from dermaexp.core.text import cell_text
+from dermaexp.metrics.names import HEADLINES, METRICS
 from dermaexp.runs.collect import Run
 
 LEFT_OUT = "Did not finish or cannot be compared"
-DAMAGED = "Compared without a part of their files"
-SHOWN = {  # what the terminal has room for
-    "val AUROC": ("val", "macro_auroc"),
-    "test accuracy": ("test", "accuracy"),
-    "test balanced": ("test", "balanced_accuracy"),
-    "test AUROC": ("test", "macro_auroc"),
-    "test F1": ("test", "macro_f1"),
+DAMAGED = "Compared without some of their files"
+SHOWN = {  # in the terminal and on the page: heading -> split and metric
+    f"{split} {METRICS[metric].short}": (split, metric)
+    for split, metric in (("val", "macro_auroc"), *(("test", metric) for metric in HEADLINES))
 }
 SHOWN_PAIRS = 4  # in the terminal
-SCORES = [f"{split}_{metric}" for split in SPLITS for metric in METRICS]
+SCORES = [f"{split}_{metric}" for split in SPLITS for metric in HEADLINES]
 
 
 def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
-    """leaderboard.csv, runs.csv and leaderboard.md, as they stand in `folder`."""
+    """The contents of leaderboard.csv, runs.csv and leaderboard.md in `folder`."""
     varied = list(comparison.varied)
     with_sd = [column for score in SCORES for column in (score, f"{score}_sd")]
     tested = [f"p_{metric}" for metric in TESTED]
     counts = ["n", "seeds", *(["folds"] if comparison.has_folds else [])]
     groups = ["rank", "name", *varied, *counts, *with_sd, *tested, "best_epoch", "seconds"]
     groups += ["data", "test_images", "notes"]
-    replicate = ["seed", *(["fold"] if comparison.has_folds else [])]
-    runs = ["rank", "name", *replicate, *varied, *SCORES, "best_epoch", "seconds"]
+    places = ["seed", *(["fold"] if comparison.has_folds else [])]
+    runs = ["rank", "name", *places, *varied, *SCORES, "best_epoch", "seconds"]
     runs += ["status", "error", "data", "folder"]
     ranked = [row for table in comparison.tables for row in _group_rows(table)]
     markdown = shortened(_markdown(comparison), folder)
@@ -51,14 +49,14 @@ def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
 
 
 def show(comparison: Comparison) -> None:
-    """Print the tables, what they show, and what is not in them."""
+    """Prints the tables with their findings, and the runs left out."""
     names = comparison.varied or {"name": "name"}
     for table in comparison.tables:
         rows = [
             {
                 "rank": rank,
-                "n": group.replicates,
-                **setting_cells(group),
+                "n": group.runs_per_fold,
+                **varied_cells(group),
                 **shown_scores(group, "{:.3f}", "±"),
             }
             for rank, group in enumerate(table.groups, 1)
@@ -69,7 +67,7 @@ def show(comparison: Comparison) -> None:
             rows.append({next(iter(names)): "majority", **cells})
         columns = {"rank": "", **names, "n": "seeds", **{key: key for key in SHOWN}}
         print_table(table.title, columns, [dict.fromkeys(columns) | row for row in rows])
-        for line in _spoken(table):
+        for line in _lines_below(table):
             console.print(line, markup=False)
     if comparison.warning:
         console.print(comparison.warning, markup=False)
@@ -87,10 +85,10 @@ def _group_rows(table: Table) -> list[dict[str, Any]]:
     folds = {"folds": numbers} if numbers else {}
     rows = []
     for rank, group in enumerate(table.groups, 1):
-        row = {"rank": rank, "name": group.runs[0].name, **setting_cells(group)}
-        row |= {"n": group.replicates, "seeds": " ".join(map(str, group.seeds)), **folds}
+        row = {"rank": rank, "name": group.runs[0].name, **varied_cells(group)}
+        row |= {"n": group.runs_per_fold, "seeds": " ".join(map(str, group.seeds)), **folds}
         for split in SPLITS:
-            for metric in METRICS:
+            for metric in HEADLINES:
                 row[f"{split}_{metric}"] = group.mean(split, metric)
                 row[f"{split}_{metric}_sd"] = group.sd(split, metric)
         row |= {f"p_{name}": one.p for name, one in found.get(group.label, {}).items()}
@@ -104,13 +102,13 @@ def _group_rows(table: Table) -> list[dict[str, Any]]:
 
 
 def _run_rows(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
-    """The rows of runs.csv: group by group, then what is in no table."""
+    """The rows of runs.csv: group by group, then the runs left out."""
     rows = []
     for table in comparison.tables:
         for rank, group in enumerate(table.groups, 1):
             for run in group.runs:
                 row = {"rank": rank, **run_cells(run, comparison.varied, folder)}
-                row |= {f"{s}_{m}": run.score(s, m) for s in SPLITS for m in METRICS}
+                row |= {f"{s}_{m}": run.score(s, m) for s in SPLITS for m in HEADLINES}
                 row |= {"best_epoch": run.best_epoch, "seconds": run.seconds}
                 rows.append(row)
     rows += [run_cells(run, comparison.varied, folder) for run in comparison.left_out]
@@ -118,9 +116,9 @@ def _run_rows(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
 
 
 def run_cells(run: Run, varied: Iterable[str], folder: Path) -> dict[str, Any]:
-    """What is known of any run, also of one that failed before its settings were recorded."""
+    """What is known of any run, even if it failed before its config was recorded."""
     is_known = {"config", "choices", "overrides"} <= set(run.record)
-    values = setting_values(run) if is_known else {}
+    values = config_values(run) if is_known else {}
     return {
         "name": run.name,
         "seed": run.record.get("seed"),
@@ -137,22 +135,22 @@ def _left_out_row(run: Run) -> dict[str, Any]:
     return {"status": run.status, "error": run.reason, "folder": run.directory.path.name}
 
 
-def setting_cells(group: Group) -> dict[str, str]:
-    """What the group varies, or else its name."""
-    cells = {key: value_text(value) for key, value in group.settings.items()}
+def varied_cells(group: RunGroup) -> dict[str, str]:
+    """The values of the keys that vary, or else the name."""
+    cells = {key: value_text(value) for key, value in group.varied.items()}
     return cells or {"name": group.label}
 
 
-def count_cells(group: Group) -> dict[str, int | str]:
-    """How many seeds; in cross-validation also the folds, such as "5 of 5"."""
-    cells: dict[str, int | str] = {"seeds": group.replicates}
+def count_cells(group: RunGroup) -> dict[str, int | str]:
+    """The number of seeds, in cross-validation also of folds, such as "5 of 5"."""
+    cells: dict[str, int | str] = {"seeds": group.runs_per_fold}
     if group.folds:
         cells["folds"] = f"{len(group.folds)} of {group.runs[0].split['folds']}"
     return cells
 
 
-def shown_scores(group: Group, number: str, sign: str) -> dict[str, str]:
-    """Such as "0.691 ± 0.005", without the deviation where there is one run."""
+def shown_scores(group: RunGroup, number: str, sign: str) -> dict[str, str]:
+    """Such as "0.691 ± 0.005", without the deviation for a single run."""
     cells = {}
     for key, score in SHOWN.items():
         parts = [part for part in (group.mean(*score), group.sd(*score)) if part is not None]
@@ -160,8 +158,8 @@ def shown_scores(group: Group, number: str, sign: str) -> dict[str, str]:
     return cells
 
 
-def _spoken(table: Table) -> list[str]:
-    """What the terminal says below a table."""
+def _lines_below(table: Table) -> list[str]:
+    """What the terminal prints below a table."""
     lines = [f"majority: {baseline.label}" for baseline in table.baselines]
     lines += [table.reading] if table.cross_validated else []
     pairs = table.evidence.pairs
@@ -176,35 +174,38 @@ def _markdown(comparison: Comparison) -> str:
     readings = dict.fromkeys(table.reading for table in comparison.tables)
     warning = [comparison.warning] if comparison.warning else []
     sections = ["# Leaderboard", *(readings or [SEEDS]), *warning]
-    names = list(comparison.varied) or ["name"]
     for table in comparison.tables:
-        rows = []
-        for rank, group in enumerate(table.groups, 1):
-            cells = setting_cells(group)
-            scores = shown_scores(group, "{:.4f}", " ± ").values()
-            counts = count_cells(group) | {"seeds": ", ".join(map(str, group.seeds))}
-            row = [rank, *(cells.get(name) for name in names), *counts.values()]
-            epoch = "" if group.best_epoch is None else f"{group.best_epoch:.1f}"
-            rows.append([*row, *scores, epoch, f"{group.seconds:.1f}"])
-        for baseline in table.baselines:
-            scores = [baseline.scores[metric] for _, metric in SHOWN.values()][1:]
-            label = [f"majority baseline: {baseline.label}", *[None] * (len(names) - 1)]
-            rows.append([None, *label, *[None] * len(counts), None, *scores, None, None])
-        heading = ["rank", *names, *counts, *SHOWN, "best epoch", "seconds"]
-        sections += [f"## {_plain(table.title)}", _markdown_table(heading, rows)]
-        for pair in table.evidence.pairs:
-            sections.append(_markdown_list(one.words for one in pair.findings.values()))
-        sections += [table.evidence.method] if table.evidence.pairs else []
-        if table.notes:
-            sections += ["Notes:", _markdown_list(table.notes)]
+        sections += _markdown_sections(table, list(comparison.varied) or ["name"])
     if comparison.damaged:
         lines = (f"{run.directory.path.name}: {run.damage}" for run in comparison.damaged)
         sections += [f"## {DAMAGED}", _markdown_list(lines)]
     if comparison.left_out:
         rows = [list(_left_out_row(run).values()) for run in comparison.left_out]
-        table = _markdown_table(["status", "reason", "folder"], rows)
-        sections += [f"## {LEFT_OUT}", table]
+        sections += [f"## {LEFT_OUT}", _markdown_table(["status", "reason", "folder"], rows)]
     return "\n\n".join(sections) + "\n"
+
+
+def _markdown_sections(table: Table, names: Sequence[str]) -> list[str]:
+    """A table with its findings and notes."""
+    rows: list[list[object]] = []
+    for rank, group in enumerate(table.groups, 1):
+        cells = varied_cells(group)
+        counts = count_cells(group) | {"seeds": ", ".join(map(str, group.seeds))}
+        epoch = "" if group.best_epoch is None else f"{group.best_epoch:.1f}"
+        scores = shown_scores(group, "{:.4f}", " ± ").values()
+        row = [rank, *(cells.get(name) for name in names), *counts.values(), *scores]
+        rows.append([*row, epoch, f"{group.seconds:.1f}"])
+    counted = list(count_cells(table.groups[0]))
+    for baseline in table.baselines:
+        label = [f"majority baseline: {baseline.label}", *[None] * (len(names) - 1)]
+        constant = [baseline.scores[metric] for split, metric in SHOWN.values() if split == "test"]
+        rows.append([None, *label, *[None] * len(counted), None, *constant, None, None])
+    heading = ["rank", *names, *counted, *SHOWN, "best epoch", "seconds"]
+    sections = [f"## {_plain(table.title)}", _markdown_table(heading, rows)]
+    for pair in table.evidence.pairs:
+        sections.append(_markdown_list(one.words for one in pair.findings.values()))
+    sections += [table.evidence.method] if table.evidence.pairs else []
+    return [*sections, "Notes:", _markdown_list(table.notes)] if table.notes else sections
 
 
 def _markdown_table(heading: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -218,6 +219,6 @@ def _markdown_list(lines: Iterable[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text in one line, with what would be a tag, an entity or a link in Markdown escaped."""
+    """The text in one line, with tags, entities and links of Markdown escaped."""
     text = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(text.splitlines()))
     return re.sub(r"<(?=[\w/!?])", "&lt;", text).replace("](", "]\\(")

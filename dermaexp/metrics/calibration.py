@@ -1,4 +1,4 @@
-"""Temperature scaling: one number, fitted on val, that makes probabilities mean what they say.
+"""Temperature scaling: calibrates probabilities by one number that is fitted on val.
 
 Guo, Pleiss, Sun & Weinberger, On Calibration of Modern Neural Networks, ICML 2017.
 """
@@ -13,21 +13,21 @@ from scipy.special import log_softmax
 
 from dermaexp.metrics import classification
 
-HOTTEST = 100.0  # the temperature is sought between its inverse and it
+HOTTEST = 100.0  # the search runs from its inverse to it
 
 
 class Temperature(NamedTuple):
-    """`at_limit` where no temperature in between has a smaller loss than an end of the search."""
+    """`at_limit` is set if the loss is smallest at an end of the search."""
 
     value: float
     at_limit: bool
 
 
 def fit_temperature(targets: np.ndarray, probabilities: np.ndarray) -> Temperature:
-    """The T at which softmax(log p / T) has the smallest loss, from targets (N,) and p (N, K).
+    """The T that minimises the loss of softmax(log p / T), for targets (N,) and p (N, K).
 
-    The loss has one minimum in T. It lies at 0 where every answer is right, and beyond all limits
-    where the probabilities are no better than a guess: neither can be mended by a temperature.
+    The loss has one minimum in T. It lies at 0 if every prediction is correct, and at infinity if
+    the probabilities are no better than a guess: no temperature helps in either case.
     """
     logits = _logits(probabilities)
     of_targets = np.arange(len(targets)), targets
@@ -43,8 +43,8 @@ def fit_temperature(targets: np.ndarray, probabilities: np.ndarray) -> Temperatu
 def calibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """softmax(log p / T), (N, K) float64.
 
-    An image's classes keep their order, and accuracy stays; the images' order within a class can
-    change, and with it, slightly, AUROC.
+    The order of an image's classes stays the same, and so does accuracy. The order of images
+    within a class can change, and AUROC slightly with it.
     """
     return np.exp(log_softmax(_logits(probabilities) / temperature, axis=1))
 
@@ -52,10 +52,10 @@ def calibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 def calibration(
     val: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, Any]:
-    """The temperature, and what it does to loss and calibration error, as in metrics.json.
+    """The temperature, with loss and calibration error before and after, as in metrics.json.
 
-    `val` and `test` are targets (N,) and probabilities (N, K). On val, where it was fitted, the
-    calibrated numbers are better than they would be elsewhere.
+    `val` and `test` are targets (N,) and probabilities (N, K). The calibrated numbers of val are
+    optimistic, as the temperature was fitted on it.
     """
     temperature, at_limit = fit_temperature(*val)
     numbers: dict[str, Any] = {
@@ -81,6 +81,6 @@ def _quality(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, float]
 
 
 def _logits(probabilities: np.ndarray) -> np.ndarray:
-    """Logits up to a constant an image; a probability of 0 counts as the smallest float32."""
+    """Logits up to a constant per image; a probability of 0 counts as the smallest float32."""
     smallest = np.finfo(np.float32).tiny
     return np.log(np.maximum(probabilities, smallest).astype(np.float64))

@@ -1,7 +1,7 @@
-"""One class against the rest at every threshold: what ROC and precision-recall curves are made of.
+"""ROC and precision-recall curves: one class against the rest at every threshold.
 
-The class is answered where its score is at least the threshold, so that equal scores stand or fall
-together; the points are those that can be had, with nothing put between them.
+The class is predicted if its score is at least the threshold, so that equal scores share one
+point. The points are those that thresholds reach, without interpolation.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-SPECIFICITY = 0.95  # at which a class's sensitivity is told
+SPECIFICITY = 0.95  # at which a class's sensitivity is reported
 
 
 class Thresholds(NamedTuple):
-    """The distinct scores (T,), the highest first, and how many of each side score at least that.
+    """The distinct scores (T,), highest first, with the number on each side at or above them.
 
-    `positives` and `negatives` are all that there are of each.
+    `positives` and `negatives` are the totals.
     """
 
     scores: np.ndarray
@@ -27,7 +27,7 @@ class Thresholds(NamedTuple):
 
 
 def thresholds(is_positive: np.ndarray, scores: np.ndarray) -> Thresholds:
-    """Every threshold of the scores (N,); `is_positive` (N,) marks the samples of the class."""
+    """All thresholds of the scores (N,); `is_positive` (N,) marks the samples of the class."""
     order = np.argsort(-scores, kind="stable")
     ordered, hits = scores[order], is_positive[order].cumsum()
     last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], len(ordered) > 0))
@@ -46,13 +46,13 @@ def roc_curve(points: Thresholds) -> tuple[np.ndarray, np.ndarray]:
 
 
 def precision_recall_curve(points: Thresholds) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall (T,) at every threshold, the highest first; the class needs samples."""
-    answered = points.true_positives + points.false_positives
-    return points.true_positives / answered, points.true_positives / points.positives
+    """Precision and recall (T,) at every threshold, highest first; the class needs samples."""
+    predicted = points.true_positives + points.false_positives
+    return points.true_positives / predicted, points.true_positives / points.positives
 
 
 def average_precision(points: Thresholds) -> float:
-    """Mean precision, weighted with the recall that each threshold adds, as scikit-learn's.
+    """Mean precision weighted by the recall that each threshold adds, equal to scikit-learn's.
 
     NaN for a class without samples.
     """
@@ -63,9 +63,9 @@ def average_precision(points: Thresholds) -> float:
 
 
 def threshold_at(points: Thresholds, specificity: float) -> float:
-    """The lowest threshold with at least this `specificity`, so that sensitivity is the highest.
+    """The lowest threshold with at least this `specificity`: it has the highest sensitivity.
 
-    Infinity where only answering the class never is specific enough; NaN without other classes.
+    Infinity if only never predicting the class is specific enough; NaN without other classes.
     """
     if not points.negatives:
         return float("nan")
@@ -74,7 +74,7 @@ def threshold_at(points: Thresholds, specificity: float) -> float:
 
 
 def sensitivity_at(points: Thresholds, specificity: float) -> float:
-    """Sensitivity at `threshold_at`, read off the curve; NaN where one of the sides is empty."""
+    """Sensitivity at `threshold_at`, read off the curve; NaN if either side is empty."""
     if not (points.positives and points.negatives):
         return float("nan")
     enough = _specific_enough(points, specificity)
@@ -82,6 +82,6 @@ def sensitivity_at(points: Thresholds, specificity: float) -> float:
 
 
 def _specific_enough(points: Thresholds, specificity: float) -> int:
-    """How many of the thresholds, from the highest on, have at least this specificity."""
+    """The number of thresholds, from the highest down, with at least this specificity."""
     true_negatives = points.negatives - points.false_positives
     return int((true_negatives / points.negatives >= specificity).sum())

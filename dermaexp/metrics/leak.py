@@ -1,4 +1,4 @@
-"""A run's test images that show what train or val shows too, measured apart from the others."""
+"""The metrics of test images that leak from train or val, and of the clean ones."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import numpy as np
 
 from dermaexp.metrics import classification
 
-HALVES = {"test_clean": "clean", "test_leaked": "leaked"}
+TEST_PARTS = {"test_clean": "clean", "test_leaked": "leaked"}
 
 
-def evaluate(
+def leak_metrics(
     targets: np.ndarray,
     probabilities: np.ndarray,
     is_leaked: np.ndarray,
     train_targets: np.ndarray,
     classes: Sequence[str],
 ) -> dict[str, Any]:
-    """Numbers of "test_clean" and "test_leaked" as they stand in metrics.json, None for no image.
+    """Numbers of "test_clean" and "test_leaked" as metrics.json holds them, None without images.
 
-    `is_leaked` (N,) says of each test image whether train or val has one of its group.
+    `is_leaked` (N,) marks the test images that share a lesion group with train or val.
     """
     return {
-        half: _numbers(targets[chosen], probabilities[chosen], train_targets, classes)
+        part: _part_metrics(targets[chosen], probabilities[chosen], train_targets, classes)
         if chosen.any()
         else None
-        for half, chosen in zip(HALVES, (~is_leaked, is_leaked), strict=True)
+        for part, chosen in zip(TEST_PARTS, (~is_leaked, is_leaked), strict=True)
     }
 
 
-def _numbers(
+def _part_metrics(
     targets: np.ndarray,
     probabilities: np.ndarray,
     train_targets: np.ndarray,
     classes: Sequence[str],
 ) -> dict[str, Any]:
     shares = np.bincount(targets, minlength=len(classes)) / len(targets)
-    numbers = classification.evaluate(targets, probabilities, train_targets, classes)
+    numbers = classification.split_metrics(targets, probabilities, train_targets, classes)
     class_shares = dict(zip(classes, shares.tolist(), strict=True))
     return {"samples": len(targets), "class_shares": class_shares, **numbers}

@@ -1,7 +1,7 @@
-"""Operating points: a threshold for each class that is chosen on val and then applied to test.
+"""Operating points: a threshold for each class, chosen on val and applied to test.
 
-A threshold read off the test ROC curve, as papers do it, was chosen with the answers known; one
-chosen on val was not, and what it does on test is what to expect of new images.
+A threshold that is read off the test ROC curve, as in many papers, was chosen with the labels
+known. One chosen on val was not: its scores on test are those to expect on new images.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from dermaexp.metrics import curves
 from dermaexp.metrics.intervals import wilson_interval
 
-HIGHLIGHTED = "melanoma"  # the class whose operating point is told first, in data that have it
+HIGHLIGHTED = "melanoma"  # the class whose operating point is highlighted, in data that have it
 
 
 def operating_points(
@@ -22,12 +22,12 @@ def operating_points(
     test: tuple[np.ndarray, np.ndarray],
     classes: Sequence[str],
 ) -> dict[str, Any]:
-    """Of each class against the rest: threshold, and sensitivity and specificity on both splits.
+    """Each class's threshold against the rest, with sensitivity and specificity on both splits.
 
     `val` and `test` are targets (N,) and probabilities (N, K). The threshold is the lowest with at
-    least 95 % specificity on val; infinite where there is none, which answers the class never.
-    The intervals on test are Wilson's, 95 %: the threshold knows nothing of these images. NaN where
-    a split has no sample of a side.
+    least 95 % specificity on val, or infinite if there is none: the class is then never predicted.
+    Intervals on test are Wilson's, 95 %, as the threshold is independent of these images. NaN if a
+    split has no samples of a side.
     """
     found = {}
     for label, name in enumerate(classes):
@@ -48,13 +48,13 @@ def operating_points(
 def _counts(
     targets: np.ndarray, probabilities: np.ndarray, label: int, threshold: float
 ) -> dict[str, tuple[int, int]]:
-    """How many samples of each side are answered rightly, and of how many; 0 of 0 if undefined."""
+    """Correct predictions and samples of each side; 0 of 0 if the threshold is undefined."""
     if np.isnan(threshold):
         return {"sensitivity": (0, 0), "specificity": (0, 0)}
-    answered, is_class = probabilities[:, label] >= threshold, targets == label
+    predicted, is_class = probabilities[:, label] >= threshold, targets == label
     return {
-        "sensitivity": (int((answered & is_class).sum()), int(is_class.sum())),
-        "specificity": (int((~answered & ~is_class).sum()), int((~is_class).sum())),
+        "sensitivity": (int((predicted & is_class).sum()), int(is_class.sum())),
+        "specificity": (int((~predicted & ~is_class).sum()), int((~is_class).sum())),
     }
 
 

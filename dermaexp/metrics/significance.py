@@ -1,8 +1,8 @@
-"""What chance can do to a difference between classifiers: arrays in, numbers out.
+"""Significance of differences between classifiers: arrays in, numbers out.
 
-The image is the unit of all of it: runs with other seeds answer the same images, so that more
-runs are not more images. Other images are stood in for by bootstrap draws of the ones at hand
-(Efron & Tibshirani, An Introduction to the Bootstrap, 1993), the same draws for every run.
+The image is the unit: runs with other seeds predict the same images, so that more runs are not
+more images. The bootstrap resamples the images (Efron & Tibshirani, An Introduction to the
+Bootstrap, 1993), in the same way for every run.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from scipy.sparse import csr_matrix
 from scipy.stats import binomtest
 
 LEVEL = 0.05  # of all claims on a metric together
-SMALLEST_P = 0.0001  # smaller ones are only said to be below it
+SMALLEST_P = 0.0001  # smaller ones are reported as below it
 
-DRAWS = 10_000
-BLOCK = 256  # draws at a time: their counts stay in the processor's cache
+RESAMPLES = 10_000
+BLOCK = 256  # resamples at a time: their counts stay in the CPU's cache
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,18 @@ def mcnemar_exact(first_correct: np.ndarray, second_correct: np.ndarray) -> floa
 
 
 def mcnemar_exact_of_counts(only_first: int, only_second: int) -> float:
-    """The same, from how many images only the first and only the second got right."""
+    """`mcnemar_exact` from the numbers of images that only one of the two predicts correctly."""
     if only_first + only_second == 0:
         return 1.0
     return float(binomtest(only_first, only_first + only_second).pvalue)
 
 
 def sign_flip_exact(first_correct: np.ndarray, second_correct: np.ndarray) -> float:
-    """`mcnemar_exact` of several runs each: booleans (runs, N), p of equal accuracy.
+    """Two-sided p that two sets of runs have equal accuracy, from booleans (runs, N).
 
-    An image's difference is its share of right answers in the first runs minus that in the second.
+    An image's difference is the share of first runs that are correct minus that of second runs.
     Under the null the sign of each difference is a fair coin; with one run each this is McNemar's
-    test. To about 1e-12 exact.
+    test. Exact to about 1e-12.
     """
     scale = math.lcm(len(first_correct), len(second_correct))
     first, second = (
@@ -77,101 +77,104 @@ def sign_flip_exact(first_correct: np.ndarray, second_correct: np.ndarray) -> fl
     return float(np.clip(distribution[at_least_as_far].sum(), 0.0, 1.0))
 
 
-def bootstrap_counts(samples: int, draws: int = DRAWS, seed: int = 0) -> Iterator[np.ndarray]:
-    """How often each sample is drawn, with replacement, into data sets of the same size.
+def bootstrap_counts(
+    samples: int, resamples: int = RESAMPLES, seed: int = 0
+) -> Iterator[np.ndarray]:
+    """Counts of each sample in bootstrap resamples of the same size.
 
-    Gives blocks of columns, float32 (samples, at most BLOCK), `draws` columns in all.
+    Yields blocks of columns, float32 (samples, at most BLOCK), `resamples` columns in all.
     """
     generator = np.random.default_rng(seed)
-    for start in range(0, draws, BLOCK):
-        block = min(BLOCK, draws - start)
-        drawn = generator.integers(0, samples, (block, samples))
-        drawn += samples * np.arange(block)[:, None]
-        counts = np.bincount(drawn.ravel(), minlength=block * samples)
+    for start in range(0, resamples, BLOCK):
+        block = min(BLOCK, resamples - start)
+        chosen = generator.integers(0, samples, (block, samples))
+        chosen += samples * np.arange(block)[:, None]
+        counts = np.bincount(chosen.ravel(), minlength=block * samples)
         yield np.ascontiguousarray(counts.reshape(block, samples).T, dtype=np.float32)
 
 
 def bootstrap(
-    targets: np.ndarray, probabilities: Sequence[np.ndarray], draws: int = DRAWS, seed: int = 0
+    targets: np.ndarray,
+    probabilities: Sequence[np.ndarray],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Accuracy, balanced accuracy, macro AUROC and macro F1 (runs, draws) of each run on each draw.
+    """The headline metrics (runs, resamples) of each run on each resample of the images.
 
-    `targets` (N,) hold for all runs; `probabilities` holds an array (N, K) a run. The numbers are
-    those of `dermaexp.metrics` on the drawn images: a class that no draw holds is left out.
+    `targets` (N,) hold for all runs; `probabilities` holds an array (N, K) per run. The numbers
+    equal those of `classification` on the resampled images: means leave out absent classes.
     """
     classes = probabilities[0].shape[1]
     labels = np.arange(classes)[:, None]
     is_class = (targets == labels).astype(np.float32)
-    is_answer = np.stack([run.argmax(axis=1) == labels for run in probabilities]).astype(np.float32)
-    hits = is_class * is_answer
+    is_predicted = np.stack([run.argmax(axis=1) == labels for run in probabilities]).astype(
+        np.float32
+    )
+    hits = is_class * is_predicted
     rankings = [_rankings(targets, run) for run in probabilities]
     blocks = []
-    for counts in bootstrap_counts(len(targets), draws, seed):
+    for counts in bootstrap_counts(len(targets), resamples, seed):
         positives = is_class @ counts  # (K, block)
         hit_counts = hits @ counts  # (runs, K, block)
         aurocs = np.stack([_aurocs(ranking, positives, counts) for ranking in rankings])
         blocks.append(
-            (
-                hit_counts.sum(axis=1, dtype=np.float64) / len(targets),
-                _class_mean(_divide(hit_counts, positives)),
-                aurocs[:, 1] if classes == 2 else _class_mean(aurocs),
-                _class_mean(_divide(2 * hit_counts, positives + is_answer @ counts)),
-            )
+            {
+                "accuracy": hit_counts.sum(axis=1, dtype=np.float64) / len(targets),
+                "balanced_accuracy": _class_mean(_divide(hit_counts, positives)),
+                "macro_auroc": aurocs[:, 1] if classes == 2 else _class_mean(aurocs),
+                "macro_f1": _class_mean(_divide(2 * hit_counts, positives + is_predicted @ counts)),
+            }
         )
-    names = ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1")
-    return {
-        name: np.concatenate(parts, axis=1)
-        for name, parts in zip(names, zip(*blocks, strict=True), strict=True)
-    }
+    return {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
 
 
 def difference(
     first: np.ndarray,
     second: np.ndarray,
-    first_replicates: np.ndarray,
-    second_replicates: np.ndarray,
+    first_resampled: np.ndarray,
+    second_resampled: np.ndarray,
     seed: int = 0,
 ) -> Difference:
-    """The difference of two groups of runs in a metric: first's mean minus second's.
+    """The difference in a metric between two run groups: first's mean minus second's.
 
-    `first` and `second` are the metric on all images (runs,), the replicates (runs, draws) that on
-    the same draws. To each draw's difference comes the chance of the seeds, so that what is claimed
-    holds for other seeds too: Welch's standard error over the runs times a draw of Student's t
-    (Welch, Biometrika 34:28, 1947). A group of one run tells nothing of that and adds nothing. All
-    is NaN where the metric is undefined.
+    `first` and `second` hold the metric on all images (runs,), `first_resampled` and
+    `second_resampled` on the same resamples (runs, resamples). Noise for the choice of seeds is
+    added to each resample's difference, so that claims hold for other seeds too: Welch's standard
+    error over the runs times a sample of Student's t (Welch, Biometrika 34:28, 1947). A group with
+    one run gives no estimate of it and adds none. All values are NaN if the metric is undefined.
     """
     estimate = float(first.mean() - second.mean())
-    replicates = first_replicates.mean(axis=0) - second_replicates.mean(axis=0)
+    differences = first_resampled.mean(axis=0) - second_resampled.mean(axis=0)
     # A seed's luck with single images is part of both terms: this errs on the side of caution.
-    replicates += _seed_noise((first, second), len(replicates), seed)
-    replicates = replicates[~np.isnan(replicates)].round(12)  # so that equal means are equal
-    if math.isnan(estimate) or not len(replicates):
+    differences += _seed_noise((first, second), len(differences), seed)
+    differences = differences[~np.isnan(differences)].round(12)  # so that equal means are equal
+    if math.isnan(estimate) or not len(differences):
         return Difference(math.nan, math.nan, math.nan, math.nan)
-    low, high = np.percentile(replicates, (2.5, 97.5))
-    tail = min(np.sum(replicates <= 0), np.sum(replicates >= 0))
-    p = min(1.0, 2 * (int(tail) + 1) / (len(replicates) + 1))
+    low, high = np.percentile(differences, (2.5, 97.5))
+    tail = min(np.sum(differences <= 0), np.sum(differences >= 0))
+    p = min(1.0, 2 * (int(tail) + 1) / (len(differences) + 1))
     return Difference(estimate, float(low), float(high), p)
 
 
 def mean_accuracy_interval(
-    *correct: np.ndarray, draws: int = DRAWS, seed: int = 0
+    *correct: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
 ) -> tuple[float, float]:
     """95 % interval of the mean accuracy of several runs, from booleans (runs, N).
 
-    As that of a `difference`: bootstrap draws of the images, and to each the chance of the seeds.
-    Of several folds (runs, N of the fold) it is that of the mean over the folds, each drawn from.
+    Resamples the images and adds noise for the choice of seeds, as `difference` does. Several
+    arrays are folds: the interval is that of their mean, and each fold is resampled by itself.
     """
     generator = np.random.default_rng(seed)
     means = []
     for fold in correct:
         shares, images = np.unique(fold.mean(axis=0), return_counts=True)
         samples = fold.shape[1]
-        # How many images of each share a draw holds: the same as drawing them one by one.
-        drawn = generator.multinomial(samples, images / samples, draws)
-        means.append(drawn @ shares / samples)
+        # The number of images with each share in a resample: equivalent to sampling one by one.
+        counts = generator.multinomial(samples, images / samples, resamples)
+        means.append(counts @ shares / samples)
     accuracies = np.mean([fold.mean(axis=1) for fold in correct], axis=0)  # of the runs
-    replicates = np.mean(means, axis=0) + _seed_noise([accuracies], draws, seed)
-    low, high = np.percentile(replicates, (2.5, 97.5)).clip(0.0, 1.0)
+    noisy = np.mean(means, axis=0) + _seed_noise([accuracies], resamples, seed)
+    low, high = np.percentile(noisy, (2.5, 97.5)).clip(0.0, 1.0)
     return float(low), float(high)
 
 
@@ -184,20 +187,20 @@ def holm(pvalues: Sequence[float]) -> np.ndarray:
     return corrected.clip(max=1.0)
 
 
-def _seed_noise(groups: Sequence[np.ndarray], draws: int, seed: int) -> np.ndarray:
-    """Draws (draws,) of what other seeds may add to a group's mean or two groups' difference."""
-    several = [runs for runs in groups if len(runs) > 1]
+def _seed_noise(scores: Sequence[np.ndarray], resamples: int, seed: int) -> np.ndarray:
+    """Noise (resamples,) that other seeds may add to a group's mean or two groups' difference."""
+    several = [runs for runs in scores if len(runs) > 1]
     variances = [runs.var(ddof=1) / len(runs) for runs in several]
     variance = sum(variances)
-    if not variance > 0:  # none varies, or not a number
-        return np.zeros(draws)
+    if not variance > 0:  # no scores vary, or one is NaN
+        return np.zeros(resamples)
     parts = [v**2 / (len(runs) - 1) for v, runs in zip(variances, several, strict=True)]
-    generator = np.random.default_rng([seed, 1])  # not the stream that drew the images
-    return math.sqrt(variance) * generator.standard_t(variance**2 / sum(parts), draws)
+    generator = np.random.default_rng([seed, 1])  # not the stream that resampled the images
+    return math.sqrt(variance) * generator.standard_t(variance**2 / sum(parts), resamples)
 
 
 def _rankings(targets: np.ndarray, probabilities: np.ndarray) -> list[_Ranking | None]:
-    """The ranking of the images by each class's probability; None where one is not a number."""
+    """The ranking of the images by each class's probability; None if one is NaN."""
     return [
         None if np.isnan(scores).any() else _Ranking(targets == label, scores)
         for label, scores in enumerate(probabilities.T)
@@ -207,8 +210,8 @@ def _rankings(targets: np.ndarray, probabilities: np.ndarray) -> list[_Ranking |
 class _Ranking:
     """The Mann-Whitney statistic of fixed scores (N,) for many counts of the samples at once.
 
-    A sample of the smaller side wins against every sample of the other side that scores lower, and
-    half against one that scores the same.
+    A sample of the smaller side wins against every sample of the other side that scores lower; a
+    tie is half a win.
     """
 
     def __init__(self, is_positive: np.ndarray, scores: np.ndarray) -> None:
@@ -217,14 +220,14 @@ class _Ranking:
         losers = np.flatnonzero(is_positive != self.positives_win)
         levels, level = np.unique(scores[winners], return_inverse=True)
         self.winners = _selection(level, winners, 1.0, (len(levels), len(scores)))
-        # Row i tells what level i beats more than level i - 1 does: of a loser one half at the
-        # first level not below it, the other at the first above it, which mostly is the same.
+        # Row i holds what level i beats but level i - 1 does not. A loser counts half at the first
+        # level not below it and half at the first level above it: usually the same level.
         rows = [np.searchsorted(levels, scores[losers], side) for side in ("left", "right")]
         shape = (len(levels) + 1, len(scores))  # the last row: beaten by no level
         self.losers = _selection(np.concatenate(rows), np.tile(losers, 2), 0.5, shape)[:-1]
 
     def wins(self, counts: np.ndarray) -> np.ndarray:
-        """Weighted wins (draws,) of the smaller side for counts (N, draws)."""
+        """Weighted wins (resamples,) of the smaller side for counts (N, resamples)."""
         beaten = self.losers @ counts
         for lower, higher in itertools.pairwise(beaten):  # a cumsum, row by row: cumsum strides
             higher += lower
@@ -240,7 +243,7 @@ def _selection(
 def _aurocs(
     rankings: Sequence[_Ranking | None], positives: np.ndarray, counts: np.ndarray
 ) -> np.ndarray:
-    """One-vs-rest AUROC (K, draws), NaN for a class that a draw holds not at all, or alone."""
+    """One-vs-rest AUROC (K, resamples), NaN for a class without positives or negatives."""
     pairs = positives.astype(np.float64) * (counts.sum(axis=0) - positives)
     aurocs = np.full(pairs.shape, np.nan)
     for label, ranking in enumerate(rankings):
@@ -251,21 +254,21 @@ def _aurocs(
 
 
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Quotient, NaN where the denominator is 0."""
+    """Quotient, NaN for 0 / 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.divide(numerator, denominator, dtype=np.float64)
 
 
 def _class_mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the classes (runs, K, draws) -> (runs, draws), undefined ones left out."""
+    """Mean over the classes (runs, K, resamples) -> (runs, resamples), without undefined ones."""
     defined = ~np.isnan(values)
     return _divide(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1))
 
 
 def p_text(p: float, least: float = 0.0) -> str:
-    """ "p = 0.031", or "p < 0.0001" below that or below what draws can resolve."""
+    """ "p = 0.031", or "p < 0.0001" if p is below that or at most `least`."""
     if p > least and p >= SMALLEST_P:
-        # Never as the level itself, which would not tell on which side of it p lies.
+        # Never rounded to the level itself, which would hide the side of it that p is on.
         return f"p = {p:.2g}" if float(f"{p:.2g}") != LEVEL else f"p = {p:.3g}"
     bound = max(least, SMALLEST_P)
     digit = 10.0 ** math.floor(math.log10(bound))

@@ -7,7 +7,7 @@ from typing import Any
 
 from dermaexp.core.text import percent
 from dermaexp.metrics.baseline import baseline_of
-from dermaexp.metrics.leak import HALVES
+from dermaexp.metrics.leak import TEST_PARTS
 
 ALIKE = 0.01  # difference of two class shares that makes neither part harder
 
@@ -15,7 +15,7 @@ ALIKE = 0.01  # difference of two class shares that makes neither part harder
 def columns(numbers: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Heading -> scores of each part and of the majority baseline on it, from metrics.json."""
     found = {}
-    for half, word in HALVES.items():
+    for half, word in TEST_PARTS.items():
         if own := numbers.get(half):
             found[f"{word}, {own['samples']:,} images"] = own
             found[f"majority, {word}"] = baseline_of({**numbers, "test": own}).scores
@@ -27,12 +27,12 @@ def reading(numbers: Mapping[str, Any]) -> str:
     if "test_leaked" not in numbers:
         return ""
     column = numbers["data"]["groups"]["column"]
-    clean, shared = (numbers[half] for half in HALVES)
+    clean, shared = (numbers[half] for half in TEST_PARTS)
     if shared is None:
         return f"No test image has the {column} of an image in train or val."
     if clean is None:
         return f"Every test image has the {column} of an image in train or val."
-    majority = baseline_of(numbers).answer
+    majority = baseline_of(numbers).class_name
     of_clean, of_shared = (half["class_shares"][majority] for half in (clean, shared))
     compared = "Compare each with its own majority baseline, not the two with each other"
     if abs(of_clean - of_shared) >= ALIKE:

@@ -9,24 +9,11 @@ import numpy as np
 
 from dermaexp.metrics import intervals
 from dermaexp.metrics.baseline import Baseline, baseline_of
-from dermaexp.metrics.classification import HEADLINES
+from dermaexp.metrics.names import CLASS_METRICS, HEADLINES, METRICS, labels_of
 from dermaexp.metrics.operating_points import HIGHLIGHTED
 from dermaexp.report import html, leak
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.metrics_file import Metrics, OperatingPoint
-
-NUMBERS = {
-    **HEADLINES,
-    "loss": "loss",
-    "expected_calibration_error": "expected calibration error",
-}
-CLASS_NUMBERS = {
-    "recall": "Recall",
-    "precision": "Precision",
-    "f1": "F1",
-    "auroc": "AUROC",
-    "average_precision": "Average precision",
-}
 
 
 def results_of(directory: RunDirectory) -> dict[str, Any] | None:
@@ -47,13 +34,16 @@ def results_of(directory: RunDirectory) -> dict[str, Any] | None:
                 *_measured(test, key),
                 baseline.scores.get(key),
             ]
-            for key, label in NUMBERS.items()
+            for key, label in labels_of(*METRICS).items()
         },
         "verdict": _verdict(np.array(test["confusion_matrix"]), baseline),
-        "draws": intervals.DRAWS,
-        "class_headings": ["Images", *CLASS_NUMBERS.values()],
+        "draws": intervals.RESAMPLES,
+        "class_headings": [
+            "Images",
+            *(label[0].upper() + label[1:] for label in CLASS_METRICS.values()),
+        ],
         "per_class": {
-            name: (own["samples"], [_measured(own, key) for key in CLASS_NUMBERS])
+            name: (own["samples"], [_measured(own, key) for key in CLASS_METRICS])
             for name, own in test["per_class"].items()
         },
         "operating_points": _operating_points(numbers),
@@ -65,7 +55,10 @@ def results_of(directory: RunDirectory) -> dict[str, Any] | None:
 def _leak(numbers: Mapping[str, Any]) -> dict[str, Any]:
     """The numbers of clean and of leaked test images by heading, and in words; none without."""
     columns = leak.columns(numbers)
-    rows = {label: [own.get(key) for own in columns.values()] for key, label in HEADLINES.items()}
+    rows = {
+        label: [own.get(key) for own in columns.values()]
+        for key, label in labels_of(*HEADLINES).items()
+    }
     return {"reading": leak.reading(numbers), "headings": list(columns), "rows": rows}
 
 

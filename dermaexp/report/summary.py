@@ -8,8 +8,8 @@ from typing import Any
 from dermaexp.core.console import console, print_summary
 from dermaexp.data.splits import Splits
 from dermaexp.metrics.baseline import baseline_of
-from dermaexp.metrics.classification import HEADLINES
-from dermaexp.metrics.leak import HALVES
+from dermaexp.metrics.leak import TEST_PARTS
+from dermaexp.metrics.names import HEADLINES, labels_of
 from dermaexp.metrics.operating_points import HIGHLIGHTED
 from dermaexp.report.leak import columns, reading
 
@@ -23,10 +23,10 @@ def conclude(name: str, splits: Splits, results: Mapping[str, Any]) -> None:
         "95 % interval": results["test"]["intervals"],
         "majority baseline, test": baseline_of(results).scores,
     }
-    labels, notes = HEADLINES, []
+    rows, notes = labels_of(*HEADLINES), []
     points = results["operating_points"]
     if point := points["classes"].get(HIGHLIGHTED):
-        labels = labels | {side: f"{HIGHLIGHTED} {side}" for side in point["val"]}
+        rows = rows | {side: f"{HIGHLIGHTED} {side}" for side in point["val"]}
         level = f"{points['specificity']:.0%}"
         notes.append(f"{HIGHLIGHTED}: at the threshold with {level} specificity on val")
         columns[val] = columns[val] | point["val"]
@@ -39,7 +39,7 @@ def conclude(name: str, splits: Splits, results: Mapping[str, Any]) -> None:
         notes.append(f"ended after {epochs} epochs")
     if calibration := results.get("calibration"):
         notes.append(_calibration_note(calibration))
-    print_summary(name, splits.title, columns, labels, "\n".join(notes))
+    print_summary(name, splits.title, columns, rows, "\n".join(notes))
     _show_leak(name, splits.title, results)
 
 
@@ -56,7 +56,9 @@ def _calibration_note(calibration: Mapping[str, Any]) -> str:
 def _show_leak(name: str, data: str, numbers: Mapping[str, Any]) -> None:
     """Print the table of both parts, or that there is one part only, if the run has them."""
     if text := reading(numbers):
-        if all(numbers[half] for half in HALVES):
-            print_summary(name, f"{data}, test in two parts", columns(numbers), HEADLINES, text)
+        if all(numbers[half] for half in TEST_PARTS):
+            print_summary(
+                name, f"{data}, test in two parts", columns(numbers), labels_of(*HEADLINES), text
+            )
         else:
             console.print(text, soft_wrap=True, markup=False)

@@ -23,9 +23,8 @@ from dermaexp.training.callbacks import (
     load_checkpoint,
 )
 from dermaexp.training.classifier import Classifier
-from dermaexp.training.evaluate import evaluate as evaluate_predictions
-from dermaexp.training.evaluate import evaluate_leak
 from dermaexp.training.lightning_internals import callbacks_of, has_stopped, without_callbacks
+from dermaexp.training.run_metrics import run_leak_metrics, run_metrics
 
 Weights = Mapping[str, Tensor]
 
@@ -109,10 +108,8 @@ def evaluate(
     """Return the final numbers of `predictions` as they stand in metrics.json."""
     splits = data.splits
     return {
-        **evaluate_predictions(
-            predictions, splits.train.labels, splits.classes, calibrate=calibrate
-        ),
-        **evaluate_leak(*predictions["test"], splits, data.used["test"]),
+        **run_metrics(predictions, splits.train.labels, splits.classes, calibrate=calibrate),
+        **run_leak_metrics(*predictions["test"], splits, data.used["test"]),
     }
 
 

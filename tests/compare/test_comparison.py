@@ -13,8 +13,8 @@ from PIL import Image
 from scipy.stats import binomtest, ttest_1samp
 
 from dermaexp.compare.comparison import comparison_of
-from dermaexp.compare.groups import Group
 from dermaexp.compare.output import compare
+from dermaexp.compare.run_groups import RunGroup
 from dermaexp.compare.significance import sentence
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
@@ -23,7 +23,7 @@ from dermaexp.metrics.baseline import Baseline, baseline_of
 from dermaexp.metrics.significance import Difference, p_text
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.locks import locked
-from dermaexp.training import evaluate
+from dermaexp.training.run_metrics import run_metrics
 
 
 def test_means_deviations_and_ranks_by_hand(tmp_path: Path) -> None:
@@ -336,24 +336,18 @@ def test_the_latest_run_is_told_by_the_instant(earlier, later, tmp_path: Path) -
 
 
 def test_the_majority_is_that_of_train(tmp_path: Path) -> None:
-    """Test has as many of all classes; an older version wrote only the share of each split."""
+    """Test has equally many images of all classes."""
     targets = np.repeat([0, 1, 2], 20)
     probabilities = np.eye(3, dtype=np.float32)[np.where(np.arange(60) < 12, 0, targets)]
     both = {"val": (targets[10:], probabilities[10:]), "test": (targets, probabilities)}
-    numbers = evaluate.evaluate(both, np.array([0, 2, 2, 1]), RUN_CLASSES, calibrate=False)
+    numbers = run_metrics(both, np.array([0, 2, 2, 1]), RUN_CLASSES, calibrate=False)
     assert numbers["majority_class"] == "c"
     numbers |= {"data": {"classes": RUN_CLASSES, "samples": {"test": 60}}}
     baseline = baseline_of(numbers)
     assert (baseline.label, baseline.scores["accuracy"]) == ('always "c"', pytest.approx(1 / 3))
     right = np.array(numbers["test"]["confusion_matrix"])
     assert baseline.p_of_one_run(right) == pytest.approx(binomtest(40, 40).pvalue)
-    del numbers["majority_class"]
-    assert baseline_of(numbers).answer == "b", "of val's two classes with that share the first"
-    both["val"] = (targets[:50], probabilities[:50])
-    older = evaluate.evaluate(both, np.array([0, 2, 2, 1]), RUN_CLASSES, calibrate=False)
-    del older["majority_class"]
-    assert baseline_of(numbers | older).answer == "c"
-    ties = evaluate.evaluate(both, np.array([2, 1, 0, 2, 1]), RUN_CLASSES, calibrate=False)
+    ties = run_metrics(both, np.array([2, 1, 0, 2, 1]), RUN_CLASSES, calibrate=False)
     assert ties["majority_class"] == "b", "the first of the largest"
 
 
@@ -570,7 +564,7 @@ def test_a_group_against_the_majority_baseline(tmp_path: Path) -> None:
     assert np.isnan(group.p_against(baseline))
 
 
-def only_group(folder: Path) -> tuple[Group, Baseline]:
+def only_group(folder: Path) -> tuple[RunGroup, Baseline]:
     (table,) = comparison_of([folder]).tables
     (group,), (baseline,) = table.groups, table.baselines
     return group, baseline

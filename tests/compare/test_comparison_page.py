@@ -22,7 +22,7 @@ from helpers import (
 from PIL import Image
 
 from dermaexp.compare.comparison import comparison_of
-from dermaexp.compare.output import _write as write
+from dermaexp.compare.output import write
 from dermaexp.metrics import intervals, significance
 
 FIGURES = ("test_accuracy", "learning_curves", "per_class_accuracy", "confusion_matrices")
@@ -64,10 +64,10 @@ def test_the_summary_says_what_was_found(tmp_path: Path) -> None:
     (table,) = comparison_of([tmp_path]).tables
     low, high = table.groups[0].accuracy_interval()
     for words in (
-        "Of 3 groups, model=cnn has the highest val macro AUROC, 0.850 ± 0.071 (mean ± standard "
-        "deviation over seeds 0, 1): it is the best by val.",
+        "model=cnn is the best of 3 run groups by val macro AUROC: 0.850 ± 0.071 (mean ± standard "
+        "deviation over seeds 0, 1).",
         f"is 75.0 %, with a 95 % interval from {100 * low:.1f} % to {100 * high:.1f} %.",
-        "Always answering “b” scores 50.0 % on the same images: ",
+        "Always predicting “b” scores 50.0 % on the same images: ",
         "1 of 6 runs did not finish or cannot be compared",
         table.evidence.method,
         *(one.words for pair in table.evidence.pairs for one in pair.findings.values()),
@@ -147,15 +147,15 @@ def test_synthetic_data_are_told(tmp_path: Path) -> None:
     write_run(tmp_path / "synthetic" / "a", data=data)
     page = comparison_page(tmp_path / "synthetic")
     assert page.texts.count("ffn: comparison on Drawn lesions (SYNTHETIC DATA)") == 2
-    assert "Synthetic data. These images are drawn" in page.text
+    assert "Synthetic data. These images are generated" in page.text
     assert "Synthetic" not in comparison_page(make_sweep(tmp_path / "real")).text
 
 
 def test_one_run_alone(tmp_path: Path) -> None:
     write_run(tmp_path / "a")
     page = comparison_page(tmp_path)
-    assert "The only group, ffn has a val macro AUROC of 0.800 (seed 0)." in page.text
-    assert "There are none: no run kept a history.csv." in page.text
+    assert "ffn is the only run group. Its val macro AUROC is 0.800 (seed 0)." in page.text
+    assert "There are none: no run has a history.csv." in page.text
     assert page.tags.count("select") == 1
     assert not (tmp_path / "figures" / "effects.png").exists()
     low, high = intervals.wilson_interval(60, 100)
@@ -166,8 +166,8 @@ def test_one_run_alone(tmp_path: Path) -> None:
 def test_seeds_without_predictions_have_no_interval(tmp_path: Path) -> None:
     (make_sweep(tmp_path) / "cnn0" / "predictions.npz").unlink()
     page = comparison_page(tmp_path)
-    assert "there is no interval, for not every run left its predictions" in page.text
-    assert "Without predictions.npz of every seed there is no interval." in page.text
+    assert "there is no interval, as not every run left its predictions" in page.text
+    assert "There is no interval without predictions.npz of every seed." in page.text
     assert "nothing was tested" in page.text
 
 

@@ -1,4 +1,4 @@
-"""Cross-validated runs in comparisons: folds are replicates, and their images are drawn apart."""
+"""Cross-validated runs in comparisons: folds are repetitions, each resampled by itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from dermaexp.compare import output
 from dermaexp.compare.comparison import Comparison, Table, comparison_of
-from dermaexp.compare.significance import weigh
+from dermaexp.compare.significance import compare_with_best
 from dermaexp.metrics import classification, significance
 from dermaexp.runs.directory import HISTORY_COLUMNS, RunDirectory
 
@@ -139,9 +139,9 @@ def test_folds_are_one_group_with_their_mean_and_deviation(tmp_path: Path) -> No
     found = [(row["model"], row["seed"], row["fold"]) for row in runs]
     assert found == [(model, "0", fold) for model in ("cnn", "ffn") for fold in "012"]
     markdown = (tmp_path / "leaderboard.md").read_text()
-    assert "Cross-validated: a score is the mean over the folds" in markdown
+    assert "Cross-validated: a score is the mean over folds" in markdown
     assert "| 1 | cnn | 0 | 3 of 3 | " in markdown
-    assert "over the seeds." not in markdown.split("##")[0]
+    assert "over seeds." not in markdown.split("##")[0]
 
 
 def test_the_deviation_of_several_seeds_is_that_of_the_folds(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_the_deviation_of_several_seeds_is_that_of_the_folds(tmp_path: Path) -> 
     scores = scores_of(tmp_path, "accuracy", seeds=(0, 1))
     assert group.scores("test", "accuracy") == pytest.approx(scores)
     assert group.sd("test", "accuracy") == pytest.approx(stdev(scores))
-    assert (group.replicates, group.seeds, group.folds) == (2, [0, 1], [0, 1, 2])
+    assert (group.runs_per_fold, group.seeds, group.folds) == (2, [0, 1], [0, 1, 2])
     assert group.confusion.sum() == 2 * IMAGES
 
 
@@ -254,10 +254,10 @@ def test_folds_are_drawn_apart(tmp_path: Path) -> None:
             directory = RunDirectory(tmp_path / f"{model},grouped,{fold},0")
             write_answers(directory, stored["test_targets"], stored["test_probabilities"])
     table = only_table(tmp_path)
-    (pair,) = weigh(table.groups, draws=4000).pairs
+    (pair,) = compare_with_best(table.groups, resamples=4000).pairs
     for metric, finding in pair.findings.items():
         runs = [answers(tmp_path, model)[0][1] for model in ("cnn", "ffn")]
-        alone = significance.bootstrap(targets_of(0), runs, draws=4000)[metric]
+        alone = significance.bootstrap(targets_of(0), runs, resamples=4000)[metric]
         width = np.subtract(*np.percentile(alone[0] - alone[1], (97.5, 2.5)))
         found = finding.difference.high - finding.difference.low
         assert found == pytest.approx(width / 3**0.5, rel=0.08)
@@ -282,14 +282,14 @@ def test_the_interval_and_the_baseline_of_a_group(tmp_path: Path) -> None:
 
 
 def test_the_baseline_is_the_majority_of_every_fold(tmp_path: Path) -> None:
-    """In the first fold two classes are as frequent on test: the others tell which one it is."""
+    """Train has one; in the first fold two classes are equally frequent on test."""
     content = [[0] * 20 + [1] * 20 + [2] * 5, [0] * 10 + [1] * 30 + [2] * 5]
     for fold, labels in enumerate(content):
         directory = write_fold(tmp_path, "cnn", fold)
         targets = np.array(labels)
         write_answers(directory, targets, np.eye(3, dtype=np.float32)[targets])
     (baseline,) = only_table(tmp_path).baselines
-    assert baseline.answer == "b"
+    assert baseline.class_name == "b"
     assert baseline.scores["accuracy"] == pytest.approx((20 / 45 + 30 / 45) / 2)
     f1 = (2 * 20 / (45 + 20) / 3 + 2 * 30 / (45 + 30) / 3) / 2
     assert baseline.scores["macro_f1"] == pytest.approx(f1)
@@ -301,7 +301,7 @@ def test_a_seed_without_all_folds_does_not_count(tmp_path: Path) -> None:
     comparison = comparison_of([tmp_path])
     assert notes(comparison) == ["cnn: seed 1 does not count: it lacks folds 0, 2"]
     (group,) = comparison.tables[0].groups
-    assert (group.replicates, group.seeds, group.folds) == (1, [0], [0, 1, 2])
+    assert (group.runs_per_fold, group.seeds, group.folds) == (1, [0], [0, 1, 2])
 
 
 def test_other_seeds_in_other_folds_count_as_one(tmp_path: Path) -> None:
@@ -313,7 +313,7 @@ def test_other_seeds_in_other_folds_count_as_one(tmp_path: Path) -> None:
         "on folds 1, 2"
     ]
     (group,) = comparison.tables[0].groups
-    assert (group.replicates, group.seeds, group.folds) == (1, [3, 4], [0, 1, 2])
+    assert (group.runs_per_fold, group.seeds, group.folds) == (1, [3, 4], [0, 1, 2])
     assert group.confusion.sum() == IMAGES
 
 
@@ -364,7 +364,7 @@ def test_folds_that_are_missing_stand_apart_while_a_sweep_runs(
     ]
     assert compare_command(monkeypatch, tmp_path, "--output", tmp_path / "out") == 0, "not refused"
     output = " ".join(capsys.readouterr().out.split())
-    assert "numbers of one table say nothing beside those of another" in output
+    assert "do not compare their numbers with each other" in output
     assert [row["folds"] for row in rows(tmp_path / "out")] == ["0 1 2"] * 2 + ["0 2"] * 3
     failed = rows(tmp_path / "out", "runs")[-1]
     assert (failed["fold"], failed["status"], failed["error"]) == ("1", "failed", "no space")
@@ -375,7 +375,7 @@ def test_a_single_fold_alone(tmp_path: Path) -> None:
     page = comparison_page(tmp_path)
     assert f"Leaderboard on Data, fold 1 of {NAME}, 75 test images" in page.texts
     assert "cnn: fold 1 of 3: incomplete" in page.text
-    assert "has a val macro AUROC of " in page.text and "(fold 1, seed 0)." in page.text
+    assert "Its val macro AUROC is " in page.text and "(fold 1, seed 0)." in page.text
 
 
 def test_the_deviation_on_a_single_fold_is_that_of_the_seeds(tmp_path: Path) -> None:
@@ -410,7 +410,7 @@ def test_the_official_split_stands_apart(tmp_path: Path, monkeypatch, capsys) ->
     assert NAME in error and "--force" in error
     page = comparison_page(tmp_path)
     assert "Comparison on Data" in page.texts
-    assert "Different test images. The 2 tables are of other test images" in page.text
+    assert "Different test images. The 2 tables are of different test images" in page.text
     comparison = comparison_of([tmp_path])
     assert comparison.varied == {"model": "model", "dataset.split": "split"}
     grouped, official = comparison.tables
@@ -467,11 +467,11 @@ def test_the_page_of_folds(tmp_path: Path) -> None:
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
     for words in (
         "(mean ± standard deviation over folds 0, 1, 2, of the means over seeds 0, 1)",
-        f"On the {IMAGES} test images its accuracy is",
-        "10,000 bootstrap draws of the images within each fold",
-        "the spread over the folds does not measure that chance",
-        "means ± standard deviations over the folds, of each fold the mean over its seeds",
-        "that is in all folds and seeds of the group together",
+        f"Its accuracy on the {IMAGES} test images is",
+        "10,000 bootstrap resamples of the images within each fold",
+        "the spread over the folds does not measure that variation",
+        "means ± standard deviations over folds, where a fold's score is the mean over its seeds",
+        "over all folds and seeds of the group",
         "A line is the mean over a group's folds and seeds",
         f"Comparison on Data, {NAME}",
     ):

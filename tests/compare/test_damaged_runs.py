@@ -74,7 +74,9 @@ def mutations(content: Any) -> Iterator[tuple[str, Any]]:
 @pytest.mark.parametrize("name", ["run.json", "metrics.json"])
 def test_no_value_of_any_key_raises(name: str, tmp_path: Path, monkeypatch) -> None:
     """Reading, comparing and a run's page: they list it or do without."""
-    monkeypatch.setattr(comparison, "weigh", partial(significance.weigh, draws=20))
+    monkeypatch.setattr(
+        comparison, "compare_with_best", partial(significance.compare_with_best, resamples=20)
+    )
     monkeypatch.setattr("dermaexp.core.files.os.fsync", lambda _: None)
     data = RECORD["data"] | {"split": SPLIT}
     folder = tmp_path / "runs"

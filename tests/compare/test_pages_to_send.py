@@ -157,7 +157,7 @@ def test_pages_hold_no_absolute_paths(data_file: Path, tmp_path: Path, monkeypat
     write_run(sweep / "bad", status="failed", error=f"{sweep}/bad/x and {home}/y are not there")
     output.compare(sweep)
     out = home / "elsewhere"
-    output._write(comparison_of([sweep]), out)
+    output.write(comparison_of([sweep]), out)
     arguments = ["dataset=npz", f'dataset.path="{data_file}"', "--output", home / "audit"]
     assert exit_code(monkeypatch, main, *arguments) == 0
     written = [

@@ -23,7 +23,7 @@ from dermaexp.data.groups import in_groups_of, leaked, with_groups
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
 from dermaexp.metrics import classification
 from dermaexp.report import leak
-from dermaexp.training.evaluate import evaluate_leak
+from dermaexp.training.run_metrics import run_leak_metrics
 
 Cli = Callable[..., int]
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -336,7 +336,7 @@ def test_every_dataset_can_have_groups_and_folds() -> None:
 def test_both_parts_of_test_add_up(small: Splits) -> None:
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4], [0.1, 0.9]])
     probabilities = probabilities.astype(np.float32)
-    parts = evaluate_leak(small.test.labels, probabilities, small)
+    parts = run_leak_metrics(small.test.labels, probabilities, small)
     clean, shared = parts["test_clean"], parts["test_leaked"]
     assert (clean["samples"], shared["samples"]) == (2, 3)
     assert clean["accuracy"] == 0.5
@@ -345,7 +345,7 @@ def test_both_parts_of_test_add_up(small: Splits) -> None:
     assert shared["class_shares"] == pytest.approx({"benign": 2 / 3, "melanoma": 1 / 3})
     # Train has as many of both classes: the first is the majority.
     assert (clean["majority_accuracy"], shared["majority_accuracy"]) == (0.0, pytest.approx(2 / 3))
-    whole = classification.evaluate(
+    whole = classification.split_metrics(
         small.test.labels, probabilities, small.train.labels, small.classes
     )
     added = np.add(clean["confusion_matrix"], shared["confusion_matrix"])
@@ -369,15 +369,15 @@ def test_both_parts_of_test_add_up(small: Splits) -> None:
 def test_a_part_without_images(small: Splits) -> None:
     probabilities = np.full((5, 2), 0.5, np.float32)
     all_clean = replace(small, test=replace(small.test, groups=np.array(list("vwxyz"))))
-    parts = evaluate_leak(small.test.labels, probabilities, all_clean)
+    parts = run_leak_metrics(small.test.labels, probabilities, all_clean)
     assert parts["test_leaked"] is None
     assert parts["test_clean"]["samples"] == 5
     told = leak.reading(parts | {"data": small.record | {"classes": list(small.classes)}})
     assert told == "No test image has the lesion_id of an image in train or val."
     used = np.array([0, 3])
-    parts = evaluate_leak(small.test.labels[used], probabilities[used], small, used)
+    parts = run_leak_metrics(small.test.labels[used], probabilities[used], small, used)
     assert [parts[half]["samples"] for half in ("test_clean", "test_leaked")] == [1, 1]
-    assert evaluate_leak(small.test.labels, probabilities, splits_of(LABELS)) == {}
+    assert run_leak_metrics(small.test.labels, probabilities, splits_of(LABELS)) == {}
 
 
 @pytest.fixture

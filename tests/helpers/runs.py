@@ -12,7 +12,7 @@ from dermaexp.metrics import classification
 from dermaexp.metrics.operating_points import operating_points
 from dermaexp.report.style import write_figure
 from dermaexp.runs.directory import HISTORY_COLUMNS, RunDirectory
-from dermaexp.training import evaluate
+from dermaexp.training.run_metrics import run_metrics
 
 RUN_CLASSES = ("a", "b", "c")
 RUN_TARGETS = np.repeat([0, 1, 2], [20, 50, 30])
@@ -75,7 +75,7 @@ def write_answers(
 ) -> None:
     """Predictions and final numbers of a run; `val` are numbers of val that differ from test's."""
     pair = targets, probabilities
-    test = classification.evaluate(*pair, np.array([1]), RUN_CLASSES)
+    test = classification.split_metrics(*pair, np.array([1]), RUN_CLASSES)
     directory.write_predictions(test_probabilities=probabilities, test_targets=targets)
     directory.write_metrics(
         {
@@ -159,9 +159,7 @@ def make_run(folder: Path, *, calibrate: bool = False, **record: Any) -> RunDire
         split: (targets, generator.dirichlet((3, 1, 1), len(targets)).astype(np.float32))
         for split in ("test", "val")
     }
-    numbers = evaluate.evaluate(
-        predictions, np.zeros(5, np.int64), PAGE_CLASSES, calibrate=calibrate
-    )
+    numbers = run_metrics(predictions, np.zeros(5, np.int64), PAGE_CLASSES, calibrate=calibrate)
     samples = {"train": 1200, "val": len(targets), "test": len(targets)}
     directory.write_metrics(
         {

@@ -9,7 +9,7 @@ from helpers import random_predictions
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from dermaexp.metrics import calibration, classification
-from dermaexp.training import evaluate
+from dermaexp.training.run_metrics import run_metrics
 
 
 def calibrated_predictions(
@@ -122,7 +122,7 @@ def test_calibration_changes_no_other_number() -> None:
         split: random_predictions(200, 3, seed) for seed, split in enumerate(("val", "test"))
     }
     raw, both = (
-        evaluate.evaluate(predictions, np.array([1]), ["a", "b", "c"], calibrate=calibrate)
+        run_metrics(predictions, np.array([1]), ["a", "b", "c"], calibrate=calibrate)
         for calibrate in (False, True)
     )
     assert both.pop("calibration")["fitted_on"] == "val"

@@ -17,7 +17,7 @@ from dermaexp.metrics import classification, intervals
 def test_equal_to_scikit_learn(classes: int, digits: int | None) -> None:
     targets, probabilities = random_predictions(500, classes, seed=classes, digits=digits)
     names = [f"class {k}" for k in range(classes)]
-    numbers = classification.evaluate(targets, probabilities, targets, names)
+    numbers = classification.split_metrics(targets, probabilities, targets, names)
     predicted = probabilities.argmax(axis=1)
     one_hot = np.eye(classes)[targets]
     aurocs = [
@@ -55,7 +55,7 @@ def test_equal_to_medmnist_evaluator(flag: str, classes: int, scale: float, tmp_
     targets, probabilities = random_predictions(400, classes, seed=11, scale=scale)
     np.savez(tmp_path / f"{flag}.npz", test_labels=targets[:, None])
     theirs = Evaluator(flag, "test", root=str(tmp_path)).evaluate(probabilities)
-    numbers = classification.evaluate(
+    numbers = classification.split_metrics(
         targets, probabilities, targets, [str(k) for k in range(classes)]
     )
     assert numbers["macro_auroc"] == pytest.approx(theirs.AUC, abs=1e-12)
@@ -65,7 +65,7 @@ def test_equal_to_medmnist_evaluator(flag: str, classes: int, scale: float, tmp_
 def test_a_class_without_samples_is_left_out_of_means() -> None:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.4, 0.5, 0.1], [0.1, 0.8, 0.1]], dtype=np.float32)
     targets = np.array([0, 0, 1])
-    numbers = classification.evaluate(targets, probabilities, targets, ["a", "b", "c"])
+    numbers = classification.split_metrics(targets, probabilities, targets, ["a", "b", "c"])
     assert np.isnan(numbers["per_class_accuracy"]["c"])
     assert numbers["balanced_accuracy"] == pytest.approx((0.5 + 1.0) / 2)
     assert numbers["macro_auroc"] == 1.0

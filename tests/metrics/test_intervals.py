@@ -16,9 +16,9 @@ FEWEST = binom.ppf(0.001, SETS, 0.95)  # hits of a 95 % interval, bad luck inclu
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_bootstrap_intervals_are_those_of_a_plain_loop(classes: int) -> None:
-    """scikit-learn on the same draws."""
+    """scikit-learn on the same resamples."""
     targets, probabilities = random_predictions(80, classes, seed=1)
-    found = intervals.bootstrap_intervals(targets, probabilities, draws=100)
+    found = intervals.bootstrap_intervals(targets, probabilities, resamples=100)
     counts = np.concatenate(list(significance.bootstrap_counts(80, 100)), axis=1).astype(int)
     slow = []
     for draw in counts.T:
@@ -37,12 +37,12 @@ def test_bootstrap_intervals_are_those_of_a_plain_loop(classes: int) -> None:
     assert list(found) == list(names)
     for name, ends in zip(names, expected, strict=True):
         assert found[name] == pytest.approx(ends, abs=1e-6)
-    assert found == intervals.bootstrap_intervals(targets, probabilities, draws=100)
+    assert found == intervals.bootstrap_intervals(targets, probabilities, resamples=100)
 
 
 def test_the_number_lies_in_its_interval() -> None:
     targets, probabilities = random_predictions(300, 5, seed=8)
-    numbers = classification.evaluate(targets, probabilities, targets, list("abcde"))
+    numbers = classification.split_metrics(targets, probabilities, targets, list("abcde"))
     headlines = ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1")
     assert list(numbers["intervals"]) == list(headlines)
     for own, keys in (
@@ -57,16 +57,16 @@ def test_the_number_lies_in_its_interval() -> None:
 
 
 def test_a_class_that_draws_miss_is_left_out_of_them() -> None:
-    """One image of class 0, recognised: four draws in ten hold none and score less or more."""
+    """One image of class 0, recognised: four resamples in ten hold none and score less or more."""
     targets = np.repeat([0, 1, 2], [1, 30, 30])
     probabilities = 0.1 + 0.7 * np.eye(3, dtype=np.float32)[targets]
     probabilities[1:16] = probabilities[1:16, [1, 0, 2]]
     low, high = intervals.bootstrap_intervals(targets, probabilities)["balanced_accuracy"]
-    replicates = significance.bootstrap(targets, [probabilities], intervals.DRAWS)[
+    resampled = significance.bootstrap(targets, [probabilities], intervals.RESAMPLES)[
         "balanced_accuracy"
     ][0]
-    assert not np.isnan(replicates).any()
-    assert (low, high) == pytest.approx(tuple(np.percentile(replicates, (2.5, 97.5))))
+    assert not np.isnan(resampled).any()
+    assert (low, high) == pytest.approx(tuple(np.percentile(resampled, (2.5, 97.5))))
     assert low < 0.75 < 0.83 < high, "means over two classes and over three"
 
 
@@ -129,7 +129,7 @@ def test_balanced_accuracy_interval_holds_the_true_one() -> None:
         right = generator.random(400) < recall[targets]
         predicted = np.where(right, targets, (targets + 1) % 3)
         probabilities = np.eye(3, dtype=np.float32)[predicted]
-        found = intervals.bootstrap_intervals(targets, probabilities, draws=200)
+        found = intervals.bootstrap_intervals(targets, probabilities, resamples=200)
         low, high = found["balanced_accuracy"]
         held += low <= recall.mean() <= high
     assert held >= FEWEST - 0.02 * SETS, "a percentile interval is a little too narrow"

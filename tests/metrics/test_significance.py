@@ -72,23 +72,25 @@ def test_more_runs_that_answer_alike_are_no_more_evidence() -> None:
 
 
 def test_every_draw_is_a_data_set_of_the_same_size() -> None:
-    counts = np.concatenate(list(significance.bootstrap_counts(30, draws=700, seed=3)), axis=1)
+    counts = np.concatenate(list(significance.bootstrap_counts(30, resamples=700, seed=3)), axis=1)
     assert counts.shape == (30, 700)
     assert (counts.sum(axis=0) == 30).all()
     assert counts.mean(axis=1) == pytest.approx(np.ones(30), abs=0.2)
     assert len(np.unique(counts, axis=1).T) == 700, "no draw twice"
-    again = np.concatenate(list(significance.bootstrap_counts(30, draws=700, seed=3)), axis=1)
+    again = np.concatenate(list(significance.bootstrap_counts(30, resamples=700, seed=3)), axis=1)
     assert (counts == again).all()
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])
 @pytest.mark.parametrize("digits", [None, 0], ids=["distinct", "tied"])
 @pytest.mark.filterwarnings("error")
-def test_replicates_are_the_metrics_of_the_drawn_images(classes: int, digits: int | None) -> None:
-    """Class 0 is so rare that many draws hold none of it."""
+def test_resampled_metrics_are_those_of_the_resampled_images(
+    classes: int, digits: int | None
+) -> None:
+    """Class 0 is so rare that many resamples hold none of it."""
     runs = [predictions(60, classes, seed, digits, rare=True)[1] for seed in (1, 2)]
     targets = predictions(60, classes, 1, digits, rare=True)[0]
-    replicates = significance.bootstrap(targets, runs, draws=300, seed=7)
+    resampled = significance.bootstrap(targets, runs, resamples=300, seed=7)
     counts = np.concatenate(list(significance.bootstrap_counts(60, 300, seed=7)), axis=1).astype(
         int
     )
@@ -102,19 +104,19 @@ def test_replicates_are_the_metrics_of_the_drawn_images(classes: int, digits: in
             "macro_auroc": classification.macro_auroc(truth, drawn),
             "macro_f1": classification.macro_f1(confusion),
         }
-        found = {name: values[index, draw] for name, values in replicates.items()}
+        found = {name: values[index, draw] for name, values in resampled.items()}
         assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
 
 
 def test_a_diverged_run_has_no_auroc() -> None:
     targets, probabilities = predictions(40, 3, seed=0)
-    replicates = significance.bootstrap(
+    resampled = significance.bootstrap(
         targets, [probabilities, np.full_like(probabilities, np.nan)], 50
     )
-    assert np.isfinite(replicates["macro_auroc"][0]).all()
-    assert np.isnan(replicates["macro_auroc"][1]).all()
+    assert np.isfinite(resampled["macro_auroc"][0]).all()
+    assert np.isnan(resampled["macro_auroc"][1]).all()
     values = np.array([0.7]), np.array([np.nan])
-    undefined = significance.difference(*values, *replicates["macro_auroc"][:, None])
+    undefined = significance.difference(*values, *resampled["macro_auroc"][:, None])
     assert np.isnan([undefined.estimate, undefined.low, undefined.high, undefined.p]).all()
 
 
@@ -125,10 +127,10 @@ def test_accuracy_difference_has_the_known_standard_error() -> None:
     first, second = (run.argmax(axis=1) == targets for run in runs)
     b, c = np.sum(first & ~second), np.sum(second & ~first)
     expected = np.sqrt(b + c - (b - c) ** 2 / 800) / 800
-    replicates = significance.bootstrap(targets, runs)["accuracy"]
-    assert np.std(replicates[0] - replicates[1]) == pytest.approx(expected, rel=0.03)
+    resampled = significance.bootstrap(targets, runs)["accuracy"]
+    assert np.std(resampled[0] - resampled[1]) == pytest.approx(expected, rel=0.03)
     points = first.mean(keepdims=True), second.mean(keepdims=True)
-    found = significance.difference(*points, *replicates[:, None])
+    found = significance.difference(*points, *resampled[:, None])
     assert found.estimate == pytest.approx((b - c) / 800)
     assert found.high - found.low == pytest.approx(2 * 1.96 * expected, rel=0.04)
     assert found.p == pytest.approx(2 / 10_001), "no draw reaches 0: the smallest p of 10,000"
@@ -137,7 +139,7 @@ def test_accuracy_difference_has_the_known_standard_error() -> None:
 def test_auroc_interval_is_that_of_a_plain_loop() -> None:
     runs = [predictions(120, 3, seed)[1] for seed in (0, 1)]
     targets = predictions(120, 3, 0)[0]
-    replicates = significance.bootstrap(targets, runs, draws=5000)["macro_auroc"]
+    resampled = significance.bootstrap(targets, runs, resamples=5000)["macro_auroc"]
     generator = np.random.default_rng(99)
     slow = []
     for _ in range(400):
@@ -145,7 +147,7 @@ def test_auroc_interval_is_that_of_a_plain_loop() -> None:
         one_hot = np.eye(3)[targets[drawn]]
         aurocs = [roc_auc_score(one_hot, run[drawn], average="macro") for run in runs]
         slow.append(aurocs[0] - aurocs[1])
-    found = replicates[0] - replicates[1]
+    found = resampled[0] - resampled[1]
     assert np.mean(found) == pytest.approx(np.mean(slow), abs=4 * np.std(slow) / 20)
     assert np.std(found) == pytest.approx(np.std(slow), rel=0.12)
     assert np.percentile(found, (2.5, 97.5)) == pytest.approx(
@@ -169,10 +171,10 @@ def test_seeds_that_differ_widen_the_interval() -> None:
 
 
 def test_equal_groups_have_p_1() -> None:
-    values, replicates = np.array([0.5, 0.5]), np.full((2, 100), 0.5)
-    assert significance.difference(
-        values, values, replicates, replicates
-    ) == significance.Difference(0, 0, 0, 1)
+    values, resampled = np.array([0.5, 0.5]), np.full((2, 100), 0.5)
+    assert significance.difference(values, values, resampled, resampled) == significance.Difference(
+        0, 0, 0, 1
+    )
 
 
 def test_holm_is_that_of_statsmodels() -> None:
@@ -191,16 +193,16 @@ def false_claims(seeds: int, seed_noise: float, sets: int) -> dict[str, int]:
     Some images are easy, some hard, for all groups alike; a seed moves its run's accuracy.
     """
     generator = np.random.default_rng(seeds)
-    samples, groups, draws = 150, 4, 499
-    counts = np.concatenate(list(significance.bootstrap_counts(samples, draws)), axis=1)
+    samples, groups, resamples = 150, 4, 499
+    counts = np.concatenate(list(significance.bootstrap_counts(samples, resamples)), axis=1)
     claims = {"exact": 0, "bootstrap": 0, "both": 0}
     for _ in range(sets):
         easiness = generator.normal(0.5, 1.0, samples)
         luck = seed_noise * generator.normal(size=(groups, seeds, 1))
         correct = generator.normal(size=(groups, seeds, samples)) < easiness + luck
-        points, replicates = correct.mean(axis=2), correct @ counts / samples
+        points, resampled = correct.mean(axis=2), correct @ counts / samples
         bootstrap = [
-            significance.difference(points[0], points[k], replicates[0], replicates[k]).p
+            significance.difference(points[0], points[k], resampled[0], resampled[k]).p
             for k in range(1, groups)
         ]
         exact = [significance.sign_flip_exact(correct[0], correct[k]) for k in range(1, groups)]

@@ -53,7 +53,7 @@ def test_medmnist_evaluates_it_to_our_numbers(
     directory, splits = RunDirectory(tmp_path / "run"), splits_of(flag, targets, size)
     write_medmnist_result(directory, "my net", splits, "val", targets, probabilities)
     (file,) = directory.medmnist.iterdir()
-    numbers = classification.evaluate(targets, probabilities, targets, splits.classes)
+    numbers = classification.split_metrics(targets, probabilities, targets, splits.classes)
     auc, acc = numbers["macro_auroc"], numbers["accuracy"]
     assert file.name == f"{flag}{suffix}_val_[AUC]{auc:.3f}_[ACC]{acc:.3f}@my-net.csv"
     rows = list(csv.reader(file.open()))

@@ -122,7 +122,7 @@ def test_accuracy_stands_beside_the_majority_baseline(
     text = page_of(directory).text.replace(" %", "%")
     assert f"{hits} of 90 images are classified correctly: an accuracy of {hits / 90:.1%}" in text
     assert f"95% Wilson interval from {low:.1%} to {high:.1%}. " in text
-    assert f"Always answering “nevus” scores 66.7% on the same images: {verdict}" in text
+    assert f"Always predicting “nevus” scores 66.7% on the same images: {verdict}" in text
 
 
 def test_nothing_that_a_run_holds_becomes_markup(tmp_path: Path) -> None:

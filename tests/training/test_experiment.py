@@ -24,8 +24,8 @@ from dermaexp.models.cnn import CNN
 from dermaexp.models.ffn import FFN
 from dermaexp.report import plots
 from dermaexp.runs.directory import RunDirectory
-from dermaexp.training import evaluate
 from dermaexp.training.classifier import Classifier
+from dermaexp.training.run_metrics import run_metrics
 
 Cli = Callable[..., int]
 
@@ -118,7 +118,7 @@ def test_every_number_can_be_made_again_from_the_run(train, arrays: dict, tmp_pa
         assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
         np.testing.assert_array_equal(targets, arrays[f"{split}_labels"][:, 0])
     classes = numbers["data"]["classes"]
-    recomputed = evaluate.evaluate(predictions, train_targets, classes, calibrate=True)
+    recomputed = run_metrics(predictions, train_targets, classes, calibrate=True)
     files.write_json(tmp_path / "again.json", recomputed)
     again = files.read_json(tmp_path / "again.json")
     assert again == {key: numbers[key] for key in again}

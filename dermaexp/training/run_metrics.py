@@ -13,7 +13,7 @@ from dermaexp.metrics import calibration, classification, leak
 from dermaexp.metrics.operating_points import operating_points
 
 
-def evaluate(
+def run_metrics(
     predictions: Mapping[str, tuple[np.ndarray, np.ndarray]],
     train_targets: np.ndarray,
     classes: Sequence[str],
@@ -27,7 +27,7 @@ def evaluate(
     """
     val, test = predictions["val"], predictions["test"]
     numbers: dict[str, Any] = {
-        split: classification.evaluate(*predictions[split], train_targets, classes)
+        split: classification.split_metrics(*predictions[split], train_targets, classes)
         for split in ("val", "test")
     }
     numbers["majority_class"] = classes[classification.majority_class(train_targets)]
@@ -37,7 +37,7 @@ def evaluate(
     return numbers
 
 
-def evaluate_leak(
+def run_leak_metrics(
     targets: np.ndarray,
     probabilities: np.ndarray,
     splits: Splits,
@@ -53,4 +53,4 @@ def evaluate_leak(
     is_leaked = leaked(splits)
     if used is not None:
         is_leaked = is_leaked[used]
-    return leak.evaluate(targets, probabilities, is_leaked, splits.train.labels, splits.classes)
+    return leak.leak_metrics(targets, probabilities, is_leaked, splits.train.labels, splits.classes)

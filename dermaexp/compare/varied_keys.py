@@ -1,4 +1,4 @@
-"""What the settings of several runs vary: the columns of their comparison."""
+"""Which config keys several runs vary: the columns of their comparison."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from dermaexp.runs.collect import Run
 from dermaexp.runs.identity import canonical
 
 TARGET = "_target_"
-# Of a dataset, what is done to a source's images. All else, such as a path, says where they are:
-# the data's fingerprint stands for it.
+# Keys of a dataset that say how images are prepared. Others, such as a path, say where they are:
+# the data's fingerprint identifies those.
 PREPARATION = ("grayscale", "normalize", "split", "folds", "fold")
 
 
 @dataclass
 class Varied:
-    """Where a key varies: with which `options` of its group, in which `experiments`.
+    """Where a key varies: with which `options` of its config group, in which `experiments`.
 
-    Where `is_optional`, runs without the key are told from the others by that.
+    If `is_optional`, lacking the key distinguishes a run from the others.
     """
 
-    options: set[str | None]  # such as cnn and ffn; None outside of groups
+    options: set[str | None]  # such as cnn and ffn; None outside config groups
     experiments: set[str | None]
     is_optional: bool
 
 
 def varied_keys(runs: Sequence[Run]) -> dict[str, Varied]:
-    """What the runs vary, in the config's order: groups' options such as "model", then keys.
+    """The keys that the runs vary, in the config's order: config groups such as "model" first.
 
-    A key inside a group, such as model.hidden, is compared among the runs with the same option
-    only; a key inside a component that some of these lack, such as callbacks.mine, among those
-    that have it, and the component itself is a key too. What a config derives from another key,
-    such as trainer.max_epochs from epochs, is left out unless a command gave it itself. Seed and
-    fold never count. Of several experiments the name says what they vary; keys are compared among
-    the runs of the same one only.
+    A key inside a config group, such as model.hidden, is compared only among runs with the same
+    option. A key inside a component that some of these lack, such as callbacks.mine, is compared
+    among those that have it, and the component itself is a key too. Keys whose value follows from
+    another key, such as trainer.max_epochs from epochs, are left out unless a command gave them.
+    Seed and fold never count. Runs of several experiments vary "experiment"; other keys are
+    compared only among runs of the same one.
     """
     by_experiment: dict[str | None, list[Run]] = {}
     for run in runs:
@@ -61,46 +61,46 @@ def varied_keys(runs: Sequence[Run]) -> dict[str, Varied]:
 
 
 def _varied_keys(runs: Sequence[Run]) -> dict[str, Varied]:
-    """Of runs of the same experiment."""
-    settings = [setting_values(run) for run in runs]
+    """`varied_keys` of runs of the same experiment."""
+    configs = [config_values(run) for run in runs]
     components = [_components(run) for run in runs]
     is_same_data = len({run.source_fingerprint for run in runs}) == 1
     every = {path for paths in components for path in paths}
     given = {_key(override) for run in runs for override in run.record["overrides"]}
     choices = {group for run in runs for group in run.record["choices"]}
     varied: dict[str, Varied] = {}
-    for key in dict.fromkeys(key for values in settings for key in values):
+    for key in dict.fromkeys(key for values in configs for key in values):
         group, _, leaf = key.partition(".")
         if is_same_data and group == "dataset" and leaf.partition(".")[0] not in PREPARATION:
-            continue  # it may be found in several places
+            continue  # the same data may lie in several places
         by_option: dict[str | None, set[str]] = {}
         contents = set()
         parent = key.rpartition(".")[0]
-        for run, values, own in zip(runs, settings, components, strict=True):
+        for run, values, own in zip(runs, configs, components, strict=True):
             if parent in every and parent not in own:
-                continue  # that it lacks the component says it
+                continue  # the component itself is the key that distinguishes this run
             text = TARGET if key in own else _text(values.get(key))
             by_option.setdefault(_option(run, key), set()).add(text)
             contents.add(_text(run.record["config"].get(key)))
         options = {option for option, texts in by_option.items() if len(texts) > 1}
-        # Options may differ in what changes no number, as callbacks do: then they do not count.
+        # Options that differ only in what changes no number, as callbacks may, do not count.
         if options and ("." in key or len(contents) > 1):
-            # A component goes by what the command line named it by.
+            # A component has the name that the command line gave it.
             name = f"{key}.{TARGET}" if f"{key}.{TARGET}" in given else key
             is_optional = key in every or (
                 key in given and key not in choices and parent not in every
             )
             varied[name] = Varied(options, {_experiment(runs[0])}, is_optional)
-    names = [key for key in varied if key in given or not _is_derived(key, varied, settings)]
+    names = [key for key in varied if key in given or not _is_derived(key, varied, configs)]
     return {key: varied[key] for key in sorted(names, key=lambda key: key not in choices)}
 
 
-def varied_settings(run: Run, keys: Mapping[str, Varied]) -> dict[str, Any]:
-    """The run's values of `keys` from `varied_keys`, of those that vary with its own options.
+def varied_values(run: Run, keys: Mapping[str, Varied]) -> dict[str, Any]:
+    """The run's values of those `keys` from `varied_keys` that vary with its own options.
 
-    None of a key that others have and that tells them from this run.
+    A key that this run lacks and that distinguishes it from the others has the value None.
     """
-    values = setting_values(run)
+    values = config_values(run)
     return {
         key: values.get(key)
         for key, where in keys.items()
@@ -109,30 +109,32 @@ def varied_settings(run: Run, keys: Mapping[str, Varied]) -> dict[str, Any]:
     }
 
 
-def settings_of(run: Run) -> dict[str, Any]:
-    """The config without what tells replicates apart: the seed, and a cross-validation's fold."""
+def shared_config(run: Run) -> dict[str, Any]:
+    """The config without seed and, in cross-validation, fold: what a run group's runs share."""
     config = {key: node for key, node in run.record["config"].items() if key != "seed"}
     dataset = config.get("dataset")
-    if isinstance(dataset, Mapping) and "split" in dataset:  # else a source's own idea of a fold
+    if (
+        isinstance(dataset, Mapping) and "split" in dataset
+    ):  # otherwise "fold" is a key of the source
         config["dataset"] = {key: value for key, value in dataset.items() if key != "fold"}
     return config
 
 
-def identity_of(run: Run) -> dict[str, Any]:
-    """The same without what says where the data are: equal for runs of one configuration."""
-    config = settings_of(run)
+def group_config(run: Run) -> dict[str, Any]:
+    """`shared_config` without the data's location: equal for all runs of a run group."""
+    config = shared_config(run)
     dataset = config.get("dataset")
     if isinstance(dataset, Mapping):
         config["dataset"] = {key: dataset[key] for key in PREPARATION if key in dataset}
     return canonical(config)
 
 
-def setting_values(run: Run) -> dict[str, Any]:
-    """Option of each group and value of each key of the config, lists whole; no seed, no fold.
+def config_values(run: Run) -> dict[str, Any]:
+    """Options of config groups and values of keys, without seed and fold; lists stay whole.
 
-    A component inside a group, such as callbacks.ema, has the name of its class.
+    The value of a component inside a config group, such as callbacks.ema, is its class's name.
     """
-    flat = {}
+    flat: dict[str, Any] = {}
     if experiment := _experiment(run):
         flat["experiment"] = experiment
     components = _components(run)
@@ -146,7 +148,7 @@ def setting_values(run: Run) -> dict[str, Any]:
         else:
             flat[prefix] = node
 
-    for key, node in settings_of(run).items():
+    for key, node in shared_config(run).items():
         if option := chosen_option(run, key):
             flat[key] = option
         flatten(key, node)
@@ -154,9 +156,9 @@ def setting_values(run: Run) -> dict[str, Any]:
 
 
 def chosen_option(run: Run, group: str) -> str | None:
-    """The group's option, such as cnn; None where `group` is none, or its option not known.
+    """The option of config group `group`, such as cnn; None if it is unknown or no group.
 
-    Hydra names no option that is a list: it is the one that was given, such as [default,ema].
+    Hydra records no option that is a list: it is taken from the overrides, such as [default,ema].
     """
     choices = run.record["choices"]
     if group not in choices or choices[group]:
@@ -167,7 +169,7 @@ def chosen_option(run: Run, group: str) -> str | None:
 
 @cache
 def _list_option(override: str) -> str | None:
-    """The override's value without blanks and quotes, such as [default,ema]."""
+    """The override's list without blanks and quotes, such as [default,ema]; None for no list."""
     try:
         options = parse_one(override).value()
     except HydraException:
@@ -176,17 +178,17 @@ def _list_option(override: str) -> str | None:
 
 
 def value_text(value: Any) -> str:
-    """A setting as the command line would take it: true, null, 0.001, [512, 128], relu."""
+    """A value as the command line takes it: true, null, 0.001, [512, 128], relu."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def settings_text(settings: Mapping[str, Any]) -> str:
-    """Settings as the command line would take them: model=cnn optimizer.lr=0.001."""
-    return " ".join(f"{key}={value_text(value)}" for key, value in settings.items())
+def overrides_text(values: Mapping[str, Any]) -> str:
+    """Values of keys as the command line takes them: model=cnn optimizer.lr=0.001."""
+    return " ".join(f"{key}={value_text(value)}" for key, value in values.items())
 
 
 def _components(run: Run) -> set[str]:
-    """Keys inside groups whose values are built from a class, such as callbacks.ema."""
+    """Keys inside config groups whose values are built from a class, such as callbacks.ema."""
     found = set()
 
     def look(prefix: str, node: Any) -> None:
@@ -196,7 +198,7 @@ def _components(run: Run) -> set[str]:
             for key, child in node.items():
                 look(f"{prefix}.{key}", child)
 
-    for key, node in settings_of(run).items():
+    for key, node in shared_config(run).items():
         look(key, node)
     return found
 
@@ -206,7 +208,7 @@ def _experiment(run: Run) -> str | None:
 
 
 def _option(run: Run, key: str) -> str | None:
-    """The option of the group that `key` is inside of."""
+    """The option of the config group that holds `key`."""
     group, dot, _ = key.partition(".")
     return chosen_option(run, group) if dot else None
 
@@ -219,8 +221,8 @@ def _text(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _is_derived(key: str, varied: Iterable[str], settings: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether it always has the value of another key that stands before it in the config."""
-    having = [values for values in settings if key in values]
+def _is_derived(key: str, varied: Iterable[str], configs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the key always equals another one that precedes it in the config."""
+    having = [values for values in configs if key in values]
     earlier = itertools.takewhile(lambda other: other != key, varied)
     return any(all(v.get(other) == v[key] for v in having) for other in earlier)
