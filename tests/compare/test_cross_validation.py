@@ -421,7 +421,7 @@ def test_the_official_split_stands_apart(tmp_path: Path, monkeypatch, capsys) ->
         for model in ("cnn", "ffn")
     ]
     markdown = (tmp_path / "leaderboard.md").read_text()
-    assert "Best first, by the mean val macro AUROC over a group's seeds; ±" in markdown
+    assert "Ranked by the mean val macro AUROC over the seeds of a run group; ±" in markdown
     assert "Cross-validated: " in markdown and comparison.warning in markdown
     assert {"figures/test_accuracy.png", "figures/test_accuracy_2.png"} <= set(
         page.addresses["href"]
