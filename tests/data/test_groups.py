@@ -351,7 +351,8 @@ def test_both_parts_of_test_add_up(small: Splits) -> None:
     added = np.add(clean["confusion_matrix"], shared["confusion_matrix"])
     assert added.tolist() == whole["confusion_matrix"]
 
-    numbers = parts | {"test": whole, "data": small.record | {"classes": list(small.classes)}}
+    data = small.record | {"classes": list(small.classes)}
+    numbers = parts | {"test": whole, "data": data, "majority_class": "benign"}
     assert leak.reading(numbers) == (
         "Leaked: an image in train or val has the same lesion_id. Compare each with its own "
         "majority baseline, not the two with each other: “benign” are 66.7\N{NO-BREAK SPACE}% of "
