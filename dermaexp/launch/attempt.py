@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from omegaconf import DictConfig
 from dermaexp.core.console import console, print_warning
 from dermaexp.core.errors import UserError
 from dermaexp.data.load import load_splits
-from dermaexp.launch import earlier, resume, validate
+from dermaexp.launch import earlier, resume
 from dermaexp.launch.config import effective, identity
 from dermaexp.launch.record import recording
 from dermaexp.report import html
@@ -47,8 +48,10 @@ def attempt(job: Job) -> float:
             return _finished_before(job)
         _check_files_of_others(directory)
     clock = Clock()
+    from dermaexp.launch import validate  # with pydantic, for which --cfg job should not wait
+
     with recording(directory, before) as record:
-        _describe(job, record)
+        _describe(job, record, validate.GROUPS)
         validate.check(config)
         record["seed"] = config.seed
         record["config"] = effective(config)
@@ -101,14 +104,14 @@ def _finished_before(job: Job) -> float:
     return math.nan if score is None else score
 
 
-def _describe(job: Job, record: dict[str, Any]) -> None:
+def _describe(job: Job, record: dict[str, Any], groups: Sequence[str]) -> None:
     """Add to the record how the job was started."""
     record["name"] = str(job.config.name)
     record["start"] = resume.start_of(job.hydra)
     record["overrides"] = list(job.hydra.overrides.task)
     choices = job.hydra.runtime.choices
-    groups = (*validate.GROUPS, *(["experiment"] if choices.get("experiment") else []))
-    record["choices"] = {group: choices.get(group) for group in groups}
+    named = (*groups, *(["experiment"] if choices.get("experiment") else []))
+    record["choices"] = {group: choices.get(group) for group in named}
 
 
 def _check_files_of_others(directory: RunDirectory) -> None:

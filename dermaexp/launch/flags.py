@@ -8,7 +8,6 @@ from typing import NamedTuple, NoReturn
 
 from dermaexp.core.errors import UserError, nearest, nearest_of
 from dermaexp.core.overrides import as_typed
-from dermaexp.launch import validate
 from dermaexp.launch.hydra_internals import flag_parser, flags_of
 
 BARE = ("--info", "-i")  # flags whose value may be left out
@@ -64,6 +63,8 @@ def joined(flags: Sequence[str], overrides: Sequence[str]) -> list[str]:
 
 def _as_override(flag: str, arguments: Sequence[str], cutoff: float) -> str | None:
     """What to give instead of --KEY=VALUE or --KEY VALUE, if KEY is near a key of the config."""
+    from dermaexp.launch import validate  # with pydantic, for which --cfg job should not wait
+
     key, equals, value = flag.lstrip("-").partition("=")
     top, dot, rest = key.replace("-", "_").partition(".")
     near = nearest_of(top, (*validate.KEYS, *validate.GROUPS, "experiment", *HYDRA), cutoff)

@@ -16,7 +16,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from dermaexp.core.errors import UserError
 from dermaexp.core.override_grammar import Override, options_of, parse, text_of
-from dermaexp.launch import validate
 
 EXPERIMENT = "experiment"  # its options may have any key
 
@@ -87,6 +86,8 @@ def _swept_groups(overrides: Sequence[Override]) -> dict[str, Override]:
 
 
 def _is_group(override: Override) -> bool:
+    from dermaexp.launch import validate  # with pydantic, for which --cfg job should not wait
+
     name = override.key_or_group
     return name in validate.GROUPS or name == EXPERIMENT
 

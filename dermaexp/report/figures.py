@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from matplotlib.figure import Figure
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from dermaexp.core.errors import UserError
 from dermaexp.data.splits import Splits
 from dermaexp.metrics import calibration, classification
 from dermaexp.metrics.operating_points import HIGHLIGHTED, operating_points
@@ -21,7 +18,6 @@ class Montage(Callback):
     """montage.png: training images before augmentation, a row a class."""
 
     def __init__(self, columns: int) -> None:
-        _check_count("callbacks.montage.columns", columns)
         self.columns = columns
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -130,7 +126,6 @@ class Misclassified(Callback):
     """misclassified.png: the test images that the net got wrong, the surest first."""
 
     def __init__(self, count: int) -> None:
-        _check_count("callbacks.misclassified.count", count)
         self.count = count
 
     def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -147,11 +142,6 @@ class Misclassified(Callback):
 
 def _write(trainer: Trainer, name: str, figure: Figure) -> None:
     write_figure(RunDirectory(trainer.default_root_dir).path, name, figure)
-
-
-def _check_count(key: str, count: Any) -> None:
-    if type(count) is not int or count < 1:
-        raise UserError(f"{key}={count}: expected a whole number from 1")
 
 
 def _splits(trainer: Trainer) -> Splits:

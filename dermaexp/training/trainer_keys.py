@@ -1,17 +1,18 @@
-"""The keys of the group trainer: those that Lightning gets, that we use, that are refused."""
+"""The keys of the config group trainer: passed to Lightning, used by us, or refused."""
 
 from __future__ import annotations
 
 import inspect
-import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-from omegaconf import DictConfig, OmegaConf
+from annotated_types import Predicate
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from dermaexp.core.errors import UserError, nearest
+from dermaexp.core.rules import Count, Finite, Flag
 
 # Keys that experiment.build_trainer sets itself -> what to give instead. A test compares the two.
 SET_BY_US = {
@@ -48,90 +49,114 @@ DURATION = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d):([0-5]?\d)")
 UNITS = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
 
 
-def _is_bool_or_null(value: Any) -> bool:
-    return value is None or isinstance(value, bool)
+def seconds(max_time: str | Mapping[str, float] | None) -> float | None:
+    """Return `max_time` in seconds, from "DD:HH:MM:SS" or a dict such as {minutes: 90}.
+
+    Raises ValueError for anything else, and for no time at all.
+    """
+    if max_time is None:
+        return None
+    parts: dict[str, Any] = {}
+    if isinstance(max_time, str) and (match := DURATION.fullmatch(max_time.strip())):
+        parts = dict(zip(UNITS[1:5], map(int, match.groups()), strict=True))
+    elif isinstance(max_time, Mapping):
+        parts = {str(key): value for key, value in max_time.items()}
+    if any(type(value) not in (int, float) or value < 0 for value in parts.values()):
+        raise ValueError("a part is not a number from 0")
+    try:
+        found = timedelta(**parts).total_seconds()
+    except (OverflowError, TypeError) as error:  # TypeError: a unit that it does not know
+        raise ValueError(str(error)) from None
+    if found <= 0:
+        raise ValueError("no time")
+    return found
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and value >= 1
-
-
-def _is_count_or_null(value: Any) -> bool:
-    return value is None or _is_count(value)
-
-
-def _is_limit(value: Any) -> bool:
-    is_share = type(value) is float and 0 < value <= 1
-    return value is None or is_share or _is_count(value)
-
-
-BOOL = (_is_bool_or_null, "true or false")
-COUNT = (_is_count_or_null, "a whole number from 1")
-RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "max_epochs": (
-        _is_count,
-        "a whole number from 1; to end by steps or time, give a large number and "
-        "+trainer.max_steps or +trainer.max_time",
+Epochs = Annotated[
+    Count,
+    Field(
+        description="a whole number from 1; to end by steps or time, give a large number and "
+        "+trainer.max_steps or +trainer.max_time"
     ),
-    "min_epochs": COUNT,
-    "max_steps": COUNT,
-    "min_steps": COUNT,
-    "accumulate_grad_batches": (_is_count, "a whole number from 1"),
-    "gradient_clip_val": (
-        lambda value: value is None or (type(value) in (int, float) and 0 <= value < math.inf),
-        "a number from 0, or null",
+]
+Limit = Annotated[
+    Count | Annotated[float, Field(strict=True, gt=0, le=1)],
+    Field(description="a number of batches from 1, or a share of the images such as 0.5"),
+]
+Time = Annotated[
+    float | None,
+    BeforeValidator(seconds),
+    Field(
+        description="a time above 0, such as 00:01:30:00 (days:hours:minutes:seconds) or "
+        "{minutes: 90}"
     ),
-    "gradient_clip_algorithm": (lambda value: value in ("norm", "value", None), "norm or value"),
-    "precision": (
-        lambda value: not str(value).endswith("16-true"),
-        "32-true, bf16-mixed, 16-mixed or 64-true",
-    ),
-    "detect_anomaly": BOOL,
-    "deterministic": (
-        lambda value: _is_bool_or_null(value) or value == "warn",
-        "true, false or warn",
-    ),
-    "benchmark": BOOL,
-    "inference_mode": BOOL,
-    "sync_batchnorm": BOOL,
-}
+]
+Clip = Annotated[Finite, Field(ge=0, description="a number from 0, or null")]
+Precision = Annotated[
+    Any,
+    Predicate(lambda value: not str(value).endswith("16-true")),
+    Field(description="32-true, bf16-mixed, 16-mixed or 64-true"),
+]
+Deterministic = Annotated[Flag | Literal["warn"], Field(description="true, false or warn")]
 
 
-def check(trainer: DictConfig) -> None:
-    """Raise UserError for a key that is refused or a value that cannot work."""
-    given = OmegaConf.to_container(trainer, resolve=True)
-    for key, instead in REFUSED.items():
-        if key in given:
-            raise UserError(f"trainer.{key} is not supported: {instead}")
-    for key, (is_valid, expected) in RULES.items():
-        needed = key in given or key == "max_epochs"  # without which Lightning trains 1,000
-        if needed and not is_valid(given.get(key)):
-            raise UserError(f"trainer.{key}={_text(given.get(key))}: expected {expected}")
-    for split, key in LIMITS.items():
-        if not _is_limit(given.get(key)):
-            nothing = " leaves nothing" if given[key] in (0, False) else ""
+class TrainerConfig(BaseModel):
+    max_epochs: Epochs  # without which Lightning trains 1,000
+    min_epochs: Count | None = None
+    max_steps: Count | None = None
+    min_steps: Count | None = None
+    max_time: Time = None
+    limit_train_batches: Limit | None = None
+    limit_val_batches: Limit | None = None
+    limit_test_batches: Limit | None = None
+    accumulate_grad_batches: Count = 1
+    gradient_clip_val: Clip | None = None
+    gradient_clip_algorithm: Literal["norm", "value"] | None = None
+    precision: Precision = None
+    detect_anomaly: Flag | None = None
+    deterministic: Deterministic | None = None
+    benchmark: Flag | None = None
+    inference_mode: Flag | None = None
+    sync_batchnorm: Flag | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_refused_key(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        for key, instead in REFUSED.items():
+            if key in values:
+                raise UserError(f"trainer.{key} is not supported: {instead}")
+        return values
+
+    @model_validator(mode="after")
+    def _clips_by_a_value(self) -> Self:
+        if self.gradient_clip_algorithm and self.gradient_clip_val is None:
             raise UserError(
-                f"trainer.{key}={_text(given[key])}{nothing}: expected a number of batches from 1, "
-                f"or a share of the {split} images such as 0.5"
+                "trainer.gradient_clip_algorithm does nothing without trainer.gradient_clip_val: "
+                "give the largest norm or value too"
             )
-    seconds(given.get("max_time"))
-    if given.get("gradient_clip_algorithm") and given.get("gradient_clip_val") is None:
-        raise UserError(
-            "trainer.gradient_clip_algorithm does nothing without trainer.gradient_clip_val: give "
-            "the largest norm or value too"
-        )
-    _check_order(given, "min_epochs", "max_epochs")
-    _check_order(given, "min_steps", "max_steps")
-    if given.get("max_steps") and given.get("min_epochs"):
-        raise UserError(
-            "trainer.max_steps and trainer.min_epochs exclude each other: give trainer.min_steps"
-        )
+        return self
+
+    @model_validator(mode="after")
+    def _ends_after_its_least(self) -> Self:
+        for unit in ("epochs", "steps"):
+            low, high = getattr(self, f"min_{unit}"), getattr(self, f"max_{unit}")
+            if low and high and low > high:
+                raise UserError(
+                    f"trainer.min_{unit}={low} is above trainer.max_{unit}={high}: expected at "
+                    f"most {high}"
+                )
+        if self.max_steps and self.min_epochs:
+            raise UserError(
+                "trainer.max_steps and trainer.min_epochs exclude each other: give "
+                "trainer.min_steps"
+            )
+        return self
 
 
 def check_names(trainer: Mapping[str, Any], maker: Callable[..., Any]) -> None:
     """Raise UserError for a key that `maker`, Lightning's Trainer, does not take.
 
-    Apart from `check`, as it needs Lightning.
+    Not part of TrainerConfig, as it needs Lightning.
     """
     parameters = inspect.signature(maker).parameters
     if any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values()):
@@ -141,41 +166,3 @@ def check_names(trainer: Mapping[str, Any], maker: Callable[..., Any]) -> None:
         if not str(key).startswith("_") and key not in valid:
             hint = nearest(str(key), valid)
             raise UserError(f"trainer has no key {key}: {hint}")
-
-
-def seconds(max_time: str | Mapping[str, float] | None) -> float | None:
-    """`max_time` in seconds, of "DD:HH:MM:SS" or of a dict such as {minutes: 90}."""
-    if max_time is None:
-        return None
-    wrong = UserError(
-        f"trainer.max_time={_text(max_time)}: expected a time above 0, such as 00:01:30:00 "
-        "(days:hours:minutes:seconds) or {minutes: 90}"
-    )
-    parts: dict[str, Any] = {}
-    if isinstance(max_time, str) and (match := DURATION.fullmatch(max_time.strip())):
-        parts = dict(zip(UNITS[1:5], map(int, match.groups()), strict=True))
-    elif isinstance(max_time, Mapping):
-        parts = {str(key): value for key, value in max_time.items()}
-    is_number = all(type(value) in (int, float) and value >= 0 for value in parts.values())
-    if not is_number or set(parts) - set(UNITS):
-        raise wrong
-    try:
-        found = timedelta(**parts).total_seconds()
-    except (OverflowError, ValueError):  # NaN too
-        raise wrong from None
-    if found <= 0:
-        raise wrong
-    return found
-
-
-def _check_order(given: Mapping[str, Any], low: str, high: str) -> None:
-    if given.get(low) and given.get(high) and given[low] > given[high]:
-        raise UserError(
-            f"trainer.{low}={given[low]} is above trainer.{high}={given[high]}: expected at most "
-            f"{given[high]}"
-        )
-
-
-def _text(value: Any) -> str:
-    """The value as it is typed on the command line."""
-    return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))

@@ -16,6 +16,7 @@ from helpers import NO_FIGURES
 from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Timer
 
+from dermaexp.core import rules
 from dermaexp.core.errors import UserError
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.training import trainer_keys
@@ -42,9 +43,8 @@ def numbers(run: Path) -> dict:
 
 
 def refusal(**trainer: object) -> str:
-    config = OmegaConf.create({"max_epochs": 10, **trainer})
     with pytest.raises(UserError) as error:
-        trainer_keys.check(config)
+        rules.check(trainer_keys.TrainerConfig, {"max_epochs": 10, **trainer}, "trainer")
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -66,7 +66,8 @@ def test_what_we_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     config = OmegaConf.create({"seed": 0, "callbacks": {}, "trainer": keys})
     build_trainer(config, RunDirectory(tmp_path), Timer(verbose=False))
     assert given.keys() - passed.keys() == trainer_keys.SET_BY_US.keys()
-    assert {*trainer_keys.REFUSED, *trainer_keys.RULES, *trainer_keys.USED_BY_US} <= known
+    rules_for = trainer_keys.TrainerConfig.model_fields
+    assert {*trainer_keys.REFUSED, *rules_for, *trainer_keys.USED_BY_US} <= known
     for key, instead in trainer_keys.REFUSED.items():
         assert refusal(**{key: True}) == f"trainer.{key} is not supported: {instead}"
 
@@ -91,12 +92,12 @@ def test_what_we_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ({"max_time": {"minutes": -1}}, "expected a time above 0"),
         ({"max_time": {"days": 1e300}}, "expected a time above 0"),
         ({"max_time": {}}, "expected a time above 0"),
-        ({"limit_train_batches": 0}, "trainer.limit_train_batches=0 leaves nothing: expected a"),
+        ({"limit_train_batches": 0}, "trainer.limit_train_batches=0: expected a number of batches"),
         ({"limit_val_batches": -1}, "limit_val_batches=-1: expected a number of batches from 1"),
         ({"limit_test_batches": 1.5}, "limit_test_batches=1.5: expected a number of batches"),
         ({"limit_test_batches": True}, "limit_test_batches=true: expected a number of batches"),
-        ({"limit_val_batches": "all"}, "or a share of the val images such as 0.5"),
-        ({"limit_val_batches": math.nan}, "or a share of the val images such as 0.5"),
+        ({"limit_val_batches": "all"}, "or a share of the images such as 0.5"),
+        ({"limit_val_batches": math.nan}, "or a share of the images such as 0.5"),
         ({"accumulate_grad_batches": 0}, "trainer.accumulate_grad_batches=0: expected a whole"),
         ({"gradient_clip_val": -1}, "trainer.gradient_clip_val=-1: expected a number from 0"),
         ({"gradient_clip_algorithm": "norm"}, "does nothing without trainer.gradient_clip_val"),
