@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dermaexp.data.batches import Batches
+from dermaexp.data.gray import prepared
 from dermaexp.data.sample import spread
 from dermaexp.data.splits import SPLITS, Split, Splits
 
 Batch = tuple[Tensor, Tensor, Tensor]
-LUMA_CHUNK = 256  # images
 
 
 class Images(Dataset):
@@ -143,18 +143,6 @@ class ImageDataModule(LightningDataModule):
         return DataLoader(self.images[split], sampler=batches, batch_size=None, generator=generator)
 
 
-def luma(images: np.ndarray) -> np.ndarray:
-    """Gray (N, H, W, 1) of RGB (N, H, W, 3) uint8: ITU-R 601, in the integers of PIL's "L"."""
-    gray = np.empty((*images.shape[:3], 1), np.uint8)
-    for start in range(0, len(images), LUMA_CHUNK):  # 32-bit copies of all would fill the memory
-        part = slice(start, start + LUMA_CHUNK)
-        red, green, blue = (images[part, ..., c].astype(np.uint32) for c in range(3))
-        gray[part, ..., 0] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
-    return gray
-
-
 def _to_tensors(split: Split, grayscale: bool) -> Images:
-    images = split.images
-    if grayscale and images.shape[-1] == 3:
-        images = luma(images)
-    return Images(torch.from_numpy(images), torch.from_numpy(split.labels))
+    images = torch.from_numpy(prepared(split.images, grayscale))
+    return Images(images, torch.from_numpy(split.labels))

@@ -6,22 +6,26 @@ import argparse
 import sys
 from pathlib import Path
 
-from dermaexp.core.console import console, print_error
+from dermaexp.core.console import console, print_error, print_warning
 from dermaexp.core.errors import UserError, line_of
 from dermaexp.report.page import write_report
+from dermaexp.report.regenerate import regenerate
 from dermaexp.runs.directory import RunDirectory
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m dermaexp.report",
-        description="Write report.html, all of a run on one page, into each run directory.",
+        description="Regenerate each run's figures, and report.html, all of the run on one page.",
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
     failed = False
     for run in parser.parse_args().runs:
+        directory = RunDirectory(run)
         try:
-            page = write_report(RunDirectory(run))
+            for line in regenerate(directory):
+                print_warning(f"{run}: {line}")
+            page = write_report(directory)
         except (UserError, OSError) as error:
             print_error(line_of(error))
             failed = True

@@ -1,4 +1,4 @@
-"""Rules for the keys of the figures."""
+"""Rules for the options of the figures."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ from typing import Annotated
 
 from pydantic import BaseModel
 
-from dermaexp.core.rules import UNLESS_OWN, Count
+from dermaexp.core.rules import UNLESS_OWN, Count, Flag
+
+
+class NoOptions(BaseModel):
+    pass
 
 
 class MontageConfig(BaseModel):
     columns: Count
+
+
+class ReliabilityConfig(BaseModel):
+    calibrate: Flag
 
 
 class MisclassifiedConfig(BaseModel):
@@ -19,4 +27,5 @@ class MisclassifiedConfig(BaseModel):
 
 class FigureCallbacks(BaseModel):
     montage: Annotated[MontageConfig | None, UNLESS_OWN] = None
+    reliability: Annotated[ReliabilityConfig | None, UNLESS_OWN] = None
     misclassified: Annotated[MisclassifiedConfig | None, UNLESS_OWN] = None

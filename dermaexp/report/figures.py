@@ -1,170 +1,168 @@
-"""The figures of a run: each callback draws one, from what was trained on or predicted."""
+"""The figures of a run: when each is plotted, with which options, and from what.
+
+A run plots them by a Lightning callback, `callbacks.DrawFigure`; `regenerate.regenerate` plots the
+same ones from the run directory.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
 import numpy as np
 from matplotlib.figure import Figure
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pydantic import BaseModel
 
-from dermaexp.data.splits import Splits
+from dermaexp.core import rules
+from dermaexp.core.errors import UserError, nearest
 from dermaexp.metrics import calibration, classification
 from dermaexp.metrics.operating_points import HIGHLIGHTED, operating_points
+from dermaexp.metrics.predictions import Predictions
 from dermaexp.report import curve_plots, plots
-from dermaexp.report.style import write_figure
-from dermaexp.runs.directory import RunDirectory
+from dermaexp.report.config import MisclassifiedConfig, MontageConfig, NoOptions, ReliabilityConfig
 
 
-class Montage(Callback):
-    """montage.png: training images before augmentation, a row a class."""
+class RunData(Protocol):
+    """What the figures show of a run, each part read when it is asked for."""
 
-    def __init__(self, columns: int) -> None:
-        self.columns = columns
+    @property
+    def name(self) -> str:
+        """The run's name."""
 
-    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        splits = _splits(trainer)
-        figure = plots.montage(
-            _images(trainer, "train"),
-            splits.train.labels,
-            splits.classes,
-            columns=self.columns,
-            title=f"{splits.title}: training images",
-        )
-        _write(trainer, "montage", figure)
+    @property
+    def data_title(self) -> str:
+        """The data's name, which says so if they are synthetic."""
 
+    @property
+    def test_part(self) -> str:
+        """ "test", with the number of images if only some were used."""
 
-class LearningCurves(Callback):
-    """learning_curves.png: accuracy and loss of train and val over the epochs."""
+    @property
+    def classes(self) -> Sequence[str]:
+        """The K class names, in the order of the labels."""
 
-    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
-        directory = RunDirectory(trainer.default_root_dir)
-        figure = plots.learning_curves(directory.read_history(), title=_title(trainer))
-        _write(trainer, "learning_curves", figure)
+    @property
+    def history(self) -> Sequence[Mapping[str, float]]:
+        """The rows of history.csv, an epoch each."""
 
+    @property
+    def val(self) -> Predictions: ...
 
-class ConfusionMatrix(Callback):
-    """confusion_matrix.png: test counts, and shares of each true class."""
+    @property
+    def test(self) -> Predictions: ...
 
-    def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.is_global_zero:
-            figure = plots.confusion_matrix(
-                _test_confusion(trainer, module),
-                _splits(trainer).classes,
-                title=_test_title(trainer, module),
-            )
-            _write(trainer, "confusion_matrix", figure)
+    @property
+    def train_images(self) -> np.ndarray:
+        """(N, H, W, C) uint8 as the model gets them, before augmentation."""
+
+    @property
+    def train_labels(self) -> np.ndarray:
+        """(N,) int64."""
+
+    @property
+    def test_images(self) -> np.ndarray:
+        """(N, H, W, C) uint8 of the predictions `test`."""
 
 
-class PerClassAccuracy(Callback):
-    """per_class_accuracy.png: test recall of each class with its 95 % interval."""
-
-    def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.is_global_zero:
-            figure = plots.per_class_accuracy(
-                _test_confusion(trainer, module),
-                _splits(trainer).classes,
-                title=_test_title(trainer, module),
-            )
-            _write(trainer, "per_class_accuracy", figure)
+Moment = Literal["fit_start", "fit_end", "test_end"]
 
 
-class ROCCurves(Callback):
-    """roc_curves.png: each class against the rest on test, and the operating point of melanoma."""
+class RunFigure(NamedTuple):
+    """When a run plots a figure, how, and the options that `plot` takes by name."""
 
-    def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.is_global_zero:
-            predictions, classes = module.predictions, _splits(trainer).classes
-            points = operating_points(predictions["val"], predictions["test"], classes)["classes"]
-            marked = {
-                name: (point["test"]["sensitivity"], point["test"]["specificity"])
-                for name, point in points.items()
-                if name == HIGHLIGHTED
-            }
-            figure = curve_plots.roc_curves(
-                *predictions["test"], classes, marked=marked, title=_test_title(trainer, module)
-            )
-            _write(trainer, "roc_curves", figure)
+    moment: Moment
+    plot: Callable[..., Figure]  # of RunData
+    options: type[BaseModel] = NoOptions
 
 
-class PrecisionRecallCurves(Callback):
-    """precision_recall_curves.png: each class against the rest on test."""
-
-    def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.is_global_zero:
-            figure = curve_plots.precision_recall_curves(
-                *module.predictions["test"],
-                _splits(trainer).classes,
-                title=_test_title(trainer, module),
-            )
-            _write(trainer, "precision_recall_curves", figure)
+def plot(figure: str, run: RunData, options: Mapping[str, Any]) -> Figure:
+    """Plot the `figure` of FIGURES, with its `options`, from the data of `run`."""
+    return FIGURES[figure].plot(run, **options)
 
 
-class Reliability(Callback):
-    """reliability.png: accuracy over confidence on test, raw and, if asked for, calibrated."""
-
-    def __init__(self, calibrate: bool) -> None:
-        self.calibrate = calibrate
-
-    def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.is_global_zero:
-            targets, probabilities = module.predictions["test"]
-            versions = {"raw": probabilities}
-            if self.calibrate:
-                temperature, at_limit = calibration.fit_temperature(*module.predictions["val"])
-                found = "no best T on val, limit" if at_limit else "calibrated on val"
-                name = f"{found}, T = {temperature:.2f}"
-                versions[name] = calibration.calibrated(probabilities, temperature)
-            title = _test_title(trainer, module)
-            figure = curve_plots.reliability(targets, versions, title=title)
-            _write(trainer, "reliability", figure)
+def check(figure: str, options: Mapping[str, Any]) -> None:
+    """Raise UserError for an unknown figure, or for options that it does not take."""
+    if figure not in FIGURES:
+        raise UserError(f"the figure {figure} is unknown: {nearest(figure, FIGURES)}")
+    place, model = f"callbacks.{figure}", FIGURES[figure].options
+    for key in options:
+        if key not in model.model_fields:
+            hint = nearest(key, model.model_fields) if model.model_fields else "it takes none"
+            raise UserError(f"{place} has no key {key}: {hint}")
+    rules.check(model, options, place)
 
 
-class Misclassified(Callback):
-    """misclassified.png: the test images that the net got wrong, the surest first."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.is_global_zero:
-            figure = plots.misclassified(
-                _images(trainer, "test")[trainer.datamodule.used["test"]],
-                *module.predictions["test"],
-                _splits(trainer).classes,
-                count=self.count,
-                title=_test_title(trainer, module),
-            )
-            _write(trainer, "misclassified", figure)
-
-
-def _write(trainer: Trainer, name: str, figure: Figure) -> None:
-    write_figure(RunDirectory(trainer.default_root_dir).path, name, figure)
-
-
-def _splits(trainer: Trainer) -> Splits:
-    return trainer.datamodule.splits
-
-
-def _images(trainer: Trainer, split: str) -> np.ndarray:
-    """Images (N, H, W, C) uint8 as the net sees them."""
-    return trainer.datamodule.images[split].images.numpy()
-
-
-def _title(trainer: Trainer) -> str:
-    name = RunDirectory(trainer.default_root_dir).read_run()["name"]
-    return f"{name} on {_splits(trainer).title}"
-
-
-def _test_title(trainer: Trainer, module: LightningModule) -> str:
-    used = len(module.predictions["test"].targets)
-    return f"{_title(trainer)}, {_splits(trainer).part('test', used)}"
-
-
-def _test_confusion(trainer: Trainer, module: LightningModule) -> np.ndarray:
-    targets, probabilities = module.predictions["test"]
-    return classification.confusion_matrix(
-        targets, probabilities.argmax(axis=1), probabilities.shape[1]
+def _montage(run: RunData, *, columns: int) -> Figure:
+    title = f"{run.data_title}: training images"
+    return plots.montage(
+        run.train_images, run.train_labels, run.classes, columns=columns, title=title
     )
+
+
+def _learning_curves(run: RunData) -> Figure:
+    return plots.learning_curves(run.history, title=_title(run))
+
+
+def _confusion_matrix(run: RunData) -> Figure:
+    return plots.confusion_matrix(_test_confusion(run), run.classes, title=_test_title(run))
+
+
+def _per_class_accuracy(run: RunData) -> Figure:
+    return plots.per_class_accuracy(_test_confusion(run), run.classes, title=_test_title(run))
+
+
+def _roc_curves(run: RunData) -> Figure:
+    points = operating_points(run.val, run.test, run.classes)["classes"]
+    marked = {
+        name: (point["test"]["sensitivity"], point["test"]["specificity"])
+        for name, point in points.items()
+        if name == HIGHLIGHTED
+    }
+    return curve_plots.roc_curves(*run.test, run.classes, marked=marked, title=_test_title(run))
+
+
+def _precision_recall_curves(run: RunData) -> Figure:
+    return curve_plots.precision_recall_curves(*run.test, run.classes, title=_test_title(run))
+
+
+def _reliability(run: RunData, *, calibrate: bool) -> Figure:
+    y_scores = {"raw": run.test.probabilities}
+    if calibrate:
+        temperature, at_limit = calibration.fit_temperature(*run.val)
+        found = "no best T on val, limit" if at_limit else "calibrated on val"
+        scaled = calibration.calibrated(run.test.probabilities, temperature)
+        y_scores[f"{found}, T = {temperature:.2f}"] = scaled
+    return curve_plots.reliability(run.test.targets, y_scores, title=_test_title(run))
+
+
+def _misclassified(run: RunData, *, count: int) -> Figure:
+    return plots.misclassified(
+        run.test_images, *run.test, run.classes, count=count, title=_test_title(run)
+    )
+
+
+FIGURES = {
+    "learning_curves": RunFigure("fit_end", _learning_curves),
+    "confusion_matrix": RunFigure("test_end", _confusion_matrix),
+    "per_class_accuracy": RunFigure("test_end", _per_class_accuracy),
+    "roc_curves": RunFigure("test_end", _roc_curves),
+    "precision_recall_curves": RunFigure("test_end", _precision_recall_curves),
+    "reliability": RunFigure("test_end", _reliability, ReliabilityConfig),
+    "misclassified": RunFigure("test_end", _misclassified, MisclassifiedConfig),
+    "montage": RunFigure("fit_start", _montage, MontageConfig),
+}
+
+
+def _title(run: RunData) -> str:
+    return f"{run.name} on {run.data_title}"
+
+
+def _test_title(run: RunData) -> str:
+    return f"{_title(run)}, {run.test_part}"
+
+
+def _test_confusion(run: RunData) -> np.ndarray:
+    """Return the counts (K, K) of test, a row a true class."""
+    targets, probabilities = run.test
+    predicted = probabilities.argmax(axis=1)
+    return classification.confusion_matrix(targets, predicted, probabilities.shape[1])

@@ -97,6 +97,7 @@ def test_misclassified_shows_the_most_confident_mistakes_first() -> None:
     assert not any(axes.images for axes in none_wrong.axes)
 
 
+@pytest.mark.slow
 def test_importing_the_package_leaves_matplotlib_as_it_was() -> None:
     code = (
         "import matplotlib; before = matplotlib.rcParams.copy()\n"

@@ -184,7 +184,7 @@ def test_a_job_folder_belongs_to_all_that_can_change_its_numbers(tmp_path: Path)
     digest = job_folder("", _root_=job_config(tmp_path, "a"))
     assert job_folder("", _root_=job_config(tmp_path, "b")) == digest, "a name changes none"
     assert job_folder("", _root_=job_config(tmp_path, "a", lr=0.1)) != digest
-    ours = {"x": {"_target_": "dermaexp.report.figures.Montage", "columns": 3}}
+    ours = {"x": {"_target_": "dermaexp.report.callbacks.DrawFigure", "figure": "montage"}}
     assert job_folder("", _root_=job_config(tmp_path, "a", callbacks=ours)) == digest
     theirs = {"x": {"_target_": "pytorch_lightning.callbacks.EarlyStopping"}}
     assert job_folder("", _root_=job_config(tmp_path, "a", callbacks=theirs)) != digest

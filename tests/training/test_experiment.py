@@ -18,7 +18,8 @@ from PIL import Image
 from dermaexp.core import files
 from dermaexp.data import npz
 from dermaexp.data.batches import Batches
-from dermaexp.data.datamodule import ImageDataModule, luma
+from dermaexp.data.datamodule import ImageDataModule
+from dermaexp.data.gray import luma
 from dermaexp.data.sample import spread
 from dermaexp.models.cnn import CNN
 from dermaexp.models.ffn import FFN
@@ -317,7 +318,7 @@ def test_the_debug_trainer_says_how_little_it_saw(
     np.savez(data_file, **arrays)
     shown = []
     monkeypatch.setattr(plots, "misclassified", lambda images, *_, **__: shown.append(images))
-    monkeypatch.setattr("dermaexp.report.figures.write_figure", lambda *_: None)
+    monkeypatch.setattr("dermaexp.report.callbacks.write_figure", lambda *_: None)
     run = train("model=ffn", "trainer=debug", "batch_size=8", figures=True)
     numbers = read(run, "metrics.json")
     assert numbers["data"]["samples"] == {"train": 32, "val": 32, "test": 32}
