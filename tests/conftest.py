@@ -19,7 +19,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch and dermaexp are importe
 from helpers import CLASSES, exit_code, real_file
 
 # Tests are marked by what they ask for, so that no marker is forgotten.
-MARKERS = {"real_data": "real_data"}
+MARKERS = {"browser": "browser", "real_data": "real_data"}  # fixture: marker
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marker

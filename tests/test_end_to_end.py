@@ -18,6 +18,8 @@ import pytest
 import torch
 from helpers import NO_FIGURES
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).resolve().parents[1]
 
 

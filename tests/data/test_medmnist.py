@@ -157,6 +157,7 @@ def test_the_synthetic_stand_in_says_so(
     assert medmnist.INFO["dermamnist"]["MD5"] in box
 
 
+@pytest.mark.distributed
 def test_two_processes_download_once(server: Server, tmp_path: Path) -> None:
     server.pause = 1.0  # long enough for the second to find the first at it
     md5 = hashlib.md5(server.content).hexdigest()

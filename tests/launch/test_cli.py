@@ -208,6 +208,7 @@ TEXTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_path_with_any_character(text: str, cli: Cli, capsys: pytest.CaptureFixture) -> None:
     """As it is, or as the answer says that it must be typed, it reaches the data source."""
@@ -225,6 +226,7 @@ def test_a_path_with_any_character(text: str, cli: Cli, capsys: pytest.CaptureFi
         assert str(compose("config", [typed]).name) == text
 
 
+@pytest.mark.slow
 def test_a_typo_leaves_no_folder(cli: Cli, tmp_path: Path) -> None:
     assert cli("batch_sizee=3") == 1
     assert cli("-m", "model=cnn,fnn") == 1
@@ -245,6 +247,7 @@ def run_module(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "shown"),
     [
@@ -269,6 +272,7 @@ def test_answers_without_torch(arguments: list[str], code: int, shown: str, tmp_
     assert "Traceback" not in answer.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["disabled", "none", "default", "stdout"])
 def test_any_logging_of_hydras(option: str, cli: Cli, data_file: Path, tmp_path: Path) -> None:
     data = ["dataset=npz", f"dataset.path={data_file}", *NO_FIGURES]
@@ -276,6 +280,7 @@ def test_any_logging_of_hydras(option: str, cli: Cli, data_file: Path, tmp_path:
     assert (tmp_path / "run" / "dermaexp.log").exists() == (option == "default")
 
 
+@pytest.mark.slow
 def test_relative_paths_start_where_the_command_is_given(
     cli: Cli, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,6 +317,7 @@ def test_flags_may_stand_between_overrides(cli: Cli, capsys: pytest.CaptureFixtu
     assert "seed: 3" in shown and "FFN" in shown
 
 
+@pytest.mark.slow
 def test_a_bare_flag_takes_no_override(cli: Cli, capsys: pytest.CaptureFixture) -> None:
     assert cli("model=ffn", "--info", "config") == 0
     assert "FFN" in capsys.readouterr().out
@@ -319,6 +325,7 @@ def test_a_bare_flag_takes_no_override(cli: Cli, capsys: pytest.CaptureFixture) 
     assert "FFN" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_epochs_that_have_no_effect(cli: Cli, data_file: Path, capsys) -> None:
     data = ["dataset=npz", f"dataset.path={data_file}", "model=ffn", *NO_FIGURES]
     assert cli(*data, "trainer=debug", "epochs=5", "hydra.run.dir=run") == 0
@@ -330,6 +337,7 @@ def test_version_is_ours(cli: Cli, capsys: pytest.CaptureFixture) -> None:
     assert capsys.readouterr().out == f"dermaexp {dermaexp.__version__}\n"
 
 
+@pytest.mark.slow
 def test_full_error_shows_the_traceback(tmp_path: Path) -> None:
     answer = run_module("-m", "dermaexp", "epochs=0", folder=tmp_path, HYDRA_FULL_ERROR="1")
     assert answer.returncode == 1
@@ -346,6 +354,7 @@ def test_every_yaml_says_what_it_is_and_its_command() -> None:
         assert first.startswith("# ") and "python -m dermaexp" in first, file
 
 
+@pytest.mark.slow
 def test_every_option_composes(cli: Cli, capsys: pytest.CaptureFixture) -> None:
     for file in sorted((PROJECT / "conf").glob("*/*.yaml")):
         assert cli("--cfg", "job", f"{file.parent.name}={file.stem}") == 0, file

@@ -26,6 +26,7 @@ def runs(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((folder / "runs.csv").open()))
 
 
+@pytest.mark.distributed
 @pytest.mark.parametrize(
     ("launcher", "plugin", "threads"),
     [
@@ -98,6 +99,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.distributed
 def test_slurm_gets_what_the_config_asks_for(
     cli: Cli, data_file: Path, tmp_path: Path, slurm: Path, capsys
 ) -> None:
@@ -131,6 +133,7 @@ def test_a_plugin_that_is_not_installed(cli: Cli, tmp_path: Path, capsys, monkey
     assert not (tmp_path / "multirun").exists()
 
 
+@pytest.mark.distributed
 def test_each_process_takes_a_gpu_of_its_own(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -175,6 +178,7 @@ def test_what_is_no_choice_of_one_gpu_is_left_alone(monkeypatch) -> None:
     assert gpus.own_device("auto", 1, 3) == 1
 
 
+@pytest.mark.distributed
 def test_two_sweeps_at_once_share_the_cache_but_no_folder(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dermaexp", "-m", "seed=0,1", "model=ffn", "dataset=synthetic"]
     options = ["trainer=debug", "hydra.sweep.dir=${new_folder:sweep}", *NO_FIGURES]

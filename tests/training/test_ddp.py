@@ -37,6 +37,7 @@ def read(run: Path, name: str) -> dict:
     return json.loads((run / name).read_text())
 
 
+@pytest.mark.distributed
 def test_two_processes_give_the_numbers_of_one(
     cli: Cli, options: list[str], tmp_path: Path
 ) -> None:
@@ -64,6 +65,7 @@ def test_two_processes_give_the_numbers_of_one(
         assert read(two, "run.json")["device"]["processes"] == 2
 
 
+@pytest.mark.distributed
 def test_running_statistics_are_those_of_the_checkpoint(
     cli: Cli, options: list[str], data_file: Path, tmp_path: Path
 ) -> None:
@@ -119,6 +121,7 @@ class Net(torch.nn.Linear):
 """
 
 
+@pytest.mark.distributed
 @pytest.mark.parametrize(
     ("failure", "rank", "line"),
     [

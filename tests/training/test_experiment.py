@@ -57,6 +57,7 @@ def without_seconds(run: Path) -> tuple[dict, list[dict]]:
     return numbers, rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["ffn", "cnn"])
 def test_a_run_leaves_all_of_it(train, model: str, data_file: Path) -> None:
     run = train(f"model={model}", "dataset.name=Small", figures=True)
@@ -106,6 +107,7 @@ def test_a_run_leaves_all_of_it(train, model: str, data_file: Path) -> None:
         assert min(Image.open(run / "figures" / f"{name}.png").size) > 300
 
 
+@pytest.mark.slow
 def test_every_number_can_be_made_again_from_the_run(train, arrays: dict, tmp_path: Path) -> None:
     run = train("model=cnn", "calibrate=true")
     stored = RunDirectory(run).read_predictions()
@@ -139,6 +141,7 @@ def test_every_number_can_be_made_again_from_the_run(train, arrays: dict, tmp_pa
     assert train_targets.size == numbers["data"]["samples"]["train"]
 
 
+@pytest.mark.slow
 def test_the_checkpoint_gives_the_same_predictions(train, data_file: Path) -> None:
     run = train("model=cnn", "dataset.normalize=true", "dataset.grayscale=false")
     checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
@@ -157,6 +160,7 @@ def test_the_checkpoint_gives_the_same_predictions(train, data_file: Path) -> No
     assert classifier.std.flatten().numpy() == pytest.approx(scaled.std(axis=(0, 1, 2)), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_numbers(train) -> None:
     first, second = (train("model=cnn", folder=folder) for folder in ("first", "second"))
     assert without_seconds(first) == without_seconds(second)
@@ -168,6 +172,7 @@ def test_the_same_command_gives_the_same_numbers(train) -> None:
     assert read(other, "run.json")["config_digest"] not in digests
 
 
+@pytest.mark.slow
 def test_equal_to_a_bare_torch_loop(train, data_file: Path) -> None:
     """Lightning, callbacks and all leave the numbers of the plainest training there is."""
     run = train("model=ffn", "batch_size=32", "checkpoint.test_with=last")
@@ -200,6 +205,7 @@ def test_equal_to_a_bare_torch_loop(train, data_file: Path) -> None:
     assert [row["train_accuracy"] for row in history] == pytest.approx(accuracies)
 
 
+@pytest.mark.slow
 def test_best_and_last_weights(train) -> None:
     """A learning rate that wrecks the net after half of the training: the best epoch is early."""
     wreck = (
@@ -219,6 +225,7 @@ def test_best_and_last_weights(train) -> None:
     assert best["val"]["loss"] == history[best["best_epoch"] - 1]["val_loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("callback", "file"),
     [
@@ -247,6 +254,7 @@ def test_without_callbacks_the_numbers_are_left(train) -> None:
     assert read(run, "metrics.json")["best_epoch"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("optimizer", "scheduler", "expected"),
     # Two steps an epoch, six in all; the rate at steps 0, 2 and 4.
@@ -307,6 +315,7 @@ def test_a_disk_that_fills_up_is_told(train, monkeypatch, capsys) -> None:
     assert not [file for file in run.rglob("*") if file.name.endswith(".tmp")]
 
 
+@pytest.mark.slow
 def test_the_debug_trainer_says_how_little_it_saw(
     train, arrays: dict, data_file: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
@@ -332,6 +341,7 @@ def test_the_debug_trainer_says_how_little_it_saw(
     np.testing.assert_array_equal(shown[0], luma(arrays["test_images"])[used])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["__init__", "forward"])
 def test_an_exit_of_the_model_is_a_failure(
     train, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
@@ -357,6 +367,7 @@ def test_an_exit_of_the_model_is_a_failure(
     assert (record["status"], record["error"].partition(":")[0]) == ("failed", line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["model", "validation", "callback"])
 def test_a_stop_iteration_is_a_failure(
     train, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
@@ -423,6 +434,7 @@ def test_too_few_images_for_a_process(train, given: list[str], line: str, capsys
     assert not (run / "history.csv").exists()
 
 
+@pytest.mark.slow
 def test_a_batch_of_one_trains_what_can_be_trained(train) -> None:
     run = train("model=ffn", "+trainer.limit_train_batches=0.001")
     assert read(run, "metrics.json")["data"]["samples"]["train"] == 1
@@ -442,6 +454,7 @@ def test_a_resumed_run_stays_stopped(train, cli: Cli, key: str) -> None:
     assert len(RunDirectory(run).read_history()) == 1
 
 
+@pytest.mark.slow
 def test_the_table_shows_the_majority_baseline(train, capsys, arrays: dict) -> None:
     run = train("model=ffn")
     numbers = read(run, "metrics.json")
@@ -458,6 +471,7 @@ def test_the_table_shows_the_majority_baseline(train, capsys, arrays: dict) -> N
     assert lines[-1] == f"run directory: {run}"
 
 
+@pytest.mark.slow
 def test_the_table_shows_the_operating_point_of_melanoma(train, capsys) -> None:
     run = train("model=ffn", "dataset.classes=[nevus,melanoma,wart]", "calibrate=true")
     numbers = read(run, "metrics.json")
@@ -475,6 +489,7 @@ def test_the_table_shows_the_operating_point_of_melanoma(train, capsys) -> None:
     assert f"at temperature {temperature:.2f}, fitted on val" in output
 
 
+@pytest.mark.slow
 def test_a_finished_job_is_calibrated_without_training_again(
     cli: Cli, data_file: Path, tmp_path: Path, capsys
 ) -> None:
@@ -495,6 +510,7 @@ def test_a_finished_job_is_calibrated_without_training_again(
     assert len(list(tmp_path.glob("multirun/study/*/metrics.json"))) == 1
 
 
+@pytest.mark.slow
 def test_the_run_returns_its_val_score(train, monkeypatch) -> None:
     from dermaexp.launch import job
 
@@ -505,6 +521,7 @@ def test_the_run_returns_its_val_score(train, monkeypatch) -> None:
     assert returned == [read(run, "metrics.json")["val"]["macro_auroc"]]
 
 
+@pytest.mark.slow
 def test_an_earlier_run_is_not_written_over(train, capsys) -> None:
     run = train("model=ffn")
     before = {
@@ -515,6 +532,7 @@ def test_an_earlier_run_is_not_written_over(train, capsys) -> None:
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.slow
 def test_names_are_text_and_nothing_else(train, capsys) -> None:
     """Neither markup for the terminal, nor mathematics for a figure, nor a path."""
     name = "a/b [/c] $x^$"
@@ -530,6 +548,7 @@ def test_a_name_never_leaves_the_folder_of_its_day(cli, data_file: Path, tmp_pat
     assert run.name.endswith("_..-..-x-y")
 
 
+@pytest.mark.slow
 def test_val_with_one_class_cannot_choose_an_epoch(
     train, arrays: dict, data_file: Path, capsys
 ) -> None:
@@ -540,6 +559,7 @@ def test_val_with_one_class_cannot_choose_an_epoch(
     assert read(run, "metrics.json")["val"]["macro_auroc"] is None
 
 
+@pytest.mark.slow
 def test_a_net_with_other_outputs_is_refused(train, tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "wrong.py").write_text(
         "import torch\n"

@@ -9,7 +9,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from helpers import NO_FIGURES
+
+pytestmark = pytest.mark.slow
 
 MAJORITY = 1341 / 2005
 

@@ -60,6 +60,7 @@ def checkpoint(run: Path, name: str) -> dict:
     return torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)
 
 
+@pytest.mark.slow
 def test_the_moving_average_of_the_best_epoch_is_tested(train: Train, test_images) -> None:
     run = train("callbacks=[default,ema]", "callbacks.ema.decay=0.9", "optimizer.lr=0.03")
     best, last = checkpoint(run, "best"), checkpoint(run, "last")
@@ -75,6 +76,7 @@ def test_the_moving_average_of_the_best_epoch_is_tested(train: Train, test_image
     assert numbers["val"]["loss"] == history[numbers["best_epoch"] - 1]["val_loss"]
 
 
+@pytest.mark.slow
 def test_the_average_is_that_of_every_step(train: Train) -> None:
     """One epoch of 8 steps: decay 0.5 leaves the sum of weights / 2 ** age."""
     steps: list[dict] = []
@@ -107,6 +109,7 @@ def test_the_average_is_that_of_every_step(train: Train) -> None:
         assert value.numpy() == pytest.approx(other.numpy(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_the_training(train: Train, capsys: pytest.CaptureFixture) -> None:
     run = train(
         "callbacks=[default,early_stopping]",
@@ -122,12 +125,14 @@ def test_early_stopping_ends_the_training(train: Train, capsys: pytest.CaptureFi
     assert (numbers["epochs"], numbers["planned_epochs"]) == (2, 6)
 
 
+@pytest.mark.slow
 def test_patience_of_zero_stops_after_the_first_epoch_that_is_no_better(train: Train) -> None:
     more = ("callbacks.early_stopping.patience=0", "+callbacks.early_stopping.min_delta=1")
     run = train("callbacks=[default,early_stopping]", *more)
     assert len(RunDirectory(run).read_history()) == 2
 
 
+@pytest.mark.slow
 def test_final_predictions_are_averaged_over_eight_views(train: Train, test_images) -> None:
     run = train("test_time_augment=dihedral")
     best = checkpoint(run, "best")["state_dict"]
@@ -138,6 +143,7 @@ def test_final_predictions_are_averaged_over_eight_views(train: Train, test_imag
     assert np.abs(plain - stored).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_final_predictions_are_averaged_over_zooms_too(train: Train, test_images) -> None:
     run = train("test_time_augment=dihedral_zoom")
     best = checkpoint(run, "best")["state_dict"]
@@ -151,6 +157,7 @@ def test_final_predictions_are_averaged_over_zooms_too(train: Train, test_images
     assert np.abs(each[1] - stored).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_temperature_at_a_limit_of_its_search_is_told(
     train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -189,12 +196,14 @@ def test_the_balance_of_a_data_module(data_file: Path) -> None:
     assert plain.train_dataloader().sampler.weights is None
 
 
+@pytest.mark.slow
 def test_given_mean_and_std_standardise(train: Train) -> None:
     run = train("dataset.normalize=[0.5,0.25]", "dataset.grayscale=false")
     state = checkpoint(run, "best")["state_dict"]
     assert (state["mean"].tolist(), state["std"].tolist()) == ([[[0.5]]], [[[0.25]]])
 
 
+@pytest.mark.slow
 def test_the_loss_of_the_config_is_trained(train: Train) -> None:
     """With the same seed the first epoch's loss tells them apart; val's stays cross-entropy."""
     plain = train("loss=cross_entropy", folder="plain")
@@ -207,6 +216,7 @@ def test_the_loss_of_the_config_is_trained(train: Train) -> None:
     assert val[1] == pytest.approx(val[0], rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_net_learns_the_same(train: Train) -> None:
     options = ("model=ffn", "callbacks=[default,ema]")

@@ -126,6 +126,7 @@ def test_an_unknown_key_is_refused(train, capsys) -> None:
     assert capsys.readouterr().err == f"error: {line}\n"
 
 
+@pytest.mark.slow
 def test_max_steps(train, cli: Cli, capsys) -> None:
     """Eight steps are one epoch and three of five steps: val, checkpoints and history are there."""
     run = train("+trainer.max_steps=8", "scheduler=cosine", "checkpoint.test_with=last")
@@ -147,6 +148,7 @@ def test_max_steps(train, cli: Cli, capsys) -> None:
     assert (run / "history.csv").read_bytes() == history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", ["+trainer.max_steps=3", "+trainer.max_time={microseconds: 1}"])
 def test_a_run_that_ends_in_its_first_epoch(train, last: str) -> None:
     run = train(last, "callbacks=[default,ema]", *NO_FIGURES)
@@ -158,6 +160,7 @@ def test_a_run_that_ends_in_its_first_epoch(train, last: str) -> None:
     assert found["train"]["accuracy"] == float(row["train_accuracy"])
 
 
+@pytest.mark.slow
 def test_max_time_counts_all_attempts(train, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten steps of a first attempt and four of a second one, by a clock that counts steps."""
     clock = [0.0]
@@ -181,6 +184,7 @@ def test_max_time_counts_all_attempts(train, cli: Cli, monkeypatch: pytest.Monke
     assert found["seconds"]["fit"] == 14
 
 
+@pytest.mark.slow
 def test_accumulated_batches_are_one_step(train) -> None:
     """Of five batches, two, two and one: three steps an epoch, each image once in the history."""
     run = train("+trainer.accumulate_grad_batches=2", "scheduler=cosine", "epochs=2")
