@@ -13,7 +13,8 @@ from PIL import Image
 from dermaexp.core.errors import UserError
 from dermaexp.data import npz, synthetic
 from dermaexp.data.batches import Batches
-from dermaexp.data.datamodule import ImageDataModule, luma
+from dermaexp.data.datamodule import ImageDataModule
+from dermaexp.data.gray import luma
 from dermaexp.data.sample import spread
 from dermaexp.data.splits import checked_splits
 
