@@ -14,6 +14,7 @@ from dermaexp.core.errors import INTERRUPTED
 from dermaexp.launch import flags, folders, resume, sweep, swept
 from dermaexp.launch.config import config_folder
 from dermaexp.launch.explain import RunError, explain
+from dermaexp.launch.help import help_keys
 from dermaexp.launch.job import task
 from dermaexp.runs.folders import new_folder, portable, remove_unused
 
@@ -29,6 +30,7 @@ def main() -> None:
     OmegaConf.register_new_resolver("new_folder", new_folder, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("portable", portable, replace=True)
     OmegaConf.register_new_resolver("job_folder", folders.job_folder, replace=True)
+    OmegaConf.register_new_resolver("help_keys", help_keys, replace=True)
     try:
         if "--version" in sys.argv:
             print(f"dermaexp {__version__}")

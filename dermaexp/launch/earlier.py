@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -12,7 +12,9 @@ from dermaexp.core.overrides import command
 from dermaexp.launch.config import data_record, effective, identity
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.identity import config_digest
-from dermaexp.runs.record import RunRecord
+
+if TYPE_CHECKING:
+    from dermaexp.runs.record import RunRecord
 
 RESUMPTION = ("started", "command", "git_commit", "code_digest", "own_code")
 FROM_START = (*RESUMPTION, "versions", "platform")

@@ -9,11 +9,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dermaexp.core.console import console, print_error
 from dermaexp.core.errors import UserError
 from dermaexp.runs.directory import RunDirectory
-from dermaexp.runs.record import RunRecord
+
+if TYPE_CHECKING:
+    from dermaexp.runs.record import RunRecord
 
 INTERVAL = 1.0  # seconds
 

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
@@ -17,7 +17,9 @@ from dermaexp.core.overrides import command, quoted
 from dermaexp.launch.folders import check_sweep_folder
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.provenance import COMMAND
-from dermaexp.runs.record import Start
+
+if TYPE_CHECKING:
+    from dermaexp.runs.record import Start
 
 KEY = "resume="
 NOT_AGAIN = (  # Hydra's own overrides of the first start that this one gives itself

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pydantic import BaseModel, ConfigDict, Field
 
 from dermaexp.core import rules
+from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
 from dermaexp.core.rules import Count, Flag, Text
 from dermaexp.data.config import DatasetConfig
@@ -28,6 +29,7 @@ Seed = Annotated[
         description=f"a whole number from 0 to {LARGEST_SEED}",
     ),
 ]
+Directory = Annotated[Text, Field(description="a run or sweep directory, alone on the line")]
 
 
 class CheckpointConfig(BaseModel):
@@ -54,7 +56,7 @@ class TopLevel(BaseModel):
     compile: Flag
     calibrate: Flag
     report: Flag
-    resume: Text | None = None
+    resume: Directory | None = None
     sweep: SweepConfig
 
 
@@ -112,7 +114,7 @@ def warnings(config: DictConfig) -> list[str]:
 
 def check(config: DictConfig) -> None:
     """Raise UserError for a value that cannot work, and OmegaConf's own for a missing one."""
-    values = _values(config)
+    values = to_dict(config, resolve=True, throw_on_missing=True)
     for group in GROUPS:
         _check_given(group, values)
     rules.check(Config, values)
@@ -122,7 +124,8 @@ def check(config: DictConfig) -> None:
 def check_dataset(config: DictConfig) -> None:
     """Do the same for the config group dataset alone."""
     _check_given("dataset", config)
-    rules.check(DatasetConfig, _values(config.dataset), "dataset")
+    values = to_dict(config.dataset, resolve=True, throw_on_missing=True)
+    rules.check(DatasetConfig, values, "dataset")
 
 
 def _check_given(group: str, config: Mapping[str, Any] | DictConfig) -> None:
@@ -147,8 +150,3 @@ def _check_callbacks(callbacks: Mapping[str, Any], test_with: str) -> None:
             "callbacks.learning_curves draws history.csv, which callbacks.history writes and which "
             "is switched off: give callbacks.learning_curves=null too"
         )
-
-
-def _values(config: DictConfig) -> dict[str, Any]:
-    found = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    return cast(dict[str, Any], found)  # a mapping with names as keys, as every config of ours is

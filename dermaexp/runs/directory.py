@@ -9,16 +9,17 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import naming, read_json, write_bytes, write_csv, write_json
 from dermaexp.runs.locks import LOCK
-from dermaexp.runs.metrics_file import Metrics, checked_metrics
-from dermaexp.runs.record import STATUSES, RunRecord, checked_record
-from dermaexp.runs.schemas import SCHEMA
+
+if TYPE_CHECKING:  # pydantic, which those load, would slow down each start of the command line
+    from dermaexp.runs.metrics_file import Metrics
+    from dermaexp.runs.record import RunRecord
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -110,10 +111,14 @@ class RunDirectory:
                 (self.path / folder).rmdir()
 
     def write_run(self, record: Mapping[str, Any]) -> None:
+        from dermaexp.runs.schemas import SCHEMA
+
         write_json(self.path / "run.json", {"schema": SCHEMA, **record})
 
     def read_run(self) -> RunRecord:
         """The content of run.json; ValueError where it is damaged, UserError where it is newer."""
+        from dermaexp.runs.record import checked_record
+
         path = self.path / "run.json"
         return checked_record(path, read_json(path))
 
@@ -122,6 +127,8 @@ class RunDirectory:
 
         Raises UserError where it is damaged, or where dermaexp did not write it.
         """
+        from dermaexp.runs.record import STATUSES, checked_record
+
         path = self.path / "run.json"
         try:
             content = read_json(path) if self.has_run() else None
@@ -142,10 +149,14 @@ class RunDirectory:
         return (self.path / "run.json").exists()
 
     def write_metrics(self, values: Mapping[str, Any]) -> None:
+        from dermaexp.runs.schemas import SCHEMA
+
         write_json(self.path / "metrics.json", {"schema": SCHEMA, **values})
 
     def read_metrics(self) -> Metrics:
         """The content of metrics.json; errors as of `read_run`."""
+        from dermaexp.runs.metrics_file import checked_metrics
+
         path = self.path / "metrics.json"
         return checked_metrics(path, read_json(path))
 

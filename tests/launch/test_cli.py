@@ -272,6 +272,14 @@ def test_answers_without_torch(arguments: list[str], code: int, shown: str, tmp_
     assert "Traceback" not in answer.stderr
 
 
+def test_shows_the_config_without_pydantic(tmp_path: Path) -> None:
+    """Loading it takes a fifth of the time that this may take."""
+    (tmp_path / "pydantic.py").write_text("raise ImportError('pydantic was imported')")
+    path = f"{tmp_path}:{PROJECT}"
+    answer = run_module("-m", "dermaexp", "--cfg", "job", folder=tmp_path, PYTHONPATH=path)
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("option", ["disabled", "none", "default", "stdout"])
 def test_any_logging_of_hydras(option: str, cli: Cli, data_file: Path, tmp_path: Path) -> None:
