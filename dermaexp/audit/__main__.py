@@ -14,7 +14,7 @@ from hydra import compose
 from omegaconf import DictConfig
 
 from dermaexp.audit.findings import audit
-from dermaexp.core.console import console, print_error
+from dermaexp.core.console import console, print_error, print_note
 from dermaexp.core.errors import INTERRUPTED, UserError
 from dermaexp.data.load import load_splits
 from dermaexp.launch import validate
@@ -31,7 +31,10 @@ def main() -> None:
         arguments = parser.parse_intermixed_args()
         config = composed(arguments.overrides, arguments.config_dir)
         validate.check_dataset(config)
-        result = audit(load_splits(config.dataset))
+        splits = load_splits(config.dataset)
+        for note in splits.notes:
+            print_note(*note)
+        result = audit(splits)
         folder = arguments.output or _new_folder()
         # Matplotlib is not loaded for a mistyped key.
         from dermaexp.audit.page import show, write

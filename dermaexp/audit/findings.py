@@ -18,7 +18,7 @@ from dermaexp.audit.exact_duplicates import (
 from dermaexp.audit.near_duplicates import COPY, Embedding, near_duplicates
 from dermaexp.audit.validation import Found, detection, flagged
 from dermaexp.core.console import console
-from dermaexp.data.groups import in_groups_of
+from dermaexp.data.lesion_groups import shares_lesion
 from dermaexp.data.splits import SPLITS, Splits
 
 SCHEMA = 1
@@ -104,8 +104,8 @@ def _near_duplicates(splits: Splits, found: Found) -> dict[str, Any]:
 
 def _leak(splits: Splits) -> dict[str, Any]:
     """Test images that share a group with train, and with train or val, in all and of a class."""
-    with_train = in_groups_of(splits, "test", ["train"])
-    with_either = in_groups_of(splits, "test", ["train", "val"])
+    with_train = shares_lesion(splits, "test", ["train"])
+    with_either = shares_lesion(splits, "test", ["train", "val"])
 
     def counts(chosen: np.ndarray) -> dict[str, int]:
         return {
@@ -115,10 +115,10 @@ def _leak(splits: Splits) -> dict[str, Any]:
         }
 
     labels = splits.test.labels
-    groups = {split: len(np.unique(splits[split].groups)) for split in SPLITS}
+    groups = {split: len(np.unique(splits.lesion_groups(split))) for split in SPLITS}
     return {
         "groups": groups,
         "test": counts(np.ones(len(labels), bool)),
         "classes": {name: counts(labels == label) for label, name in enumerate(splits.classes)},
-        "val_with_train": int(in_groups_of(splits, "val", ["train"]).sum()),
+        "val_with_train": int(shares_lesion(splits, "val", ["train"]).sum()),
     }

@@ -162,7 +162,9 @@ def _rows(audit: Audit) -> Iterator[dict[str, Any]]:
                 "second_label": splits.classes[splits[second].labels[j]],
             }
             if splits.grouping:
-                row["same_group"] = bool(splits[first].groups[i] == splits[second].groups[j])
+                row["same_group"] = bool(
+                    splits.lesion_groups(first)[i] == splits.lesion_groups(second)[j]
+                )
             yield row
 
 
@@ -207,7 +209,7 @@ def _view(audit: Audit, first: Place, second: Place, likeness: str = "") -> Pair
     lines = [likeness, " | ".join(dict.fromkeys(names))]
     odd = names[0] != names[1]
     if splits.grouping:
-        groups = {splits[split].groups[index] for split, index in places}
+        groups = {splits.lesion_groups(split)[index] for split, index in places}
         lines.append(f"{'same' if len(groups) == 1 else 'another'} {splits.grouping.column}")
         odd = len(groups) > 1
     return PairView(

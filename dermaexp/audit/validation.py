@@ -10,7 +10,7 @@ import numpy as np
 
 from dermaexp.audit.exact_duplicates import Place
 from dermaexp.audit.near_duplicates import Pairs
-from dermaexp.data.groups import leaked
+from dermaexp.data.lesion_groups import leaked
 from dermaexp.data.splits import Splits
 
 Found = Mapping[tuple[str, str], Pairs]  # of the images of two splits
@@ -22,7 +22,7 @@ THRESHOLDS = (0.02, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1, 0.12, 0.15)  # of t
 
 def same_group(splits: Splits, between: tuple[str, str], pairs: Pairs) -> np.ndarray:
     """Whether the two images of each pair (P,) are of one group."""
-    first, second = (splits[split].groups for split in between)
+    first, second = (splits.lesion_groups(split) for split in between)
     return first[pairs.first] == second[pairs.second]
 
 
@@ -49,9 +49,9 @@ def missed(splits: Splits, found: Found, threshold: float) -> Iterator[tuple[Pla
         pairs = found[between].found(threshold)
         known = set(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
         members: dict[str, list[int]] = {}
-        for index, group in enumerate(splits[between[0]].groups.tolist()):
+        for index, group in enumerate(splits.lesion_groups(between[0]).tolist()):
             members.setdefault(group, []).append(index)
-        for second, group in enumerate(splits[between[1]].groups.tolist()):
+        for second, group in enumerate(splits.lesion_groups(between[1]).tolist()):
             for first in members.get(group, ()):
                 if (first, second) not in known:
                     yield Place(between[0], first), Place(between[1], second)
@@ -73,7 +73,7 @@ def _of_pairs(
         pairs = found[between].found(threshold)
         told += len(pairs)
         right += int(same_group(splits, between, pairs).sum())
-        first, second = (Counter(splits[split].groups.tolist()) for split in between)
+        first, second = (Counter(splits.lesion_groups(split).tolist()) for split in between)
         there += sum(first[group] * count for group, count in second.items())
     return _scores(told, right, there)
 

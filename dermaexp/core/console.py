@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,6 +55,15 @@ def print_warning(line: str) -> None:
     error_console.print(f"[bold yellow]warning:[/] {escape(line)}", soft_wrap=True)
 
 
+def print_note(text: str, title: str = "") -> None:
+    """A note on the data: a line, or in a box if it has a title."""
+    if title:
+        print_box(title, text)
+    else:
+        console.print(text, soft_wrap=True, markup=False)
+
+
+@functools.cache  # once in a process, not for each job of a sweep
 def print_box(title: str, text: str) -> None:
     """A box that nobody can miss."""
     error_console.print(

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 from dermaexp.core.errors import UserError
 from dermaexp.core.rules import Finite, Flag, Index, NonEmpty, Positive
 from dermaexp.data.folds import FOLDS
-from dermaexp.data.groups import GROUP_COLUMN
+from dermaexp.data.lesion_groups import GROUP_COLUMN
 
 Normalize = Annotated[
     Flag | tuple[Finite, Positive],

@@ -1,4 +1,4 @@
-"""MedMNIST's 2D files: found where medmnist keeps them or downloaded, always checked by MD5."""
+"""MedMNIST's 2D files: found where medmnist keeps them or downloaded, and checked by MD5."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ import pooch
 import requests
 from filelock import FileLock
 
-from dermaexp.core.console import print_box
 from dermaexp.core.errors import UserError, nearest
 from dermaexp.core.files import expanded
 from dermaexp.data import npz, synthetic
 from dermaexp.data.medmnist_info import INFO, SIZES
-from dermaexp.data.splits import Splits, checked_splits
+from dermaexp.data.splits import Note, Splits, checked_splits
 
 TIMEOUT = 20  # seconds without an answer
 
 
 class UnavailableError(Exception):
-    """The file is neither here nor to be had; the message says why."""
+    """The file is not here and cannot be downloaded; the message says why."""
 
 
 def load(flag: str, size: int, root: str, if_unavailable: str) -> Splits:
     """The MedMNIST set `flag` at `size` pixels, from `root` or MedMNIST's server.
 
-    Where it cannot be had, the synthetic set may stand in for DermaMNIST (`if_unavailable`); a box
-    and the splits themselves say so.
+    If it cannot be downloaded, the synthetic set may stand in for DermaMNIST (`if_unavailable`);
+    the splits say so in their title and in a note.
     """
     info = _info(flag, size, if_unavailable)
     suffix = "" if size == 28 else f"_{size}"
@@ -43,8 +42,8 @@ def load(flag: str, size: int, root: str, if_unavailable: str) -> Splits:
                 f"{file.name} is not in {file.parent} and cannot be downloaded ({reason}): "
                 f"put {url} (MD5 {md5}) there"
             ) from reason
-        _announce_synthetic(info["python_class"], file, url, md5, reason)
-        return synthetic.load(size)
+        note = _synthetic_note(info["python_class"], file, url, md5, reason)
+        return replace(synthetic.load(size), notes=(note,))
     name = info["python_class"] + ("" if size == 28 else f" {size} px")
     classes = tuple(info["label"].values())
     splits = checked_splits(name, classes, npz.read_arrays(file), origin=str(file))
@@ -52,10 +51,10 @@ def load(flag: str, size: int, root: str, if_unavailable: str) -> Splits:
 
 
 def fetch(url: str, md5: str, file: Path) -> None:
-    """Make `file` hold what `url` serves: kept if its MD5 is right, else downloaded if missing.
+    """Download `url` to `file` unless it is there with the right MD5.
 
     Two processes at once download once. Raises UserError for a file with another MD5 and
-    UnavailableError where the download fails; `file` is then as it was.
+    UnavailableError if the download fails; neither changes `file`.
     """
     if not file.exists():
         _download(url, md5, file)
@@ -100,7 +99,7 @@ def _why(error: Exception, url: str) -> str:
         return f"no connection to {host}"
     if isinstance(error, requests.RequestException):
         return f"the connection to {host} broke"
-    return f"what {host} sent has another MD5"
+    return f"the file from {host} has another MD5"
 
 
 def _info(flag: str, size: int, if_unavailable: str) -> dict[str, Any]:
@@ -108,7 +107,7 @@ def _info(flag: str, size: int, if_unavailable: str) -> dict[str, Any]:
         raise UserError(f"dataset.flag={flag} is unknown: {nearest(flag, INFO)}")
     if "multi-label" in INFO[flag]["task"]:
         raise UserError(
-            f"dataset.flag={flag} has several labels an image, which is not supported: "
+            f"dataset.flag={flag} has several labels per image, which is not supported: "
             f"expected one of {', '.join(f for f in INFO if f != flag)}"
         )
     if size not in SIZES:
@@ -121,13 +120,13 @@ def _info(flag: str, size: int, if_unavailable: str) -> dict[str, Any]:
     return INFO[flag]
 
 
-def _announce_synthetic(name: str, file: Path, url: str, md5: str, reason: Exception) -> None:
-    print_box(
-        "SYNTHETIC DATA",
-        f"{name} cannot be had: {reason}.\n"
-        f"This run trains on drawn lesions instead: its numbers say nothing about {name}.\n\n"
+def _synthetic_note(name: str, file: Path, url: str, md5: str, reason: Exception) -> Note:
+    return Note(
+        f"{name} is not available: {reason}.\n"
+        f"This run trains on synthetic lesions instead: its numbers say nothing about {name}.\n\n"
         f"For the real data, download:\n  {url}\n"
         f"with this MD5:\n  {md5}\n"
         f"as this file:\n  {file.resolve()}\n\n"
-        "To stop instead of drawing: dataset.if_unavailable=error",
+        "To stop instead: dataset.if_unavailable=error",
+        title="SYNTHETIC DATA",
     )

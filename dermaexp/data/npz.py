@@ -14,15 +14,15 @@ from dermaexp.core.errors import UserError, nearest
 from dermaexp.core.files import expanded
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
 
-SYNTHETIC_KEY = "synthetic"  # in a file of drawn images, so that they never pass for real ones
+SYNTHETIC_KEY = "synthetic"  # marks a file of synthetic images: they never pass for real ones
 KEYS = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "labels"))
 
 
 def load(path: str, classes: Sequence[str] | str | None = None, name: str | None = None) -> Splits:
     """The splits of the file at `path`.
 
-    `classes`: names in the order of the labels, or a MedMNIST flag whose names to use; without
-    them, "class 0" … for as many as the training labels have.
+    `classes` are names in the order of the labels, or a MedMNIST flag whose names are used; without
+    it, classes are called "class 0", … up to the largest training label.
     """
     file = expanded(str(path))
     arrays = read_arrays(file)
@@ -33,7 +33,7 @@ def load(path: str, classes: Sequence[str] | str | None = None, name: str | None
 
 
 def read_arrays(file: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Split -> (images, labels) as they stand in `file`; UserError if it is not such a file."""
+    """Split -> (images, labels) as stored in `file`; UserError if it is not such a file."""
     if not file.is_file():
         raise UserError(f"{file} is not a file: expected an npz in MedMNIST's format, {KEYS[0]} …")
     try:
@@ -49,7 +49,8 @@ def read_arrays(file: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             return {s: (content[f"{s}_images"], content[f"{s}_labels"]) for s in SPLITS}
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
         raise UserError(
-            f"{file} is damaged or not an npz: expected an npz in MedMNIST's format; get it again"
+            f"{file} is damaged or not an npz: expected an npz in MedMNIST's format; "
+            "download it again"
         ) from error
 
 
@@ -61,7 +62,7 @@ def _keys(file: Path) -> list[str]:
 def _numbered_classes(
     arrays: Mapping[str, tuple[np.ndarray, np.ndarray]], file: Path
 ) -> tuple[str, ...]:
-    """Classes by the training labels' numbers; what are no labels at all is told later."""
+    """Classes by the training labels' numbers; arrays that are no labels are reported later."""
     labels = {split: arrays[split][1] for split in SPLITS}
     found = np.unique(labels["train"])
     names = tuple(f"class {label}" for label in found)
@@ -96,9 +97,9 @@ def _class_names(classes: Sequence[str] | str) -> tuple[str, ...]:
 
 
 def _medmnist_flag(classes: Sequence[str] | str | None, splits: Splits) -> str | None:
-    """The flag that `classes` is, if the file has as many images as that set, of one of its sizes.
+    """The flag in `classes`, if the file has as many images as that set, in one of its sizes.
 
-    Another file with the classes of a set, or one of drawn images, is not that set.
+    Synthetic images, or other images with the classes of a set, are not that set.
     """
     if not isinstance(classes, str) or splits.synthetic:
         return None

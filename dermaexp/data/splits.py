@@ -1,4 +1,4 @@
-"""What every source yields: three splits of uint8 images with integer labels, checked."""
+"""What every source returns: three checked splits of uint8 images with integer labels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,13 +19,13 @@ SPLITS = ("train", "val", "test")
 class Split:
     """Images (N, H, W, C) uint8, C being 1 or 3, and their labels (N,) int64.
 
-    `groups` (N,) names, where known, what each image shows: images of one group, such as one
-    lesion, are not independent of each other.
+    `lesion_groups` (N,), if known, names the lesion of each image: images of one lesion are not
+    independent of each other.
     """
 
     images: np.ndarray
     labels: np.ndarray
-    groups: np.ndarray | None = None
+    lesion_groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -33,7 +33,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Grouping:
-    """Where the groups are from: the name of the file, its column, the SHA-256 of the groups."""
+    """The source of the lesion groups: file name, column, and SHA-256 of the groups."""
 
     file: str
     column: str
@@ -42,18 +42,26 @@ class Grouping:
 
 @dataclass(frozen=True)
 class Fold:
-    """Which of `folds` parts, numbered from 0, is the test split; the data of all parts."""
+    """Which of `folds` parts, from 0, is the test split, and the fingerprint of all parts."""
 
     folds: int
     fold: int
     pool_fingerprint: str
 
 
+class Note(NamedTuple):
+    """What a user must know about the data; a note with a title goes into a box."""
+
+    text: str
+    title: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A data set as sources give it. `name` is what tables and figures call it.
+    """A data set as sources return it; tables and figures call it by its `name`.
 
-    `fold` is None where the splits are the source's own.
+    `fold` is None for the source's own splits. `notes` are printed by the job: sources print
+    nothing.
     """
 
     name: str
@@ -65,23 +73,24 @@ class Splits:
     medmnist_flag: str | None = None  # of the MedMNIST set that these are, in its order
     grouping: Grouping | None = None
     fold: Fold | None = None
+    notes: tuple[Note, ...] = ()
 
     def __getitem__(self, split: str) -> Split:
         return {"train": self.train, "val": self.val, "test": self.test}[split]
 
     @property
     def title(self) -> str:
-        """The name as figures and tables show it: drawn data never pass for real ones."""
+        """The name as figures and tables show it: synthetic data never pass for real data."""
         return f"{self.name} (SYNTHETIC DATA)" if self.synthetic else self.name
 
     def part(self, split: str, used: int) -> str:
-        """The split's name; with the number of images where only some of them were used."""
+        """The split's name, with the number of images if only some of them were used."""
         whole = len(self[split])
         return split if used == whole else f"{split}, {used:,} of {whole:,} images"
 
     @property
     def record(self) -> dict[str, Any]:
-        """What run.json says about the data."""
+        """What run.json records about the data."""
         kind = {"kind": "grouped", **asdict(self.fold)} if self.fold else {"kind": "official"}
         return {
             "name": self.title,
@@ -92,14 +101,21 @@ class Splits:
             **({"groups": asdict(self.grouping)} if self.grouping else {}),
         }
 
+    def lesion_groups(self, split: str) -> np.ndarray:
+        """The lesion group (N,) of each image of `split`; ValueError without lesion groups."""
+        groups = self[split].lesion_groups
+        if groups is None:
+            raise ValueError(f"{self.name} has no lesion groups")
+        return groups
+
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of class names, shapes, images and labels: equal for equal content only."""
+        """SHA-256 of class names, shapes, images and labels."""
         return self._digest(SPLITS)
 
     @cached_property
     def test_fingerprint(self) -> str:
-        """The same of the test split alone: which runs' test numbers can be compared."""
+        """SHA-256 of the test split alone: runs with the same one can be compared on test."""
         return self._digest(("test",))
 
     def _digest(self, names: Iterable[str]) -> str:
@@ -107,8 +123,8 @@ class Splits:
         for split in names:
             images, labels = self[split].images, self[split].labels
             digest.update(f"{split} {images.shape} ".encode())
-            digest.update(np.ascontiguousarray(images))
-            digest.update(labels.astype("<i8"))
+            digest.update(np.ascontiguousarray(images).data)
+            digest.update(labels.astype("<i8").data)
         return digest.hexdigest()
 
 
@@ -120,9 +136,9 @@ def checked_splits(
     origin: str,
     synthetic: bool = False,
 ) -> Splits:
-    """Splits from split -> (images, labels), or a UserError that says what is wrong in `origin`.
+    """Splits from split -> (images, labels); UserError for what is wrong in `origin`.
 
-    Images may be (N, H, W) or (N, H, W, C); labels (N,) or (N, 1).
+    Images are (N, H, W) or (N, H, W, C), labels (N,) or (N, 1).
     """
     if len(set(classes)) < len(classes):
         raise UserError(f"{origin}: classes {list(classes)} repeat a name: expected each once")
@@ -135,7 +151,9 @@ def checked_splits(
         raise UserError(
             f"{origin}: the splits' images differ in shape, {shapes}: expected one shape"
         )
-    return Splits(str(name), classes, **splits, synthetic=synthetic)
+    return Splits(
+        str(name), classes, splits["train"], splits["val"], splits["test"], synthetic=synthetic
+    )
 
 
 def _checked_split(images: np.ndarray, labels: np.ndarray, classes: int, where: str) -> Split:
@@ -148,14 +166,14 @@ def _checked_split(images: np.ndarray, labels: np.ndarray, classes: int, where: 
         )
     if labels.ndim == 2 and labels.shape[1] > 1:
         raise UserError(
-            f"{where}: labels are {labels.shape}, several an image; multi-label data "
-            "are not supported: expected one label an image, (N,) or (N, 1)"
+            f"{where}: labels are {labels.shape}, several per image; multi-label data "
+            "are not supported: expected one label per image, (N,) or (N, 1)"
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise UserError(f"{where}: labels are {labels.dtype}, expected integers")
     labels = labels.reshape(-1).astype(np.int64)
     if len(images) != len(labels):
-        raise UserError(f"{where}: {len(images)} images but {len(labels)} labels, expected as many")
+        raise UserError(f"{where}: {len(images)} images but {len(labels)} labels: expected as many")
     if not len(labels):
         raise UserError(f"{where} is empty: expected at least one image")
     if labels.min() < 0 or labels.max() >= classes:

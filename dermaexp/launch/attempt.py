@@ -10,7 +10,7 @@ from typing import Any
 from hydra.conf import HydraConf
 from omegaconf import DictConfig
 
-from dermaexp.core.console import console, print_warning
+from dermaexp.core.console import console, print_note, print_warning
 from dermaexp.core.errors import UserError
 from dermaexp.data.load import load_splits
 from dermaexp.launch import earlier, resume
@@ -62,6 +62,8 @@ def attempt(job: Job) -> float:
             print_warning(line)
         with clock.part("data"):
             splits = load_splits(config.dataset)
+        for note in splits.notes:
+            print_note(*note)
         record["data"] = splits.record
         record["config_digest"] = config_digest(identity(record["config"], splits.record))
         resumed = before is not None and earlier.can_resume(directory, before, record)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dermaexp.data.groups import leaked
+from dermaexp.data.lesion_groups import leaked
 from dermaexp.data.splits import Splits
 from dermaexp.metrics import calibration, classification, leak
 from dermaexp.metrics.operating_points import operating_points

@@ -33,7 +33,7 @@ from dermaexp.audit.near_duplicates import (
 from dermaexp.audit.page import VALIDATED, findings
 from dermaexp.audit.validation import detection, missed
 from dermaexp.data import npz
-from dermaexp.data.groups import with_groups
+from dermaexp.data.lesion_groups import with_lesion_groups
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
 
 COUNTS = {"train": 90, "val": 30, "test": 40}
@@ -138,7 +138,7 @@ def grouped(splits: Splits, groups: dict[str, list[str]], path: Path) -> Splits:
         file.write("split,index,lesion_id\n")
         for split, names in groups.items():
             file.writelines(f"{split},{index},{name}\n" for index, name in enumerate(names))
-    return with_groups(splits, str(path), "lesion_id")
+    return with_lesion_groups(splits, str(path), "lesion_id")
 
 
 @pytest.fixture
@@ -409,7 +409,7 @@ def test_help(command: Callable[..., int], capsys: pytest.CaptureFixture) -> Non
 def test_the_stored_figures_are_those_of_the_real_file(real_data: Path, real_index: Path) -> None:
     """The threshold has the largest F1 on train and val, its figures are those of test."""
     splits = npz.load(str(real_data), classes="dermamnist")
-    result = audit(with_groups(splits, str(real_index), "lesion_id"))
+    result = audit(with_lesion_groups(splits, str(real_index), "lesion_id"))
     rows = {row["threshold"]: row for row in result.facts["detection"]}
 
     def f1(row: dict) -> float:

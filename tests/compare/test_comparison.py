@@ -507,14 +507,14 @@ def test_bad_input_is_told_in_one_line(missing: bool, tmp_path: Path, monkeypatc
 
 
 def test_synthetic_data_are_named_in_every_title(tmp_path: Path, capsys) -> None:
-    data = OTHER_DATA | {"name": "Drawn lesions (SYNTHETIC DATA)", "synthetic": True}
+    data = OTHER_DATA | {"name": "Synthetic lesions (SYNTHETIC DATA)", "synthetic": True}
     write_run(tmp_path / "a", data=data)
     compare(tmp_path)
     assert (
-        "## Leaderboard on Drawn lesions (SYNTHETIC DATA)"
+        "## Leaderboard on Synthetic lesions (SYNTHETIC DATA)"
         in (tmp_path / "leaderboard.md").read_text()
     )
-    assert "Leaderboard on Drawn lesions (SYNTHETIC DATA)" in capsys.readouterr().out
+    assert "Leaderboard on Synthetic lesions (SYNTHETIC DATA)" in capsys.readouterr().out
 
 
 def test_p_values_are_no_finer_than_the_draws() -> None:

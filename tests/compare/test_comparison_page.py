@@ -143,10 +143,10 @@ def test_nothing_that_runs_hold_becomes_markup(tmp_path: Path) -> None:
 
 
 def test_synthetic_data_are_told(tmp_path: Path) -> None:
-    data = OTHER_DATA | {"name": "Drawn lesions (SYNTHETIC DATA)", "synthetic": True}
+    data = OTHER_DATA | {"name": "Synthetic lesions (SYNTHETIC DATA)", "synthetic": True}
     write_run(tmp_path / "synthetic" / "a", data=data)
     page = comparison_page(tmp_path / "synthetic")
-    assert page.texts.count("ffn: comparison on Drawn lesions (SYNTHETIC DATA)") == 2
+    assert page.texts.count("ffn: comparison on Synthetic lesions (SYNTHETIC DATA)") == 2
     assert "Synthetic data. These images are generated" in page.text
     assert "Synthetic" not in comparison_page(make_sweep(tmp_path / "real")).text
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dermaexp.data import lesions
-from dermaexp.data.lesions import CLASS_COUNTS, CLASSES, draw_lesions, draw_splits
+from dermaexp.data.lesions import CLASS_COUNTS, CLASSES, generate_lesions, generate_splits
 
 AKIEC, BCC, BKL, DF, MEL, NV, VASC = range(7)
 EACH = 150
@@ -16,13 +16,13 @@ def sha256(array: np.ndarray) -> str:
 
 @pytest.fixture(scope="module")
 def splits() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    return draw_splits()
+    return generate_splits()
 
 
 @pytest.fixture(scope="module")
 def by_class() -> np.ndarray:
     """EACH images a class in [0, 1), shape (7, EACH, 28, 28, 3)."""
-    images = draw_lesions(np.arange(7 * EACH) % 7, 28, seed=11)
+    images = generate_lesions(np.arange(7 * EACH) % 7, 28, seed=11)
     return images.reshape(EACH, 7, 28, 28, 3).swapaxes(0, 1) / 256.0
 
 
@@ -81,7 +81,7 @@ def test_bytes_at_28_pixels_are_pinned(splits, name, images, labels):
     ],
 )
 def test_bytes_at_other_sizes_are_pinned(size, seed, digest):
-    images = draw_lesions(np.arange(300) % 7, size, seed)
+    images = generate_lesions(np.arange(300) % 7, size, seed)
     assert images.shape == (300, size, size, 3)
     assert images.dtype == np.uint8
     assert sha256(images) == digest
@@ -89,31 +89,34 @@ def test_bytes_at_other_sizes_are_pinned(size, seed, digest):
 
 def test_threads_and_blocks_do_not_change_the_bytes(monkeypatch):
     labels = np.arange(600) % 7
-    one = draw_lesions(labels, 20, seed=3, workers=1)
-    assert np.array_equal(one, draw_lesions(labels, 20, seed=3, workers=2))
+    one = generate_lesions(labels, 20, seed=3, workers=1)
+    assert np.array_equal(one, generate_lesions(labels, 20, seed=3, workers=2))
     monkeypatch.setattr(lesions, "PIXELS", 20 * 256 * 3)
-    assert np.array_equal(one, draw_lesions(labels, 20, seed=3, workers=2))
+    assert np.array_equal(one, generate_lesions(labels, 20, seed=3, workers=2))
 
 
 def test_seed_and_stream_change_the_images():
     labels = np.full(20, NV)
-    base = draw_lesions(labels, 16, seed=0)
-    assert np.array_equal(base, draw_lesions(labels, 16, seed=0, stream=0))
-    for other in (draw_lesions(labels, 16, seed=1), draw_lesions(labels, 16, seed=0, stream=1)):
+    base = generate_lesions(labels, 16, seed=0)
+    assert np.array_equal(base, generate_lesions(labels, 16, seed=0, stream=0))
+    for other in (
+        generate_lesions(labels, 16, seed=1),
+        generate_lesions(labels, 16, seed=0, stream=1),
+    ):
         assert all(not np.array_equal(a, b) for a, b in zip(base, other, strict=True))
 
 
 def test_same_lesions_at_every_size():
     labels = np.arange(70) % 7
-    small = draw_lesions(labels, 16, seed=4).astype(float)
-    large = draw_lesions(labels, 48, seed=4).astype(float)
+    small = generate_lesions(labels, 16, seed=4).astype(float)
+    large = generate_lesions(labels, 48, seed=4).astype(float)
     shrunk = large.reshape(70, 16, 3, 16, 3, 3).mean(axis=(2, 4))
     assert np.abs(small - shrunk).mean() < 4.0
     assert np.abs(small - np.roll(shrunk, 1, axis=0)).mean() > 20.0
 
 
 def test_no_images_of_no_labels():
-    assert draw_lesions([], 28).shape == (0, 28, 28, 3)
+    assert generate_lesions([], 28).shape == (0, 28, 28, 3)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +131,7 @@ def test_no_images_of_no_labels():
 )
 def test_wrong_arguments_are_refused(labels, size, seed, message):
     with pytest.raises(ValueError, match=message):
-        draw_lesions(labels, size, seed)
+        generate_lesions(labels, size, seed)
 
 
 def luma(images: np.ndarray) -> np.ndarray:

@@ -1,9 +1,10 @@
-"""MedMNIST files: found, downloaded from a local server, checked, replaced by drawn ones aloud."""
+"""MedMNIST files: found, downloaded from a local server, checked, replaced by synthetic ones."""
 
 from __future__ import annotations
 
 import hashlib
 import http.server
+import importlib.machinery
 import json
 import subprocess
 import sys
@@ -16,8 +17,9 @@ import numpy as np
 import pytest
 from helpers import FIGURES
 
+from dermaexp.core.console import print_note
 from dermaexp.core.errors import UserError
-from dermaexp.data import medmnist
+from dermaexp.data import medmnist, medmnist_info
 from dermaexp.data.lesions import CLASS_COUNTS
 
 
@@ -122,11 +124,11 @@ def test_a_failed_download_leaves_nothing(
         load(root)
     message = str(error.value)
     reasons = {
-        "wrong content": ["what 127.0.0.1 sent has another MD5"],
+        "wrong content": ["the file from 127.0.0.1 has another MD5"],
         "not found": ["127.0.0.1 answered 404 Not Found"],
         "no server": ["no connection to 127.0.0.1"],
         # urllib3 1 takes half a file for a whole one; the MD5 does not.
-        "cut off": ["the connection to 127.0.0.1 broke", "what 127.0.0.1 sent has another MD5"],
+        "cut off": ["the connection to 127.0.0.1 broke", "the file from 127.0.0.1 has another MD5"],
     }[fault]
     assert any(f"cannot be downloaded ({reason})" in message for reason in reasons), message
     assert entry["url"] in message and entry["MD5"] in message and str(root) in message
@@ -134,7 +136,9 @@ def test_a_failed_download_leaves_nothing(
     assert [file.name for file in root.iterdir() if not file.name.endswith(".lock")] == []
 
 
-def test_a_root_that_cannot_be_written_is_no_reason_to_draw(derma: Server, tmp_path: Path) -> None:
+def test_a_root_that_cannot_be_written_is_no_reason_for_synthetic_data(
+    derma: Server, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"give a folder to keep the data in, dataset\.root=DIR"):
         load(tmp_path / "file" / "root", if_unavailable="synthetic")
@@ -151,6 +155,9 @@ def test_the_synthetic_stand_in_says_so(
     assert "DermaMNIST" not in splits.title
     counts = {s: tuple(np.bincount(splits[s].labels, minlength=7)) for s in CLASS_COUNTS}
     assert counts == CLASS_COUNTS
+    assert capsys.readouterr() == ("", ""), "sources print nothing"
+    (note,) = splits.notes
+    print_note(*note)
     box = " ".join(capsys.readouterr().err.replace("│", " ").split())
     for fact in ("SYNTHETIC DATA", "http://127.0.0.1:9/derma.npz", "dataset.if_unavailable=error"):
         assert fact in box
@@ -179,7 +186,7 @@ def test_two_processes_download_once(server: Server, tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"flag": "bloodmist"}, "did you mean 'bloodmnist'"),
-        ({"flag": "chestmnist"}, "several labels an image, which is not supported"),
+        ({"flag": "chestmnist"}, "several labels per image, which is not supported"),
         ({"flag": "organmnist3d"}, "is unknown"),
         ({"size": 32}, "MedMNIST has 28, 64, 128, 224"),
         ({"if_unavailable": "draw"}, "expected synthetic or error for dermamnist"),
@@ -239,7 +246,7 @@ def test_the_stand_in_is_stamped_on_all_that_a_run_leaves(
         assert "SYNTHETIC DATA" in data["name"]
     assert not (tmp_path / "run" / "medmnist").exists(), "no result of DermaMNIST"
     table = capsys.readouterr().out
-    assert "ffn on Drawn lesions (SYNTHETIC DATA)" in table
+    assert "ffn on Synthetic lesions (SYNTHETIC DATA)" in table
 
 
 def test_error_stops_instead_of_drawing(derma: Server, cli, tmp_path: Path, capsys) -> None:
@@ -252,3 +259,16 @@ def test_error_stops_instead_of_drawing(derma: Server, cli, tmp_path: Path, caps
     assert run["status"] == "failed"
     assert "cannot be downloaded" in run["error"]
     assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_the_table_names_what_medmnist_lacks(tmp_path: Path, monkeypatch) -> None:
+    package = importlib.machinery.ModuleSpec("medmnist", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(medmnist_info, "find_spec", lambda _: package)
+    for content, reason in ((None, "No such file"), ("VALUES = {}\n", "'INFO'")):
+        if content:
+            (tmp_path / "info.py").write_text(content)
+        with pytest.raises(ImportError, match=f"info.py has no table INFO any more: .*{reason}"):
+            medmnist_info._read_info()
+    monkeypatch.setattr(medmnist_info, "find_spec", lambda _: None)
+    with pytest.raises(ImportError, match="medmnist is not installed"):
+        medmnist_info._read_info()

@@ -100,9 +100,9 @@ def test_synthetic_jobs_are_stamped(cli, tmp_path: Path, capsys) -> None:
     assert cli("-m", *jobs, *QUICK[1:], "hydra.sweep.dir=sweep") == 0
     groups = rows(tmp_path / "sweep")
     assert (groups[0]["n"], groups[0]["seeds"]) == ("2", "0 1"), "seeds are one group"
-    assert {row["data"] for row in groups} == {"Drawn lesions (SYNTHETIC DATA)"}
+    assert {row["data"] for row in groups} == {"Synthetic lesions (SYNTHETIC DATA)"}
     assert "SYNTHETIC DATA" in (tmp_path / "sweep" / "leaderboard.md").read_text()
-    assert "Leaderboard on Drawn lesions (SYNTHETIC DATA)" in capsys.readouterr().out
+    assert "Leaderboard on Synthetic lesions (SYNTHETIC DATA)" in capsys.readouterr().out
 
 
 def test_a_failing_comparison_is_an_error(sweep, monkeypatch, capsys) -> None:

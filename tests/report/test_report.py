@@ -166,9 +166,9 @@ def test_figures_stand_in_their_order(tmp_path: Path) -> None:
 
 
 def test_synthetic_data_are_told(tmp_path: Path) -> None:
-    data = {**RECORD["data"], "name": "Drawn lesions (SYNTHETIC DATA)", "synthetic": True}
+    data = {**RECORD["data"], "name": "Synthetic lesions (SYNTHETIC DATA)", "synthetic": True}
     page = page_of(make_run(tmp_path / "synthetic", data=data))
-    assert page.texts.count("my net on Drawn lesions (SYNTHETIC DATA)") == 2
+    assert page.texts.count("my net on Synthetic lesions (SYNTHETIC DATA)") == 2
     assert "Synthetic data. These images are drawn" in page.text
     assert "synthetic" not in page_of(make_run(tmp_path / "real")).text.lower()
 

@@ -4,6 +4,7 @@ The bytes depend on size and seed alone, not on the machine or the number of thr
 for how. The same seed shows the same lesions at every size.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from dermaexp.data.lesions.fields import Stream
 from dermaexp.data.lesions.scene import Scene
 
-__all__ = ["CLASSES", "CLASS_COUNTS", "VERSION", "draw_lesions", "draw_splits"]
+__all__ = ["CLASSES", "CLASS_COUNTS", "VERSION", "generate_lesions", "generate_splits"]
 
 CLASSES = (
     "actinic keratoses and intraepithelial carcinoma",
@@ -28,31 +29,44 @@ CLASS_COUNTS = {
     "val": (33, 52, 110, 12, 111, 671, 14),
     "test": (66, 103, 220, 23, 223, 1341, 29),
 }
-VERSION = 1  # part of the cache's name: raise it when the drawn bytes change
+VERSION = 1  # part of the cache's name: raise it when the bytes change
 
 CHUNK = 256  # images that share one random stream: changing it changes the bytes
 PIXELS = 1 << 17  # painted at once, so that a plane stays in cache: free to change
 
 
-def draw_splits(
-    size: int = 28, seed: int = 0, workers: int = 2
+def _ignore(_: int) -> None:
+    pass
+
+
+def generate_splits(
+    size: int = 28, seed: int = 0, workers: int = 2, progress: Callable[[int], object] = _ignore
 ) -> dict[str, tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-    """Draw all splits: name -> (images (N, size, size, 3) uint8, shuffled labels (N,) uint8)."""
+    """All splits: name -> (images (N, size, size, 3) uint8, shuffled labels (N,) uint8).
+
+    Calls `progress` with the number of images of each part that is ready.
+    """
     splits = {}
     for number, (name, counts) in enumerate(CLASS_COUNTS.items()):
         labels = np.repeat(np.arange(len(counts), dtype=np.uint8), counts)
         keys = np.random.Philox(key=_key(seed, number, 0xFFFFFFFF)).random_raw(len(labels))
         labels = labels[np.argsort(keys, kind="stable")]
-        splits[name] = draw_lesions(labels, size, seed, stream=number, workers=workers), labels
+        images = generate_lesions(labels, size, seed, number, workers, progress)
+        splits[name] = images, labels
     return splits
 
 
-def draw_lesions(
-    labels: ArrayLike, size: int = 28, seed: int = 0, stream: int = 0, workers: int = 2
+def generate_lesions(
+    labels: ArrayLike,
+    size: int = 28,
+    seed: int = 0,
+    stream: int = 0,
+    workers: int = 2,
+    progress: Callable[[int], object] = _ignore,
 ) -> NDArray[np.uint8]:
-    """Draw one image for each label in 0..6: (N, size, size, 3) uint8, size at least 8.
+    """An image for each label in 0..6: (N, size, size, 3) uint8, size at least 8.
 
-    Another stream gives other images of the same seed, as needed for the splits.
+    Each split needs its own `stream`, which gives other images of the same seed.
     """
     labels = np.asarray(labels, dtype=np.intp)
     if labels.ndim != 1 or (labels.size and not 0 <= labels.min() <= labels.max() < len(CLASSES)):
@@ -63,12 +77,14 @@ def draw_lesions(
         raise ValueError(f"seed must be in 0..2**64 - 1, got {seed}")
     images = np.empty((len(labels), size, size, 3), np.uint8)
 
-    def draw(chunk: int) -> None:
+    def generate(chunk: int) -> int:
         part = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
-        _draw_chunk(images[part], labels[part], _key(seed, stream, chunk))
+        _generate_chunk(images[part], labels[part], _key(seed, stream, chunk))
+        return len(labels[part])
 
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(draw, range(-(-len(labels) // CHUNK))))
+        for count in pool.map(generate, range(-(-len(labels) // CHUNK))):
+            progress(count)
     return images
 
 
@@ -76,7 +92,7 @@ def _key(seed: int, stream: int, chunk: int) -> NDArray[np.uint64]:
     return np.array([seed, (stream << 32) + chunk], dtype=np.uint64)
 
 
-def _draw_chunk(
+def _generate_chunk(
     images: NDArray[np.uint8], labels: NDArray[np.intp], key: NDArray[np.uint64]
 ) -> None:
     """Fill images (n, size, size, 3)."""

@@ -9,18 +9,20 @@ against them. Coordinates y (rows,) and x (columns,) run from -1 to 1 across the
 of a pixel is 2 / size.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]  # float32, which NumPy's types lose beside Python's floats
 
 
 class Stream:
     """Uniform float32 numbers for n images, from the raw 64-bit Philox stream of the key."""
 
-    def __init__(self, key: tuple[int, int], n: int) -> None:
+    def __init__(self, key: NDArray[np.uint64], n: int) -> None:
         self.n = n
-        self._bits = np.random.Philox(key=np.array(key, dtype=np.uint64))
+        self._bits = np.random.Philox(key=key)
 
     def uniform(self, *shape: int) -> Array:
         """Numbers in [0, 1), shape (*shape, n)."""
@@ -79,14 +81,14 @@ class Noise:
 
     def at(self, y: Array, x: Array) -> Array:
         """Values, shape (rows, columns, images)."""
-        out = self.grid
+        out: Array = self.grid
         for axis, t in enumerate((y, x)):
             t = (t + 1.0) * (0.5 * self.cells)
             cell = np.floor(t)
             f = t - cell
             first = cell.astype(np.intp)
             weights = (0.5 * (1.0 - f) * (1.0 - f), 0.5 + f - f * f, 0.5 * f * f)
-            total = np.float32(0)
+            total: Array = np.zeros((), np.float32)
             for k, weight in enumerate(weights):
                 part = np.take(out, first + k, axis=axis)
                 part *= weight[:, None, None] if axis == 0 else weight[:, None]
@@ -167,12 +169,12 @@ class Strokes:
             along = u * dx + v * dy
             across = v * dx - u * dy
             across -= along * along * bend
-            # A line thinner than a pixel is drawn a pixel wide and paler instead.
-            drawn = np.maximum(width, 0.5 * pixel)
+            # A line thinner than a pixel becomes a pixel wide and paler instead.
+            shown = np.maximum(width, 0.5 * pixel)
             np.abs(across, out=across)
-            across *= 1.0 / drawn
+            across *= 1.0 / shown
             across -= 1.5
-            across *= -(width / drawn)
+            across *= -(width / shown)
             t = along * (1.0 / length)
             # 1 in the middle, 0 at both ends, with a slope steeper at the start.
             end = np.minimum(t * 12.0, (1.0 - t) * 2.0)
@@ -185,7 +187,7 @@ class Strokes:
 
 def network(u: Array, v: Array) -> Array:
     """Lines of a honeycomb with cells of width 1: 1 on the lines, 0 in the holes."""
-    nearest = None
+    nearest = np.full_like(u, np.inf)
     v = v * 0.57735026
     for shift in (0.5, 0.0):
         a = u + shift
@@ -199,6 +201,6 @@ def network(u: Array, v: Array) -> Array:
         b *= 1.5
         b += 0.5 * a
         np.maximum(a, b, out=a)
-        nearest = a if nearest is None else np.minimum(nearest, a, out=nearest)
+        np.minimum(nearest, a, out=nearest)
     nearest *= nearest
     return smooth(nearest * 6.0 - 0.45)

@@ -62,7 +62,7 @@ class Frame(NamedTuple):
 
 
 class Scene:
-    """The drawn parameters of n images, independent of the size they are painted at."""
+    """The random parameters of n images, independent of the size they are painted at."""
 
     def __init__(self, stream: Stream, labels: NDArray[np.intp]) -> None:
         s = stream
@@ -150,9 +150,9 @@ class Scene:
         width = s.between(0.006, 0.014, lines)
         # Most haired images have a few hairs, some have all of them.
         width = np.where(s.uniform(lines) < few, width, np.float32(1e-6))
-        start = (start[0] - sin * 0.5, start[1] - cos * 0.5)
+        ends = (start[0] - sin * 0.5, start[1] - cos * 0.5)
         on = s.uniform() < 0.22
-        return Strokes(start, (sin, cos), length, s.signed(lines) * 0.35, width, on)
+        return Strokes(ends, (sin, cos), length, s.signed(lines) * 0.35, width, on)
 
     def paint(self, y: Array, x: Array, pixel: float) -> list[Array]:
         """Red, green and blue in about [0, 1], each of shape (len(y), len(x), n)."""

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from dermaexp.core.errors import UserError
 from dermaexp.data import load, npz
 from dermaexp.data.folds import resplit
-from dermaexp.data.groups import in_groups_of, leaked, with_groups
+from dermaexp.data.lesion_groups import leaked, shares_lesion, with_lesion_groups
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
 from dermaexp.metrics import classification
 from dermaexp.report import leak
@@ -58,12 +58,14 @@ def write_groups(path: Path, groups: dict[str, list[str]], **extra: dict[str, li
 @pytest.fixture
 def small(tmp_path: Path) -> Splits:
     """Nine images, two of test's lesions being in train, one in val, one in neither."""
-    return with_groups(splits_of(LABELS), write_groups(tmp_path / "g.csv", GROUPS), "lesion_id")
+    return with_lesion_groups(
+        splits_of(LABELS), write_groups(tmp_path / "g.csv", GROUPS), "lesion_id"
+    )
 
 
 def test_groups_are_those_of_the_file(small: Splits) -> None:
     for split in SPLITS:
-        assert small[split].groups.tolist() == GROUPS[split]
+        assert small.lesion_groups(split).tolist() == GROUPS[split]
     assert small.record["split"] == {"kind": "official"}
     recorded = small.record["groups"]
     assert (recorded["file"], recorded["column"]) == ("g.csv", "lesion_id")
@@ -75,33 +77,39 @@ def test_groups_are_those_of_the_file(small: Splits) -> None:
 def test_fingerprint_is_of_the_groups_and_not_of_the_file(small: Splits, tmp_path: Path) -> None:
     backwards = {split: GROUPS[split] for split in reversed(SPLITS)}
     path = write_groups(tmp_path / "other.csv", backwards, label=LABELS)
-    again = with_groups(splits_of(LABELS), path, "lesion_id")
+    again = with_lesion_groups(splits_of(LABELS), path, "lesion_id")
     assert again.grouping.fingerprint == small.grouping.fingerprint
     changed = GROUPS | {"val": ["b", "e"]}
-    other = with_groups(splits_of(LABELS), write_groups(Path(path), changed), "lesion_id")
+    other = with_lesion_groups(splits_of(LABELS), write_groups(Path(path), changed), "lesion_id")
     assert other.grouping.fingerprint != small.grouping.fingerprint
 
 
 def test_leaked_means_in_train_or_val(small: Splits) -> None:
-    assert in_groups_of(small, "test", ["train"]).tolist() == [True, False, False, False, True]
+    assert shares_lesion(small, "test", ["train"]).tolist() == [
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
     assert leaked(small).tolist() == [True, True, False, False, True]
-    assert in_groups_of(small, "val", ["train"]).tolist() == [True, False]
+    assert shares_lesion(small, "val", ["train"]).tolist() == [True, False]
 
 
 def test_labels_in_the_file_must_be_the_datas(tmp_path: Path) -> None:
     """The same images in another order would otherwise get each other's lesions unseen."""
     right = write_groups(tmp_path / "right.csv", GROUPS, label=LABELS)
-    with_groups(splits_of(LABELS), right, "lesion_id")
+    with_lesion_groups(splits_of(LABELS), right, "lesion_id")
     names = {s: [("benign", "melanoma")[k] for k in own] for s, own in LABELS.items()}
     by_name = write_groups(tmp_path / "names.csv", GROUPS, label=names)
-    with_groups(splits_of(LABELS), by_name, "lesion_id")
+    with_lesion_groups(splits_of(LABELS), by_name, "lesion_id")
     codes = {split: ["nv"] * len(own) for split, own in LABELS.items()}
     other_words = write_groups(tmp_path / "codes.csv", GROUPS, label=codes)
-    with_groups(splits_of(LABELS), other_words, "lesion_id")
+    with_lesion_groups(splits_of(LABELS), other_words, "lesion_id")
     wrong = LABELS | {"val": [0, 0]}
     path = write_groups(tmp_path / "wrong.csv", GROUPS, label=wrong)
     with pytest.raises(UserError, match="val 0 has the label 0, but 1 in the data"):
-        with_groups(splits_of(LABELS), path, "lesion_id")
+        with_lesion_groups(splits_of(LABELS), path, "lesion_id")
 
 
 @pytest.mark.parametrize("classes", [("1", "2"), ("0", "1"), ("1", "0"), ("benign", "1")])
@@ -110,7 +118,9 @@ def test_names_of_classes_may_be_numbers(classes: tuple[str, str], tmp_path: Pat
     splits = splits_of(LABELS, classes)
     names = {s: [classes[k] for k in own] for s, own in LABELS.items()}
     for column in (names, LABELS):
-        with_groups(splits, write_groups(tmp_path / "g.csv", GROUPS, label=column), "lesion_id")
+        with_lesion_groups(
+            splits, write_groups(tmp_path / "g.csv", GROUPS, label=column), "lesion_id"
+        )
     mixed = LABELS | {"test": names["test"]}
     swapped = {s: [classes[1 - k] for k in own] for s, own in LABELS.items()}
     refused = {"swapped": swapped, "mixed": mixed}
@@ -121,7 +131,7 @@ def test_names_of_classes_may_be_numbers(classes: tuple[str, str], tmp_path: Pat
     for column in refused.values():
         path = write_groups(tmp_path / "g.csv", GROUPS, label=column)
         with pytest.raises(UserError, match=r"g\.csv, line \d+: \w+ \d has the label"):
-            with_groups(splits, path, "lesion_id")
+            with_lesion_groups(splits, path, "lesion_id")
 
 
 def test_the_wrong_line_is_that_of_the_reading_that_fits_the_others(tmp_path: Path) -> None:
@@ -131,7 +141,7 @@ def test_the_wrong_line_is_that_of_the_reading_that_fits_the_others(tmp_path: Pa
     wrong = {s: [str(k + 1) for k in own] for s, own in labels.items()} | {"test": ["4", "6"]}
     path = write_groups(tmp_path / "g.csv", groups, label=wrong)
     with pytest.raises(UserError, match="line 11: test 1 has the label 6, but 5 in the data"):
-        with_groups(splits, path, "lesion_id")
+        with_lesion_groups(splits, path, "lesion_id")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +158,7 @@ def test_the_wrong_line_is_that_of_the_reading_that_fits_the_others(tmp_path: Pa
         (lambda text: text.replace("val,1,d", "vall,1,d"), "lesion_id", "split 'vall' is unknown"),
         (lambda text: text.replace("val,1,d", "val,1,"), "lesion_id", "the lesion_id is empty"),
         (lambda text: text.replace("val,1,d", "val"), "lesion_id", "val has no image ''"),
-        (lambda text: text + "val,1,d\n", "lesion_id", "line 13: val 1 stands there twice"),
+        (lambda text: text + "val,1,d\n", "lesion_id", "line 13: val 1 is listed twice"),
         (
             lambda text: text.replace("val,1,d\n", "").replace("test,0,a\n", ""),
             "lesion_id",
@@ -164,7 +174,7 @@ def test_bad_files_are_told_in_one_line(spoil, column: str, message: str, tmp_pa
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError) as error:
-        with_groups(splits_of(LABELS), str(path), column)
+        with_lesion_groups(splits_of(LABELS), str(path), column)
     assert message in str(error.value)
     assert "g.csv" in str(error.value)
     assert "\n" not in str(error.value)
@@ -182,7 +192,7 @@ def many(tmp_path: Path) -> Splits:
     parts = {"train": order[:420], "val": order[420:480], "test": order[480:]}
     splits = splits_of({s: labels[own].tolist() for s, own in parts.items()}, ("a", "b", "c"))
     path = write_groups(tmp_path / "many.csv", {s: names[own] for s, own in parts.items()})
-    return with_groups(splits, path, "lesion_id")
+    return with_lesion_groups(splits, path, "lesion_id")
 
 
 def contents(*parts) -> Counter:
@@ -190,7 +200,7 @@ def contents(*parts) -> Counter:
     return Counter(
         (image.tobytes(), int(label), str(group))
         for part in parts
-        for image, label, group in zip(part.images, part.labels, part.groups, strict=True)
+        for image, label, group in zip(part.images, part.labels, part.lesion_groups, strict=True)
     )
 
 
@@ -201,7 +211,7 @@ def test_folds_keep_groups_whole_and_use_every_image(many: Splits) -> None:
     assert sum((contents(fold.test) for fold in folds), Counter()) == everything
     for number, fold in enumerate(folds):
         assert contents(fold.train, fold.val, fold.test) == everything
-        groups = [set(fold[split].groups) for split in SPLITS]
+        groups = [set(fold.lesion_groups(split)) for split in SPLITS]
         assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
         for split, share in (("test", 0.2), ("val", 0.1), ("train", 0.7)):
             counts = np.bincount(fold[split].labels, minlength=3)
@@ -224,7 +234,7 @@ def test_folds_are_the_same_for_images_in_another_order(many: Splits) -> None:
         many.train,
         images=many.train.images[order],
         labels=many.train.labels[order],
-        groups=many.train.groups[order],
+        lesion_groups=many.train.lesion_groups[order],
     )
     assert contents(resplit(replace(many, train=train), 5, 2).test) == contents(
         resplit(many, 5, 2).test
@@ -235,7 +245,7 @@ def test_folds_of_a_tiny_val_have_one_all_the_same(tmp_path: Path) -> None:
     labels = {"train": [0, 1] * 10, "val": [0], "test": [0, 1] * 5}
     groups = {split: [f"{split}{i}" for i in range(len(own))] for split, own in labels.items()}
     splits = splits_of(labels)
-    splits = with_groups(splits, write_groups(tmp_path / "g.csv", groups), "lesion_id")
+    splits = with_lesion_groups(splits, write_groups(tmp_path / "g.csv", groups), "lesion_id")
     fold = resplit(splits, 3, 0)
     assert (len(fold.train), len(fold.val), len(fold.test)) == (18, 2, 11)
     assert sorted(fold.val.labels) == [0, 1]
@@ -244,33 +254,35 @@ def test_folds_of_a_tiny_val_have_one_all_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("folds", "message"),
     [
-        (6, "dataset.folds=6, but the number of groups is 5"),
+        (6, "dataset.folds=6, but the number of lesion groups is 5"),
         (5, "dataset.folds=5, but the number of images of “melanoma” is 4"),
-        (4, "fold 0 of 4 leaves too few groups for a train and a val split"),
+        (4, "fold 0 of 4 leaves too few lesion groups for a train and a val split"),
     ],
 )
 def test_too_many_folds_are_refused(folds: int, message: str, tmp_path: Path) -> None:
     labels = {"train": [0] * 8 + [1, 1], "val": [1], "test": [1]}
     groups = {"train": list("aabbccddee"), "val": ["e"], "test": ["a"]}
     splits = splits_of(labels)
-    splits = with_groups(splits, write_groups(tmp_path / "g.csv", groups), "lesion_id")
+    splits = with_lesion_groups(splits, write_groups(tmp_path / "g.csv", groups), "lesion_id")
     with pytest.raises(UserError, match=message):
         resplit(splits, folds, 0)
 
 
-def test_a_class_that_cannot_be_in_each_split_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_class_that_cannot_be_in_each_split_is_noted(tmp_path: Path) -> None:
     labels = {"train": [0] * 30 + [1] * 4, "val": [0] * 4, "test": [0] * 6}
     groups = {s: [f"{s}{i}" for i in range(len(own))] for s, own in labels.items()}
     groups["train"][30:] = ["one"] * 4
-    splits = with_groups(splits_of(labels), write_groups(tmp_path / "g.csv", groups), "lesion_id")
-    told = set()
-    for fold in range(3):
-        resplit(splits, 3, fold)
-        told.add(capsys.readouterr().out)
-    both = "val of this fold has no “melanoma”: the class has too few groups\n"
-    assert "train of this fold has no “melanoma”: the class has too few groups\n" + both in told
+    splits = with_lesion_groups(
+        splits_of(labels), write_groups(tmp_path / "g.csv", groups), "lesion_id"
+    )
+    noted = {tuple(note.text for note in resplit(splits, 3, fold).notes) for fold in range(3)}
+    assert (
+        tuple(
+            f"{split} of this fold has no “melanoma”: the class has too few lesion groups"
+            for split in ("train", "val")
+        )
+        in noted
+    )
 
 
 def config(path: Path, **own: object):
@@ -309,15 +321,15 @@ def test_a_sweep_over_folds_loads_the_file_once(
     }
 
 
-def test_groups_of_lesions_that_were_drawn_instead_are_refused(
+def test_groups_for_synthetic_lesions_that_stand_in_are_refused(
     group_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file describes the photographs that could not be had, and may well fit in number."""
+    """The file describes the photographs that are not available, and may well fit in number."""
     entry = dict(medmnist.INFO["dermamnist"]) | {"url": "http://127.0.0.1:9/derma.npz"}
     monkeypatch.setitem(medmnist.INFO, "dermamnist", entry)
     source = yaml.safe_load((CONF / "dataset" / "dermamnist.yaml").read_text())
     source |= {"root": str(tmp_path), "groups": group_file}
-    with pytest.raises(UserError, match="does not belong to the drawn lesions that stand in"):
+    with pytest.raises(UserError, match="does not belong to the synthetic lesions that stand in"):
         load.load_splits(OmegaConf.create(source))
 
 
@@ -369,7 +381,7 @@ def test_both_parts_of_test_add_up(small: Splits) -> None:
 
 def test_a_part_without_images(small: Splits) -> None:
     probabilities = np.full((5, 2), 0.5, np.float32)
-    all_clean = replace(small, test=replace(small.test, groups=np.array(list("vwxyz"))))
+    all_clean = replace(small, test=replace(small.test, lesion_groups=np.array(list("vwxyz"))))
     parts = run_leak_metrics(small.test.labels, probabilities, all_clean)
     assert parts["test_leaked"] is None
     assert parts["test_clean"]["samples"] == 5
@@ -449,12 +461,12 @@ def test_bad_settings_are_told_in_one_line(
 @pytest.fixture(scope="module")
 def real(real_data: Path, real_index: Path) -> Splits:
     splits = npz.load(str(real_data), classes="dermamnist", name="DermaMNIST (rebuilt)")
-    return with_groups(splits, str(real_index), "lesion_id")
+    return with_lesion_groups(splits, str(real_index), "lesion_id")
 
 
 def test_leak_of_the_official_split(real: Splits) -> None:
     """693 of the 2,005 test images show a lesion of train, 773 one of train or val."""
-    assert in_groups_of(real, "test", ["train"]).sum() == 693
+    assert shares_lesion(real, "test", ["train"]).sum() == 693
     assert leaked(real).sum() == 773
     is_nevus = real.test.labels == real.classes.index("melanocytic nevi")
     assert is_nevus[leaked(real)].mean() == pytest.approx(0.505, abs=0.001)
@@ -466,7 +478,7 @@ def test_folds_of_the_real_file(real: Splits) -> None:
     tested = Counter()
     for number in range(5):
         fold = resplit(real, 5, number)
-        groups = [set(fold[split].groups) for split in SPLITS]
+        groups = [set(fold.lesion_groups(split)) for split in SPLITS]
         assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
         assert sum(map(len, groups)) == 7470, "all lesions"
         for split in SPLITS:  # the class balance is that of the official split

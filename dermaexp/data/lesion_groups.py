@@ -1,4 +1,4 @@
-"""Which images show the same thing, such as one lesion: read from a CSV file, looked up."""
+"""Lesion groups, the images of one lesion: read from a CSV file, looked up across splits."""
 
 from __future__ import annotations
 
@@ -15,27 +15,26 @@ from dermaexp.core.errors import UserError, nearest
 from dermaexp.core.files import expanded
 from dermaexp.data.splits import SPLITS, Grouping, Splits
 
-GROUP_COLUMN = "lesion_id"  # the same
-
-PLACE = ("split", "index")  # the columns that say of which image a row is
-LABEL = "label"  # a column that the file may have
+GROUP_COLUMN = "lesion_id"  # of a dataset whose config names no other
+PLACE = ("split", "index")  # the columns that name the image of a row
+LABEL = "label"  # an optional column
 
 
 class _Label(NamedTuple):
-    """What a line says of an image's class."""
+    """The class of an image according to a line of the file."""
 
     line: int
     split: str
-    index: int
+    image: int
     text: str
 
 
-def with_groups(splits: Splits, path: str, column: str) -> Splits:
-    """The splits with the groups that the CSV file at `path` gives in `column`.
+def with_lesion_groups(splits: Splits, path: str, column: str) -> Splits:
+    """The splits with the lesion groups in `column` of the CSV file at `path`.
 
-    Its columns `split` and `index` say of which image a row is; it has one row for every image.
-    Where it has a column `label`, numbers or names of classes in it must be the data's: a file for
-    the same images in another order is found out so. Raises UserError where any of this fails.
+    The file has one row for every image, named by the columns `split` and `index`. If it has a
+    column `label`, its numbers or class names must be those of the data: this detects a file for
+    the same images in another order. Raises UserError if any of this fails.
     """
     file = expanded(str(path))
     groups = {split: np.full(len(splits[split]), "", dtype=object) for split in SPLITS}
@@ -44,34 +43,34 @@ def with_groups(splits: Splits, path: str, column: str) -> Splits:
         split, index = _image(row, groups, f"{file}, line {line}")
         labels.append(_Label(line, split, index, (row.get(LABEL) or "").strip()))
         if groups[split][index]:
-            raise UserError(f"{file}, line {line}: {split} {index} stands there twice")
+            raise UserError(f"{file}, line {line}: {split} {index} is listed twice")
         groups[split][index] = (row[column] or "").strip()
         if not groups[split][index]:
             raise UserError(f"{file}, line {line}: the {column} is empty: expected a name")
     _check_labels(labels, splits, file)
     _check_all_there(groups, file)
     named = {split: names.astype(str) for split, names in groups.items()}
-    parts = {split: replace(splits[split], groups=names) for split, names in named.items()}
+    train, val, test = (replace(splits[split], lesion_groups=named[split]) for split in SPLITS)
     grouping = Grouping(file.name, str(column), _fingerprint(named))
-    return replace(splits, **parts, grouping=grouping)
+    return replace(splits, train=train, val=val, test=test, grouping=grouping)
 
 
-def in_groups_of(splits: Splits, split: str, others: Sequence[str]) -> np.ndarray:
-    """Whether each image of `split` (N,) shares its group with an image of the `others`."""
-    known = np.concatenate([splits[other].groups for other in others])
-    return np.isin(splits[split].groups, known)
+def shares_lesion(splits: Splits, split: str, others: Sequence[str]) -> np.ndarray:
+    """Whether each image of `split` (N,) shares its lesion group with an image of the `others`."""
+    known = np.concatenate([splits.lesion_groups(other) for other in others])
+    return np.isin(splits.lesion_groups(split), known)
 
 
 def leaked(splits: Splits) -> np.ndarray:
-    """Whether each test image (N,) shares its group with one of train or of val.
+    """Whether each test image (N,) shares its lesion group with an image of train or val.
 
-    Val counts too, for it chooses the epoch.
+    Val counts because it chooses the epoch.
     """
-    return in_groups_of(splits, "test", ("train", "val"))
+    return shares_lesion(splits, "test", ("train", "val"))
 
 
 def _rows(file: Path, column: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and values of each row; UserError for a file that is no such CSV."""
+    """Line number and values of each row; UserError if the file is not such a CSV."""
     if not file.is_file():
         raise UserError(
             f"dataset.groups={file} is not a file: expected a CSV with the columns split, index "
@@ -96,7 +95,7 @@ def _rows(file: Path, column: str) -> Iterator[tuple[int, dict[str, str]]]:
             if column in (*PLACE, LABEL):
                 raise UserError(
                     f"dataset.group_column={column} does not say which images belong together: "
-                    f"expected a column of {file} with the name of each image's group"
+                    f"expected a column of {file} with the name of each image's lesion group"
                 )
             for row in rows:
                 yield rows.line_num, row
@@ -118,17 +117,17 @@ def _image(row: dict[str, str], groups: dict[str, np.ndarray], where: str) -> tu
 
 
 def _check_labels(labels: Sequence[_Label], splits: Splits, file: Path) -> None:
-    """Raise UserError unless all labels are the data's, read as names of classes or as numbers.
+    """Raise UserError unless all labels are the data's, read as class names or as numbers.
 
-    Names may be numbers themselves, such as folders 1 to 6. What is neither, such as the codes of
-    another table, says nothing.
+    Names may be numbers themselves, such as folders 1 to 6. Labels that are neither, such as the
+    codes of another table, are ignored.
     """
     numbers = tuple(map(str, range(len(splits.classes))))
     said = [label for label in labels if label.text in numbers or label.text in splits.classes]
-    wrong = []  # the first label that is not so, in each reading
+    wrong = []  # the first label that differs, in each reading
     for words in (splits.classes, numbers):
         for label in said:
-            truth = words[splits[label.split].labels[label.index]]
+            truth = words[splits[label.split].labels[label.image]]
             if label.text != truth:
                 wrong.append((label, truth))
                 break
@@ -136,7 +135,7 @@ def _check_labels(labels: Sequence[_Label], splits: Splits, file: Path) -> None:
             return
     label, truth = max(wrong, key=lambda found: found[0].line)  # the reading that goes further
     raise UserError(
-        f"{file}, line {label.line}: {label.split} {label.index} has the label {label.text}, but "
+        f"{file}, line {label.line}: {label.split} {label.image} has the label {label.text}, but "
         f"{truth} in the data: expected a file of this very data, in its order"
     )
 
@@ -152,7 +151,7 @@ def _check_all_there(groups: dict[str, np.ndarray], file: Path) -> None:
 
 
 def _fingerprint(groups: dict[str, np.ndarray]) -> str:
-    """SHA-256 of the groups in the order of the images."""
+    """SHA-256 of the lesion groups in the order of the images."""
     digest = hashlib.sha256()
     for split in SPLITS:
         digest.update(f"{split} {len(groups[split])}\n".encode())
