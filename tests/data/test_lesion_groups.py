@@ -27,6 +27,7 @@ from dermaexp.training.run_metrics import run_leak_metrics
 
 Cli = Callable[..., int]
 CONF = Path(__file__).resolve().parents[2] / "conf"
+BASE_AND_DERMAMNIST = ("_dataset.yaml", "dataset/dermamnist.yaml")
 GROUPS = {"train": ["a", "a", "b", "c"], "val": ["b", "d"], "test": ["a", "d", "e", "e", "c"]}
 LABELS = {"train": [0, 0, 1, 1], "val": [1, 0], "test": [0, 0, 1, 1, 1]}
 
@@ -327,7 +328,8 @@ def test_groups_for_synthetic_lesions_that_stand_in_are_refused(
     """The file describes the photographs that are not available, and may well fit in number."""
     entry = dict(medmnist.INFO["dermamnist"]) | {"url": "http://127.0.0.1:9/derma.npz"}
     monkeypatch.setitem(medmnist.INFO, "dermamnist", entry)
-    source = yaml.safe_load((CONF / "dataset" / "dermamnist.yaml").read_text())
+    parts = [yaml.safe_load((CONF / file).read_text()) for file in BASE_AND_DERMAMNIST]
+    source = {key: value for part in parts for key, value in part.items() if key != "defaults"}
     source |= {"root": str(tmp_path), "groups": group_file}
     with pytest.raises(UserError, match="does not belong to the synthetic lesions that stand in"):
         load.load_splits(OmegaConf.create(source))
@@ -341,8 +343,9 @@ def test_every_dataset_can_have_groups_and_folds() -> None:
     files = sorted((CONF / "dataset").glob("*.yaml"))
     assert len(files) >= 5
     for file in files:
-        content = yaml.safe_load(file.read_text())
-        assert {key: content[key] for key in load.GROUPING} == load.GROUPING, file
+        assert "/_dataset" in yaml.safe_load(file.read_text())["defaults"], file
+    base = yaml.safe_load((CONF / "_dataset.yaml").read_text())
+    assert {key: base[key] for key in load.GROUPING} == load.GROUPING
 
 
 def test_both_parts_of_test_add_up(small: Splits) -> None:
