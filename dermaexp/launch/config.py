@@ -9,14 +9,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from dermaexp.data.load import PREPARATION, load_splits
+from dermaexp.launch.observers import only_observes
 from dermaexp.runs.identity import canonical
 
 # On any number; calibrate adds some, for which a finished run is tested again, not trained.
 WITHOUT_EFFECT = ("name", "calibrate", "report", "resume", "sweep")
-OBSERVERS = (
-    "dermaexp.training.callbacks.",
-    "dermaexp.report.",
-)  # our callbacks watch; others, such as Lightning's, may act
 
 
 def config_folder() -> Path:
@@ -39,8 +36,8 @@ def effective(config: DictConfig) -> dict[str, Any]:
 
     Numbers that are equal are written alike, 15 for 15.0.
     """
-    values = {
-        key: OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    values: dict[str, Any] = {
+        str(key): OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
         for key, node in config.items()
         if key not in (*WITHOUT_EFFECT, "hydra")
     }
@@ -48,9 +45,13 @@ def effective(config: DictConfig) -> dict[str, Any]:
     values["callbacks"] = {
         name: callback
         for name, callback in callbacks.items()
-        if callback and not str(callback.get("_target_")).startswith(OBSERVERS)
+        if callback and not _observes(callback)
     }
     return canonical(values)
+
+
+def _observes(callback: Any) -> bool:
+    return isinstance(callback, dict) and only_observes(str(callback.get("_target_")))
 
 
 def data_record(config: DictConfig) -> dict[str, Any] | None:
@@ -67,12 +68,12 @@ def identity(values: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[
     `data` is the record of the splits: its fingerprints stand for the source's own keys, which may
     name the same content in several ways. None, where they cannot be loaded, keeps those keys.
     """
-    values = canonical(values)
+    content: dict[str, Any] = canonical(values)
     if data is None:
-        return values
-    dataset = {key: values["dataset"].get(key) for key in PREPARATION}
+        return content
+    dataset = {key: content["dataset"].get(key) for key in PREPARATION}
     dataset |= {
         "fingerprint": data["fingerprint"],
         "groups": data.get("groups", {}).get("fingerprint"),
     }
-    return {**values, "dataset": dataset}
+    return {**content, "dataset": dataset}

@@ -13,6 +13,8 @@ from dermaexp.runs.directory import RunDirectory
 class MedMNISTResult(Callback):
     """Writes a file each of val and test, where the data are a MedMNIST set and all of it."""
 
+    changes_numbers = False
+
     def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.is_global_zero:
             directory = RunDirectory(trainer.default_root_dir)

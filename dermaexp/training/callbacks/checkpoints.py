@@ -32,6 +32,8 @@ class _RunCheckpoint(ModelCheckpoint):
 class BestCheckpoint(_RunCheckpoint):
     """Keeps the first epoch with the highest val macro AUROC, the MedMNIST protocol."""
 
+    changes_numbers = False  # checkpoint.test_with says whether its weights are tested
+
     def __init__(self) -> None:
         super().__init__(
             filename="best", monitor="val_macro_auroc", mode="max", enable_version_counter=False
@@ -40,6 +42,8 @@ class BestCheckpoint(_RunCheckpoint):
 
 class LastCheckpoint(_RunCheckpoint):
     """Keeps the state after the last whole epoch, also when a run is interrupted or diverges."""
+
+    changes_numbers = False
 
     def __init__(self) -> None:
         super().__init__(filename="last", enable_version_counter=False)

@@ -15,6 +15,8 @@ from dermaexp.training.lightning_internals import is_fitting
 class History(Callback):
     """Writes each epoch's metrics, its learning rate at the start and its seconds."""
 
+    changes_numbers = False
+
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
 

@@ -13,6 +13,8 @@ from dermaexp.training.classifier import Classifier
 class Predictions(Callback):
     """Writes the targets and probabilities of val and test after the test."""
 
+    changes_numbers = False
+
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
             predictions = cast(Classifier, pl_module).predictions

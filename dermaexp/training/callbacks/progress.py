@@ -23,6 +23,8 @@ from dermaexp.training.classifier import Classifier
 class Progress(Callback):
     """Shows a bar in a terminal; elsewhere, as in a log, prints a line an epoch."""
 
+    changes_numbers = False
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.epochs = trainer.max_epochs or 0
         self.bar = Bar(
