@@ -64,7 +64,7 @@ def roc_curves(
         entries.append(line)
         if name in marked:
             sensitivity, specificity = marked[name]
-            text = f"{name}, threshold of val:\nsensitivity {sensitivity:.1%}, "
+            text = f"{name}, threshold chosen on val:\nsensitivity {sensitivity:.1%}, "
             text += f"specificity {specificity:.1%}"
             axes.plot(1 - specificity, sensitivity, "o", color="black", markersize=9, zorder=4)
             axes.annotate(

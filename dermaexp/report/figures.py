@@ -6,8 +6,8 @@ same ones from the run directory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -17,52 +17,9 @@ from dermaexp.core import rules
 from dermaexp.core.errors import UserError, nearest
 from dermaexp.metrics import calibration, classification
 from dermaexp.metrics.operating_points import HIGHLIGHTED, operating_points
-from dermaexp.metrics.predictions import Predictions
 from dermaexp.report import curve_plots, plots
 from dermaexp.report.config import MisclassifiedConfig, MontageConfig, NoOptions, ReliabilityConfig
-
-
-class RunData(Protocol):
-    """What the figures show of a run, each part read when it is asked for."""
-
-    @property
-    def name(self) -> str:
-        """The run's name."""
-
-    @property
-    def data_title(self) -> str:
-        """The data's name, which says so if they are synthetic."""
-
-    @property
-    def test_part(self) -> str:
-        """ "test", with the number of images if only some were used."""
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """The K class names, in the order of the labels."""
-
-    @property
-    def history(self) -> Sequence[Mapping[str, float]]:
-        """The rows of history.csv, an epoch each."""
-
-    @property
-    def val(self) -> Predictions: ...
-
-    @property
-    def test(self) -> Predictions: ...
-
-    @property
-    def train_images(self) -> np.ndarray:
-        """(N, H, W, C) uint8 as the model gets them, before augmentation."""
-
-    @property
-    def train_labels(self) -> np.ndarray:
-        """(N,) int64."""
-
-    @property
-    def test_images(self) -> np.ndarray:
-        """(N, H, W, C) uint8 of the predictions `test`."""
-
+from dermaexp.report.run_data import RunData
 
 Moment = Literal["fit_start", "fit_end", "test_end"]
 
@@ -129,7 +86,7 @@ def _reliability(run: RunData, *, calibrate: bool) -> Figure:
     y_scores = {"raw": run.test.probabilities}
     if calibrate:
         temperature, at_limit = calibration.fit_temperature(*run.val)
-        found = "no best T on val, limit" if at_limit else "calibrated on val"
+        found = "no optimum on val" if at_limit else "calibrated on val"
         scaled = calibration.calibrated(run.test.probabilities, temperature)
         y_scores[f"{found}, T = {temperature:.2f}"] = scaled
     return curve_plots.reliability(run.test.targets, y_scores, title=_test_title(run))

@@ -1,4 +1,4 @@
-"""A run's numbers on clean and leaked test images, for tables and in words."""
+"""A run's numbers on clean and leaked test images, as columns of a table and in a sentence."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from dermaexp.core.text import percent
 from dermaexp.metrics.baseline import baseline_of
 from dermaexp.metrics.leak import TEST_PARTS
 
-ALIKE = 0.01  # difference of two class shares that makes neither part harder
+ALIKE = 0.01  # difference of two class shares, below which no part counts as harder
 
 
 def columns(numbers: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Heading -> scores of each part and of the majority baseline on it, from metrics.json."""
+    """Return heading -> scores of each part and of the majority baseline on it.
+
+    `numbers` is the content of metrics.json.
+    """
     found = {}
     for half, word in TEST_PARTS.items():
         if own := numbers.get(half):
@@ -23,7 +26,7 @@ def columns(numbers: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def reading(numbers: Mapping[str, Any]) -> str:
-    """How to read them, from metrics.json; nothing for a run that has no such numbers."""
+    """Say how to read the columns of metrics.json; "" for a run that has none."""
     if "test_leaked" not in numbers:
         return ""
     column = numbers["data"]["groups"]["column"]

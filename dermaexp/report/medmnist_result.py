@@ -7,22 +7,22 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from dermaexp.data.splits import Splits
 from dermaexp.metrics import classification
+from dermaexp.report.current_run import CurrentRun
 from dermaexp.runs.directory import RunDirectory
 
 
 class MedMNISTResult(Callback):
-    """Writes a file each of val and test, where the data are a MedMNIST set and all of it."""
+    """Writes the result files of val and test if the data are a whole MedMNIST set."""
+
+    changes_numbers = False
 
     changes_numbers = False
 
     def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.is_global_zero:
-            directory = RunDirectory(trainer.default_root_dir)
-            name = directory.read_run()["name"]
-            for split in ("val", "test"):
-                write_medmnist_result(
-                    directory, name, trainer.datamodule.splits, split, *module.predictions[split]
-                )
+            run = CurrentRun(trainer, module)
+            for split, predictions in run.predictions.items():
+                write_medmnist_result(run.directory, run.name, run.data.splits, split, *predictions)
 
 
 def write_medmnist_result(
@@ -30,24 +30,18 @@ def write_medmnist_result(
     name: str,
     splits: Splits,
     split: str,
-    targets: np.ndarray,
-    probabilities: np.ndarray,
+    y_true: np.ndarray,
+    y_score: np.ndarray,
 ) -> None:
-    """The standard result file of the run `name` on `split`: FLAG_SPLIT_[AUC]…_[ACC]…@NAME.csv.
+    """Write the result file of the run `name` on `split`: FLAG_SPLIT_[AUC]…_[ACC]…@NAME.csv.
 
-    Nothing where `splits` are no MedMNIST set, or `targets` (N,) and `probabilities` (N, K) those
-    of a part of it: the file's reader takes the answers from the set's own file.
+    Writes nothing unless `splits` are a MedMNIST set and `y_true` (N,) and `y_score` (N, K) cover
+    all of the split, as the file's reader takes the labels from the set's own file.
     """
-    if splits.medmnist_flag is None or len(targets) != len(splits[split]):
+    if splits.medmnist_flag is None or len(y_true) != len(splits[split]):
         return
     size = splits[split].images.shape[1]
     flag = splits.medmnist_flag + ("" if size == 28 else f"_{size}")
-    confusion = classification.confusion_matrix(
-        targets, probabilities.argmax(axis=1), probabilities.shape[1]
-    )
-    auc, acc = (
-        classification.macro_auroc(targets, probabilities),
-        classification.accuracy(confusion),
-    )
-    stem = f"{flag}_{split}_[AUC]{auc:.3f}_[ACC]{acc:.3f}"
-    directory.write_medmnist_result(stem, name, probabilities)
+    confusion = classification.confusion_matrix(y_true, y_score.argmax(axis=1), y_score.shape[1])
+    auc, acc = classification.macro_auroc(y_true, y_score), classification.accuracy(confusion)
+    directory.write_medmnist_result(f"{flag}_{split}_[AUC]{auc:.3f}_[ACC]{acc:.3f}", name, y_score)

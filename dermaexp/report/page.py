@@ -16,36 +16,34 @@ from dermaexp.core.shortened import short_command, shortened
 from dermaexp.report import html
 from dermaexp.report.results import results_of
 from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.record import RunRecord, Split
 
-FIGURES = {  # in this order; others follow by name
+CAPTIONS = {  # in this order; other figures follow by name
     "learning_curves": "Accuracy and loss of train and val over the epochs.",
-    "confusion_matrix": "Confusion matrix of the test images: rows are true classes.",
-    "per_class_accuracy": "Share of each true class that was recognised on test, with its 95 % "
-    "interval.",
+    "confusion_matrix": "Confusion matrix of the test images: a row is a true class.",
+    "per_class_accuracy": "Recall of each class on test, with 95 % Wilson intervals.",
     "roc_curves": "ROC curves on test, each class against the rest.",
-    "precision_recall_curves": "Precision over recall on test, each class against the rest; where "
-    "nothing is known, precision is the class's share of the images.",
-    "reliability": "How sure the net was of its answers on test, and how often it was right: in "
-    "bins of confidence, with 95 % Wilson intervals. ECE, the expected calibration error, is the "
-    "mean distance of the two.",
-    "misclassified": "Test images that the net got wrong, the surest first.",
-    "montage": "Training images before augmentation, a row for each class.",
+    "precision_recall_curves": "Precision-recall curves on test, each class against the rest. "
+    "Dotted: the class's share of the images, the precision of random scores.",
+    "reliability": "Accuracy over confidence on test, in bins, with 95 % Wilson intervals. ECE, "
+    "the expected calibration error, is the mean gap between the two.",
+    "misclassified": "Misclassified test images, most confident first.",
+    "montage": "Training images before augmentation, a row per class.",
 }
-FORMATS = {"epoch": ".0f", "lr": ".4g", "seconds": ".2f"}  # in the history; four decimals else
+FORMATS = {"epoch": ".0f", "lr": ".4g", "seconds": ".2f"}  # in the history; four decimals otherwise
 
 
 def write_report(directory: RunDirectory) -> Path:
-    """Write the page of the run, ended or not, from its files alone; returns its path.
+    """Write report.html from the files of a run, ended or not; returns its path.
 
-    What the run did not leave is left out with a word. Raises UserError for a folder without a
-    run, or with files that cannot be read.
+    The page says what the run did not leave. Raises UserError for a folder without a run, or with
+    files that cannot be read.
     """
-    if not directory.has_run():
-        raise UserError(f"{directory.path} is no run directory: expected a run.json in it")
+    record = record_of(directory)
     try:
-        page = html.render("report.html.j2", _content(directory))
+        page = html.render("report.html.j2", _content(directory, record))
     except ValueError as error:
-        raise UserError(f"{directory.path} holds a file that is damaged: {error}") from error
+        raise _damaged(directory, error) from error
     if directory.report.exists() and not html.is_ours(directory.report):
         raise UserError(
             f"{directory.report} was not written by dermaexp, and would be overwritten: move it "
@@ -55,11 +53,24 @@ def write_report(directory: RunDirectory) -> Path:
     return directory.report
 
 
-def _content(directory: RunDirectory) -> dict[str, Any]:
-    """What report.html.j2 shows."""
-    run = directory.read_run()
-    commands = _commands(run)
-    run = shortened(run, directory.path)
+def record_of(directory: RunDirectory) -> RunRecord:
+    """Return run.json; UserError for a folder without one, or where it is damaged."""
+    if not directory.has_run():
+        raise UserError(f"{directory.path} is no run directory: expected a run.json in it")
+    try:
+        return directory.read_run()
+    except ValueError as error:
+        raise _damaged(directory, error) from error
+
+
+def _damaged(directory: RunDirectory, error: ValueError) -> UserError:
+    return UserError(f"{directory.path} holds a file that is damaged: {error}")
+
+
+def _content(directory: RunDirectory, record: RunRecord) -> dict[str, Any]:
+    """Return the values that report.html.j2 shows."""
+    commands = _commands(record)
+    run = shortened(record, directory.path)
     return {
         "version": __version__,
         "run": run,
@@ -78,7 +89,7 @@ def _content(directory: RunDirectory) -> dict[str, Any]:
 
 
 def _figures(directory: RunDirectory) -> list[dict[str, str]]:
-    order = list(FIGURES)
+    order = list(CAPTIONS)
     files = sorted(
         directory.figures.glob("*.png"),
         key=lambda file: (order.index(file.stem) if file.stem in order else len(order), file.stem),
@@ -86,7 +97,7 @@ def _figures(directory: RunDirectory) -> list[dict[str, str]]:
     return [
         {
             "source": html.data_uri(file.read_bytes()),
-            "caption": FIGURES.get(file.stem, file.stem.replace("_", " ")),
+            "caption": CAPTIONS.get(file.stem, file.stem.replace("_", " ")),
         }
         for file in files
     ]
@@ -109,7 +120,7 @@ def _history(directory: RunDirectory) -> dict[str, Any] | None:
 
 
 def _commands(run: Mapping[str, Any]) -> dict[str, str]:
-    """Label -> command: as it was given, to run a sweep's job alone, to resume the run."""
+    """Return label -> command: as given, to run a sweep's job alone, to resume the run."""
     program, commands = ["python", "-m", "dermaexp"], {"Command": run["command"]}
     try:
         given = shlex.split(run["command"])[3:]
@@ -122,12 +133,12 @@ def _commands(run: Mapping[str, Any]) -> dict[str, str]:
             "Command of this job alone": shlex.join([*program, *alone, *run.get("overrides", [])]),
         }
     if run["status"] != "finished":
-        commands["Command to resume it, given in its folder"] = shlex.join([*program, "resume=."])
+        commands["Command to resume, from the run's folder"] = shlex.join([*program, "resume=."])
     return commands
 
 
 def _flags(words: Sequence[str]) -> list[str]:
-    """The flags with their values: the command line puts all overrides behind them."""
+    """Return the flags with their values: the command line puts all overrides behind them."""
     flags: list[str] = []
     for word in words:
         if not (word.startswith("-") or flags[-1:] == ["--config-dir"] or flags[-1:] == ["-cd"]):
@@ -137,7 +148,7 @@ def _flags(words: Sequence[str]) -> list[str]:
 
 
 def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Label -> text; None for what is not known (yet)."""
+    """Return label -> text; None for what is not known (yet)."""
     data, device, versions = (run.get(key) or {} for key in ("data", "device", "versions"))
     details = [f"{key} {value}" for key, value in device.items() if key not in ("type", "name")]
     known = [device["name"]] if "name" in device else []
@@ -160,9 +171,9 @@ def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _split(split: Mapping[str, Any] | None) -> str | None:
-    if split is None or not {"fold", "folds"} <= set(split):
-        return split and split.get("kind")
+def _split(split: Split | None) -> str | None:
+    if split is None or split["kind"] == "official":
+        return split and split["kind"]
     return f"fold {split['fold']} of 0 to {split['folds'] - 1}"
 
 
@@ -175,12 +186,12 @@ def _yaml(config: Mapping[str, Any]) -> str:
 
 
 def _files(directory: RunDirectory) -> list[dict[str, str]]:
-    """The run's other files, relative to it."""
+    """Return the paths of the run's other files, relative to it, with their sizes."""
     files = (file for file in sorted(directory.path.rglob("*")) if file.is_file())
     return [
         {"path": file.relative_to(directory.path).as_posix(), "size": _size(file.stat().st_size)}
         for file in files
-        if file != directory.report and not file.name.startswith(".")  # as locks
+        if file != directory.report and not file.name.startswith(".")  # such as locks
     ]
 
 

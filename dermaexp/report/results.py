@@ -1,4 +1,4 @@
-"""What a run's page shows of its final numbers, those of older versions included."""
+"""What a run's page shows of its final numbers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from dermaexp.runs.metrics_file import Metrics, OperatingPoint
 
 
 def results_of(directory: RunDirectory) -> dict[str, Any] | None:
-    """The final numbers with the majority baseline's; None before metrics.json is written.
+    """Return the final numbers and the majority baseline's; None before metrics.json is written.
 
-    Raises ValueError where it cannot be read.
+    Raises ValueError for a file that cannot be read.
     """
     if not directory.has_metrics():
         return None
@@ -37,7 +37,7 @@ def results_of(directory: RunDirectory) -> dict[str, Any] | None:
             for key, label in labels_of(*METRICS).items()
         },
         "verdict": _verdict(np.array(test["confusion_matrix"]), baseline),
-        "draws": intervals.RESAMPLES,
+        "resamples": intervals.RESAMPLES,
         "class_headings": [
             "Images",
             *(label[0].upper() + label[1:] for label in CLASS_METRICS.values()),
@@ -53,7 +53,7 @@ def results_of(directory: RunDirectory) -> dict[str, Any] | None:
 
 
 def _leak(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of clean and of leaked test images by heading, and in words; none without."""
+    """Return the numbers of clean and leaked test images, and a sentence; "" if there are none."""
     columns = leak.columns(numbers)
     rows = {
         label: [own.get(key) for own in columns.values()]
@@ -63,7 +63,7 @@ def _leak(numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _measured(numbers: Mapping[str, Any], key: str) -> tuple[float | None, str]:
-    """The number and, as text, its interval; None and "" where it is undefined or not known."""
+    """Return a number and its interval as text; None and "" if it is undefined or unknown."""
     return numbers.get(key), _interval(numbers.get("intervals", {}).get(key))
 
 
@@ -73,7 +73,7 @@ def _interval(ends: Sequence[float | None] | None) -> str:
 
 
 def _verdict(confusion: np.ndarray, baseline: Baseline) -> str:
-    """The test accuracy beside the majority baseline, in words."""
+    """Compare the test accuracy with the majority baseline, in a sentence or two."""
     hits, samples = int(np.trace(confusion)), int(confusion.sum())
     low, high = intervals.wilson_interval(hits, samples)
     beside = baseline.beside(hits / samples, baseline.p_of_one_run(confusion), "the run")
@@ -85,7 +85,7 @@ def _verdict(confusion: np.ndarray, baseline: Baseline) -> str:
 
 
 def _operating_points(numbers: Metrics) -> dict[str, Any]:
-    """Rows of numbers by class, which class is highlighted and, in words, its point."""
+    """Return rows of numbers by class, the highlighted class, and a sentence about its point."""
     points = numbers["operating_points"]
     rows = {
         name: [
@@ -105,7 +105,7 @@ def _operating_points(numbers: Metrics) -> dict[str, Any]:
 
 
 def _found(point: OperatingPoint | None) -> str:
-    """What the highlighted class's operating point does on test; "" if that is undefined."""
+    """Describe the highlighted class's operating point on test; "" if it is undefined."""
     if point is None:
         return ""
     sides: tuple[Literal["sensitivity"], Literal["specificity"]] = ("sensitivity", "specificity")
@@ -119,4 +119,4 @@ def _found(point: OperatingPoint | None) -> str:
             f"a {side} of {html.percent(share)} (95\N{NO-BREAK SPACE}% Wilson interval "
             f"{html.percent(low)} to {html.percent(high)})"
         )
-    return f"For {HIGHLIGHTED}, the threshold of val has on test {' and '.join(found)}."
+    return f"For {HIGHLIGHTED}, the threshold chosen on val has {' and '.join(found)} on test."

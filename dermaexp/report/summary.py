@@ -1,4 +1,4 @@
-"""The table of a run's numbers in the terminal."""
+"""The summary of a run in the terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dermaexp.report.leak import columns, reading
 
 
 def conclude(name: str, splits: Splits, results: Mapping[str, Any]) -> None:
-    """Print the table of metrics.json; it says so where only a part of the images was used."""
+    """Print the numbers of metrics.json; headings say so if only a part of the images was used."""
     val, test = (splits.part(split, results["data"]["samples"][split]) for split in ("val", "test"))
     columns = {
         val: results["val"],
@@ -49,12 +49,12 @@ def _calibration_note(calibration: Mapping[str, Any]) -> str:
     )
     temperature = f"temperature {calibration['temperature']:.2f}, fitted on val"
     if calibration["at_limit"]:
-        temperature += ", a limit of the search: no temperature has the smallest loss"
+        temperature += ", a limit of the search: no temperature minimises the loss"
     return f"calibration error on test: {raw:.3f}; {scaled:.3f} at {temperature}"
 
 
 def _show_leak(name: str, data: str, numbers: Mapping[str, Any]) -> None:
-    """Print the table of both parts, or that there is one part only, if the run has them."""
+    """Print clean and leaked test numbers if the run has them, or that one part is empty."""
     if text := reading(numbers):
         if all(numbers[half] for half in TEST_PARTS):
             print_summary(

@@ -37,7 +37,7 @@ def test_roc_curves_go_through_scikit_learn_s_points(predictions) -> None:
         assert f"{name} {sklearn_metrics.roc_auc_score(is_class, scores):.3f}" in words
     (point,) = [line for line in lines if line.get_marker() == "o"]
     assert point.get_xydata()[0] == pytest.approx([0.07, 0.4])
-    assert "melanoma, threshold of val: sensitivity 40.0%, specificity 93.0%" in words
+    assert "melanoma, threshold chosen on val: sensitivity 40.0%, specificity 93.0%" in words
     assert any(list(line.get_xdata()) == pytest.approx([0.05] * 2) for line in lines)
     for line in ("absent no images", "95% specificity", "cnn on Data, test"):
         assert line in words

@@ -1,4 +1,4 @@
-"""A run's figures again, from its directory alone: the same bytes, or a line that says why not."""
+"""Figures regenerated from the run directory: the same bytes, or a line that says why not."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_run_that_failed_early_has_no_figures(
 
 
 def test_every_figure_has_one_name() -> None:
-    assert list(figures.FIGURES) == list(page.FIGURES) == list(FIGURES)
+    assert list(figures.FIGURES) == list(page.CAPTIONS) == list(FIGURES)
     assert f"{DrawFigure.__module__}.{DrawFigure.__qualname__}" == CALLBACK
 
 

@@ -83,7 +83,7 @@ def test_the_numbers_are_those_of_the_run(tmp_path: Path) -> None:
     ]
     found = melanoma["test"]["sensitivity"]
     words = page.text.replace(" %", "%")
-    assert f"For melanoma, the threshold of val has on test a sensitivity of {found:.1%}" in words
+    assert f"For melanoma, the threshold chosen on val has a sensitivity of {found:.1%}" in words
     assert "a specificity of at least 95%" in words
 
     assert history[0][:2] == ["epoch", "train loss"]
@@ -169,7 +169,7 @@ def test_synthetic_data_are_told(tmp_path: Path) -> None:
     data = {**RECORD["data"], "name": "Synthetic lesions (SYNTHETIC DATA)", "synthetic": True}
     page = page_of(make_run(tmp_path / "synthetic", data=data))
     assert page.texts.count("my net on Synthetic lesions (SYNTHETIC DATA)") == 2
-    assert "Synthetic data. These images are drawn" in page.text
+    assert "Synthetic data. These images are computer-generated" in page.text
     assert "synthetic" not in page_of(make_run(tmp_path / "real")).text.lower()
 
 
@@ -209,9 +209,9 @@ def test_a_run_that_failed_before_anything_was_known(tmp_path: Path) -> None:
     for words in (
         "This run failed: seed=x: expected a whole number",
         "There are no final numbers",
-        "There are none: the run has not drawn them",
-        "There is none: no epoch has ended",
-        "There is none: the run ended before its config",
+        "There are no figures: the run has not plotted any",
+        "There is no history: no epoch has ended",
+        "There is no config: the run ended before its config",
     ):
         assert words in page.text
     assert len(page.tables) == 1

@@ -165,10 +165,10 @@ def test_a_temperature_at_a_limit_of_its_search_is_told(
     run = train("calibrate=true", "report=true")
     assert json.loads((run / "metrics.json").read_text())["calibration"]["at_limit"]
     told = " ".join(capsys.readouterr().out.split())
-    assert "a limit of the search: no temperature has the smallest loss" in told
+    assert "a limit of the search: no temperature minimises the loss" in told
     page = (run / "report.html").read_text()
-    assert "a limit of the search: no temperature gives val the smallest loss" in page
-    assert "which gives val the smallest loss" not in page
+    assert "a limit of the search: no temperature minimises the loss on val" in page
+    assert "which minimises the loss on val" not in page
 
 
 def test_a_balanced_sampler_draws_all_classes_equally_often() -> None:
