@@ -64,7 +64,6 @@ PROJECT = Path(__file__).resolve().parents[2]
         (["epochs=true"], "epochs=true: expected a whole number from 1"),
         (["seed=-1"], "seed=-1: expected a whole number from 0 to 4294967295"),
         (["optimizer.lr=0"], "optimizer.lr=0: expected a number above 0"),
-        (["optimizer.lr=fast"], "optimizer.lr=fast: expected a number above 0"),
         (["checkpoint.test_with=first"], "checkpoint.test_with=first: expected best or last"),
         (["calibrate=maybe"], "calibrate=maybe: expected true or false"),
         (["dataset.grayscale=maybe"], "dataset.grayscale=maybe: expected true or false"),
@@ -75,7 +74,6 @@ PROJECT = Path(__file__).resolve().parents[2]
         (["dataset=medmnist"], "dataset.flag is missing: give it on the command line"),
         (["dataset=synthetic", "dataset.size=4"], "expected a whole number of pixels from 8"),
         (["dataset=synthetic", "dataset.seed=-1"], "dataset.seed=-1: expected a whole number"),
-        (["optimizer.lr=inf"], "optimizer.lr=inf: expected a number above 0"),
         (['name=""'], "name=: expected some text"),
         (["name=null"], "name=null: expected some text"),
         (["~model"], "the group model is missing: expected model=OPTION, not ~model"),
@@ -89,23 +87,13 @@ PROJECT = Path(__file__).resolve().parents[2]
             "monitor=val_loss with mode=max stops a run that gets better",
         ),
         (
-            ["callbacks=[default,early_stopping]", "callbacks.early_stopping.monitor=val_los"],
-            "monitor=val_los: expected val_loss, val_accuracy or val_macro_auroc",
-        ),
-        (
-            ["callbacks=[default,early_stopping]", "callbacks.early_stopping.patience=-1"],
-            "callbacks.early_stopping.patience=-1: expected a whole number from 0",
-        ),
-        (
             ["callbacks=[default,ema]", "callbacks.ema.decay=abc"],
             "callbacks.ema.decay=abc: expected a number from 0 to 1",
         ),
         (["callbacks.ema.decay=0.9"], "callbacks.ema is unknown: give 'callbacks=[default,ema]'"),
         (["callbacks=[default,emma]"], "callbacks=emma is unknown: did you mean 'ema'?"),
-        (["trainer.precision=bf16-true"], "precision=bf16-true: expected 32-true, bf16-mixed"),
         (["trainer.gradient_clip_val=-1"], "gradient_clip_val=-1: expected a number from 0"),
         (["+sampler.balanse=1"], "the key sampler.balanse is used by nothing"),
-        (["+trainer.limit_test_batches=0"], "limit_test_batches=0: expected a number of"),
         (
             ["+checkpoint.test_wiht=last"],
             "used by nothing: did you mean 'checkpoint.test_with'?",
@@ -113,7 +101,6 @@ PROJECT = Path(__file__).resolve().parents[2]
         (["checkpoint=last"], "checkpoint=last: expected keys such as test_with"),
         (["callbacks.montage=true"], "callbacks.montage=true: expected null, which switches it"),
         (["~seed"], "seed is missing: expected a whole number from 0 to 4294967295"),
-        (["dataset.normalize=[0.5,inf]"], "expected true, false or [mean, std] of pixels"),
         (
             ["test_time_augment=flip"],
             "test_time_augment=flip: expected none, dihedral or dihedral_zoom",
@@ -122,7 +109,6 @@ PROJECT = Path(__file__).resolve().parents[2]
         (["compile=yes"], "compile=yes: expected true or false"),
         (["loss=fokal"], "loss=fokal is unknown: did you mean 'focal'?"),
         (["experiment=quik"], "experiment=quik is unknown: did you mean 'quick'?"),
-        (["dataset.normalize=[0.5,0]"], "expected true, false or [mean, std] of pixels"),
         (["callbacks.history=null"], "give callbacks.learning_curves=null too"),
     ],
 )
