@@ -1,4 +1,4 @@
-"""The configs that come with the package."""
+"""The package's configs, and what of a config can change a number."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dermaexp.data.load import PREPARATION, load_splits
 from dermaexp.launch.observers import only_observes
 from dermaexp.runs.identity import canonical
 
-# On any number; calibrate adds some, for which a finished run is tested again, not trained.
+# No number depends on these; calibrate adds some, for which a finished run is only tested again.
 WITHOUT_EFFECT = ("name", "calibrate", "report", "resume", "sweep")
 
 
 def config_folder() -> Path:
-    """The wheel's `conf/` inside the package, or a checkout's beside it."""
+    """Return the wheel's `conf/` inside the package, or a checkout's beside it."""
     package = Path(__file__).resolve().parents[1]
     packaged = package / "conf"
     return packaged if packaged.is_dir() else package.parent / "conf"
@@ -32,9 +32,9 @@ def options(group: str) -> list[str]:
 
 
 def effective(config: DictConfig) -> dict[str, Any]:
-    """The resolved config of what can change a number, and where the data are.
+    """Return the part of the config, resolved, that can change a number or says where the data are.
 
-    Numbers that are equal are written alike, 15 for 15.0.
+    Equal numbers are written alike, 15 for 15.0.
     """
     values: dict[str, Any] = {
         str(key): OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
@@ -55,7 +55,7 @@ def _observes(callback: Any) -> bool:
 
 
 def data_record(config: DictConfig) -> dict[str, Any] | None:
-    """The record of the config's data; None where they cannot be loaded, which a job reports."""
+    """Return the record of the config's data, or None where loading fails: a job says why."""
     try:
         return load_splits(config.dataset).record
     except Exception:
@@ -63,7 +63,7 @@ def data_record(config: DictConfig) -> dict[str, Any] | None:
 
 
 def identity(values: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What is equal for runs that must come out equal: `values` are those of `effective`.
+    """Return what is equal for runs with equal results, from the `values` of `effective`.
 
     `data` is the record of the splits: its fingerprints stand for the source's own keys, which may
     name the same content in several ways. None, where they cannot be loaded, keeps those keys.

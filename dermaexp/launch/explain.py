@@ -127,7 +127,7 @@ def _explain_missing_option(error: MissingConfigException) -> str:
 
 def _explain_key(error: OmegaConfBaseException, outer: BaseException) -> str:
     if group := framework_errors.removed_group(error):
-        return f"the group {group} is missing: expected {group}=OPTION, not ~{group}"
+        return f"the config group {group} is missing: expected {group}=OPTION, not ~{group}"
     given = framework_errors.refused_key(error)
     if keys := framework_errors.valid_keys(error):
         return f"the key {given} is unknown: {_nearest_key(given, keys)}"

@@ -90,7 +90,7 @@ CORRECTING = (
 
 
 def warnings(config: DictConfig) -> list[str]:
-    """What a user should know of a config that is valid but hardly meant so; a line each."""
+    """Return a line for each part of a valid config that is probably a mistake."""
     found = []
     hydra = HydraConfig.get()
     is_given = any(override.startswith("epochs=") for override in hydra.overrides.task)
@@ -113,7 +113,7 @@ def warnings(config: DictConfig) -> list[str]:
 
 
 def check(config: DictConfig) -> None:
-    """Raise UserError for a value that cannot work, and OmegaConf's own for a missing one."""
+    """Raise UserError for a value that cannot work, and OmegaConf's error for a missing one."""
     values = to_dict(config, resolve=True, throw_on_missing=True)
     for group in GROUPS:
         _check_given(group, values)
@@ -130,7 +130,9 @@ def check_dataset(config: DictConfig) -> None:
 
 def _check_given(group: str, config: Mapping[str, Any] | DictConfig) -> None:
     if group not in config:
-        raise UserError(f"the group {group} is missing: expected {group}=OPTION, not ~{group}")
+        raise UserError(
+            f"the config group {group} is missing: expected {group}=OPTION, not ~{group}"
+        )
 
 
 def _check_callbacks(callbacks: Mapping[str, Any], test_with: str) -> None:
@@ -147,6 +149,6 @@ def _check_callbacks(callbacks: Mapping[str, Any], test_with: str) -> None:
         )
     if callbacks.get("learning_curves") and not callbacks.get("history"):
         raise UserError(
-            "callbacks.learning_curves draws history.csv, which callbacks.history writes and which "
+            "callbacks.learning_curves plots history.csv, but callbacks.history, which writes it, "
             "is switched off: give callbacks.learning_curves=null too"
         )

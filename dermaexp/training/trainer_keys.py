@@ -14,9 +14,9 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from dermaexp.core.errors import UserError, nearest
 from dermaexp.core.rules import Count, Finite, Flag
 
-# Keys that experiment.build_trainer sets itself -> what to give instead. A test compares the two.
+# Keys that build.build_trainer sets itself -> what to give instead. A test compares the two.
 SET_BY_US = {
-    "callbacks": "give the group callbacks, such as 'callbacks=[default,ema]'",
+    "callbacks": "give the config group callbacks, such as 'callbacks=[default,ema]'",
     "plugins": "give trainer.precision or trainer.strategy",
     "default_root_dir": "give hydra.run.dir=DIR",
     "logger": "history.csv and metrics.json hold the numbers; give a callback for others",
@@ -24,10 +24,10 @@ SET_BY_US = {
     "checkpoint.test_with=last",
     "enable_progress_bar": "give callbacks.progress=null",
     "enable_model_summary": "the first line of a run reports the number of parameters",
-    "num_sanity_val_steps": "give trainer=debug to see that all runs",
-    "use_distributed_sampler": "the images of each batch are shared out to the processes",
+    "num_sanity_val_steps": "give trainer=debug, which tries the whole run on a few batches",
+    "use_distributed_sampler": "each batch is split over the processes",
 }
-WITHOUT_USE = {  # other keys of Lightning's that would do nothing or break a promise -> the same
+WITHOUT_USE = {  # Lightning's keys that would do nothing or break a promise -> the same
     "fast_dev_run": "give trainer=debug",
     "barebones": "give callbacks=none checkpoint.test_with=last report=false",
     "overfit_batches": "give +trainer.limit_train_batches=NUMBER",
@@ -36,13 +36,13 @@ WITHOUT_USE = {  # other keys of Lightning's that would do nothing or break a pr
     "limit_predict_batches": "give +trainer.limit_test_batches=NUMBER",
     "log_every_n_steps": "history.csv has a row for each epoch",
     "profiler": "profile the whole command, such as python -m cProfile -m dermaexp ...",
-    "reload_dataloaders_every_n_epochs": "the images stay in memory, in another order each epoch",
+    "reload_dataloaders_every_n_epochs": "the images stay in memory and are shuffled each epoch",
     "enable_autolog_hparams": "run.json holds the config",
     "model_registry": "checkpoints/ holds the weights",
 }
 REFUSED = SET_BY_US | WITHOUT_USE
 LIMITS = {split: f"limit_{split}_batches" for split in ("train", "val", "test")}
-# Lightning does not get these: it would take the first images, and end without a validation.
+# Not passed to Lightning, which would take the first images and end without a validation.
 USED_BY_US = ("max_steps", "max_time", *LIMITS.values())
 
 DURATION = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d):([0-5]?\d)")

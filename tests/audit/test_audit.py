@@ -383,7 +383,7 @@ def test_where_no_pair_is_there_or_found_no_share_is_told(
         (["dataset=npz", "dataset.pth=x"], "dataset.pth is unknown: did you mean 'dataset.path'?"),
         (["model=cnn"], "'model=cnn' is no setting of an audit: expected dataset=OPTION or"),
         (["dataset"], "'dataset' is not an override: expected KEY=VALUE"),
-        (["~dataset"], "the group dataset is missing: expected dataset=OPTION"),
+        (["~dataset"], "the config group dataset is missing: expected dataset=OPTION"),
         (["dataset=synthetic", "dataset.fold=1"], "the official split has no folds"),
         (["dataset=synthetic", "dataset.groups=no.csv"], "dataset.groups=no.csv is not a file"),
         (["--config-dir", "nowhere"], "--config-dir nowhere is not a folder"),

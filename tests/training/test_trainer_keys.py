@@ -1,4 +1,4 @@
-"""The keys of the group trainer: honoured, or refused in one line."""
+"""The keys of the config group trainer: honoured, or refused in one line."""
 
 from __future__ import annotations
 
