@@ -1,6 +1,6 @@
 """Hydra's plugin for `hparams_search=optuna`: Hydra takes sweepers from this package only.
 
-Every start of Hydra imports this, so that all else waits in dermaexp/search.py for a search.
+Every start of Hydra imports it: all else waits in dermaexp/launch/search/ until a search starts.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ class OptunaSweeper(Sweeper):
         seed: int,
         space: Mapping[str, str] | None,
     ) -> None:
-        self.n_trials = n_trials
-        self.n_jobs = n_jobs
-        self.max_retry = max_retry
-        self.seed = seed
+        self.limits = {
+            "n_trials": n_trials,
+            "n_jobs": n_jobs,
+            "max_retry": max_retry,
+            "seed": seed,
+        }
         self.space = space or {}
 
     def setup(
@@ -44,7 +46,7 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         try:
-            from dermaexp.launch.search import search
+            from dermaexp.launch.search.run import Composer, Limits, search
         except ModuleNotFoundError as error:
             from dermaexp.core.errors import UserError
 
@@ -52,14 +54,16 @@ class OptunaSweeper(Sweeper):
                 f"hparams_search needs {error.name}, which is not installed: "
                 "pip install 'dermaexp[search]'"
             ) from error
-        search(self, arguments)
+        assert self.hydra_context and self.config and self.launcher, "Hydra calls setup first"
+        composer = Composer(self.hydra_context.config_loader, self.config)
+        search(Limits(**self.limits), self.space, composer, self.launcher, arguments)
 
 
 class OnlyInSweeps(Callback):
     """Refuses a search without --multirun, which would be one run with the defaults."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        if config.resume:  # goes on with the run of one trial
+        if config.resume:  # resumes the run of one trial
             return
         from dermaexp.core.console import print_error
 

@@ -21,7 +21,7 @@ LOG_WIDTH = 120  # characters, where the output is no terminal
 
 
 class _Console(Console):
-    """rich's console, but a run goes on when nobody reads its output any more."""
+    """rich's console, but a run continues when nobody reads its output any more."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -36,7 +36,7 @@ error_console = Console(stderr=True, highlight=False)
 
 @contextlib.contextmanager
 def quiet(silent: bool) -> Iterator[None]:
-    """Print nothing but errors meanwhile, if `silent`: of jobs side by side all would be mixed."""
+    """Print errors only, if `silent`: the output of parallel jobs would be mixed."""
     before = console.quiet
     console.quiet = before or silent
     try:
@@ -46,12 +46,12 @@ def quiet(silent: bool) -> Iterator[None]:
 
 
 def print_error(line: str) -> None:
-    """One line, never folded, so that it can be searched for and copied."""
+    """Print one line, never folded, so that it can be searched for and copied."""
     error_console.print(f"[bold red]error:[/] {escape(line)}", soft_wrap=True)
 
 
 def print_warning(line: str) -> None:
-    """One line on what a user should know; also from jobs whose other output is switched off."""
+    """Print one line that a user should know, also in jobs whose other output is off."""
     error_console.print(f"[bold yellow]warning:[/] {escape(line)}", soft_wrap=True)
 
 
@@ -65,7 +65,7 @@ def print_note(text: str, title: str = "") -> None:
 
 @functools.cache  # once in a process, not for each job of a sweep
 def print_box(title: str, text: str) -> None:
-    """A box that nobody can miss."""
+    """Print a box that nobody can miss."""
     error_console.print(
         Panel(escape(text), title=f"[bold]{escape(title)}", border_style="bold red", padding=(1, 2))
     )
@@ -78,9 +78,9 @@ def print_summary(
     labels: Mapping[str, str],
     note: str = "",
 ) -> None:
-    """The numbers of a run: a row for each of `labels`, a column for each of `columns`.
+    """Print the numbers of a run: a row for each of `labels`, a column for each of `columns`.
 
-    A number may be a pair, an interval's ends; a column may lack some.
+    A number may be a pair, the ends of an interval; a column may lack some numbers.
     """
     title, caption = f"{escape(name)} on {escape(data)}", escape(note) or None
     table = Table(title=title, title_style="bold", caption=caption, caption_justify="left")
@@ -96,7 +96,7 @@ def print_summary(
 def print_table(
     title: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, object]]
 ) -> None:
-    """The `columns` (key -> heading) of `rows`; numbers are aligned right."""
+    """Print the `columns` (key -> heading) of `rows`; numbers are aligned right."""
     table = Table(title=escape(title), title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
     for key, heading in columns.items():
         numeric = any(isinstance(row[key], (int, float)) for row in rows)

@@ -21,14 +21,14 @@ def nearest(given: str, valid: Iterable[str]) -> str:
 
 
 def nearest_of(given: str, valid: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The most similar of the valid names, in small or capital letters; None if none is near."""
+    """The most similar valid name, whatever its case; None if none is near."""
     names = {name.casefold(): name for name in valid}
     matches = difflib.get_close_matches(given.casefold(), names, n=1, cutoff=cutoff)
     return names[matches[0]] if matches else None
 
 
 def line_of(error: BaseException) -> str:
-    """One line for an error of ours, of the operating system or of anything else."""
+    """One line for any error: dermaexp's own, the operating system's or another."""
     for cause in causes(error):
         if isinstance(cause, UserError):
             return str(cause)
@@ -39,21 +39,21 @@ def line_of(error: BaseException) -> str:
 
 
 def line_of_system(error: BaseException) -> str | None:
-    """One line for an error of the operating system or of torch's compiler; None for others."""
+    """One line for an error of the operating system or torch's compiler; None for others."""
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"the disk is full{_named(error)}: free some space and start again"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}{_named(error)}"
-    if type(error).__module__.startswith("torch._"):  # of torch.compile; not imported for this
+    if type(error).__module__.startswith("torch._"):  # torch.compile's; nothing imports torch here
         reason = one_line(error).partition(" Set TORCHDYNAMO")[0]
         return f"compile=true failed: {reason}; give compile=false"
     return None
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what caused it, the innermost first."""
+    """The error and its causes, the innermost first."""
     chain: list[BaseException] = []
-    while error is not None and error not in chain:  # a cause may be its own
+    while error is not None and error not in chain:  # an error may be its own cause
         chain.append(error)
         error = error.__cause__
     yield from reversed(chain)

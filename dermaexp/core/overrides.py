@@ -1,4 +1,4 @@
-"""Overrides as text: a value quoted for Hydra, an argument as it must be typed in a shell."""
+"""Overrides as text: values quoted for Hydra, arguments as they must be typed in a shell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dermaexp.core.override_grammar import parse_one, with_quotes
 
 
 def escaped(value: Any) -> Any:
-    """The value with every "${" in its text as it must stand in a config that keeps it as it is."""
+    """The value with every "${" in its text escaped, so that a config keeps it as it is."""
     if isinstance(value, dict):
         return {key: escaped(node) for key, node in value.items()}
     if isinstance(value, list):
@@ -24,7 +24,7 @@ def escaped(value: Any) -> Any:
 
 
 def quoted(value: str | Path) -> str:
-    """The text as the value of an override, whatever characters it has: nothing in it is read.
+    """The text as an override's value, with any characters: Hydra reads nothing in it.
 
     Not even an interpolation, "${…}".
     """

@@ -1,4 +1,4 @@
-"""Files that one command writes into a folder together: what is ours there is replaced, no more."""
+"""Files that one command writes into a folder together, replacing its own and no others."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MARK, WRITER = "written_by", "dermaexp"
 
 
 class Kind(NamedTuple):
-    """`record` is the JSON file that lists them, `names` all that they may be called.
+    """`record` is the JSON file that lists the files, `names` matches every name they may have.
 
-    `was_ours` says of a file in a folder without such a list whether an earlier version wrote it.
+    `was_ours` says whether an earlier version wrote a file, in a folder without such a list.
     """
 
     record: str
@@ -30,10 +30,10 @@ class Kind(NamedTuple):
 def write_files(
     folder: Path, kind: Kind, files: Mapping[str, bytes], content: Mapping[str, Any] | None = None
 ) -> None:
-    """Write the `files` (name -> content) and their list, with more `content` where given.
+    """Write the `files` (name -> content) and their list, with more `content` if given.
 
-    Those of an earlier time that are not among them are removed. Raises UserError, before anything
-    is written, where one of the names is that of a file which dermaexp did not write.
+    Removes files of an earlier call that are not among them. Raises UserError, before anything is
+    written, if a file of one of the names exists that dermaexp did not write.
     """
     owned = _owned(folder, kind)
     for name in (kind.record, *files):
@@ -46,7 +46,7 @@ def write_files(
                 "DIR"
             )
     record = {"schema": SCHEMA, **(content or {})}
-    # At any moment the list has all that is there.
+    # The list is complete at any moment: it first holds the old names and the new ones.
     _write_record(folder / kind.record, record, {*owned, *files} - {kind.record})
     for name, data in files.items():
         write_bytes(folder / name, data)
@@ -56,7 +56,7 @@ def write_files(
 
 
 def _owned(folder: Path, kind: Kind) -> set[str]:
-    """The names of our files in the folder, the list's among them."""
+    """The names of our files in the folder, including the list's."""
     try:
         record = json.loads((folder / kind.record).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -64,13 +64,13 @@ def _owned(folder: Path, kind: Kind) -> set[str]:
     except (OSError, ValueError):
         return set()
     listed = record.get("files") if isinstance(record, dict) else None
-    if listed is not None and record.get(MARK) != WRITER:  # somebody else's list
+    if listed is not None and record.get(MARK) != WRITER:  # another program's list
         return set()
     if not isinstance(listed, list):
         places = (path for part in ("", "figures") for path in sorted((folder / part).glob("*")))
         listed = [path.relative_to(folder).as_posix() for path in places]
         return {name for name in listed if kind.was_ours(folder, name)}
-    # A list that somebody else wrote must not lead to other files.
+    # A manipulated list must not lead to other files.
     names = {name for name in listed if isinstance(name, str) and kind.names.fullmatch(name)}
     return {kind.record, *names}
 

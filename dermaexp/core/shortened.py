@@ -1,4 +1,4 @@
-"""Paths in what is sent to others: from the page's own folder on, or with ~ for the home folder."""
+"""Paths on pages for others: relative to the page's folder, or with ~ for the home folder."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 
 
 def shortened(value: Any, folder: Path) -> Any:
-    """The text, or all texts in lists and mappings, for a page in `folder`."""
+    """Shorten the paths in a text, or in texts in lists and mappings, for a page in `folder`."""
     return _shortened(value, list(_prefixes(folder)))
 
 
 def short_command(command: str, folder: Path) -> str:
-    """The same of a shell's command, quoted again where a word of it has changed."""
+    """Shorten the paths in a shell command, quoting it again if a word has changed."""
     try:
         words = shlex.split(command)
-    except ValueError:  # no quotation is closed
+    except ValueError:  # a quotation is not closed
         return shortened(command, folder)
     short = shortened(words, folder)
     return command if short == words else shlex.join(short)
 
 
 def short_path(path: Path, folder: Path) -> str:
-    """The path relative to `folder`; from ~ on where that would name the home folder."""
+    """The path relative to `folder`; with ~ where that would name the home folder."""
     home, path, folder = _home(), path.absolute(), folder.absolute()
     if home and path.is_relative_to(home) and not folder.is_relative_to(home):
         return shortened(str(path), folder)
@@ -48,13 +48,13 @@ def _shortened(value: Any, prefixes: list[tuple[re.Pattern[str], str]]) -> Any:
 
 
 def _prefixes(folder: Path) -> Iterator[tuple[re.Pattern[str], str]]:
-    """What to look for, and what to put in its place: the folder first, it may be in the home."""
+    """Patterns and their replacements: the folder first, as it may be in the home folder."""
     home = _home()
     for place, short in ((folder, "."), (home, "~")):
         if place is None:
             continue
         for path in dict.fromkeys(map(str, (place.absolute(), place.resolve()))):
-            # Also as it stands in quotes of Hydra's. Whole names only: not a part of /home/annabel.
+            # Also escaped, inside Hydra's quotes. Whole names only: not a part of /home/annabel.
             either = "|".join(re.escape(path.replace(sign, f"\\{sign}")) for sign in "'\"")
             before, after = r"(?<![\w.~+@%-])", r"(?![\w.~+@%-])"
             if short == ".":
@@ -63,7 +63,7 @@ def _prefixes(folder: Path) -> Iterator[tuple[re.Pattern[str], str]]:
 
 
 def _home() -> Path | None:
-    """The home folder; None where there is none, or where it is all."""
+    """The home folder; None if there is none or it is the root."""
     try:
         home = Path.home().absolute()
     except RuntimeError:  # a user without an entry in passwd

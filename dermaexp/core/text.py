@@ -13,7 +13,7 @@ def cell_text(value: object) -> str:
 
 
 def number(value: float | Sequence[float | None] | None) -> str:
-    """A number of metrics.json, or the ends of an interval: None where it is undefined."""
+    """A number of metrics.json, or the two ends of an interval; None means undefined."""
     if isinstance(value, Sequence):
         low, high = value
         return "\N{EN DASH}" if low is None else f"{low:.3f}\N{EN DASH}{high:.3f}"
@@ -21,7 +21,7 @@ def number(value: float | Sequence[float | None] | None) -> str:
 
 
 def fixed(value: float | None, digits: int = 4) -> str:
-    """The number with so many decimals; nothing where it is undefined (None or NaN)."""
+    """The number with `digits` decimals; empty if it is undefined (None or NaN)."""
     return "" if value is None or value != value else f"{value:.{digits}f}"
 
 

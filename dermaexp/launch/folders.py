@@ -1,4 +1,4 @@
-"""Folders of sweeps and jobs: their names, and whose files are in them."""
+"""Folders of sweeps and jobs: how they are named, and whether their files are dermaexp's."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SWEEP_NAMES = (  # all that a sweep writes beside its jobs' folders
 
 
 def sweep_folder(name: str) -> str:
-    """`multirun/NAME`, the same for every start, so that the same command goes on with it.
+    """`multirun/NAME`, the same for every start, so that the same command resumes the sweep.
 
     Raises UserError for a name that would be the folder of other sweeps.
     """
@@ -47,7 +47,7 @@ def sweep_folder(name: str) -> str:
 
 
 def check_sweep_folder(folder: Path) -> None:
-    """Raise UserError where a sweep would write over files in `folder` that are not a sweep's."""
+    """Raise UserError if a sweep would overwrite files in `folder` that are not a sweep's."""
     found = those_there(folder, SWEEP_NAMES)
     if found and not _is_ours(folder / "multirun.yaml"):
         raise UserError(
@@ -57,9 +57,9 @@ def check_sweep_folder(folder: Path) -> None:
 
 
 def check_job_folders(sweep: Path) -> None:
-    """Raise UserError where a folder in `sweep` holds files of a run's names that are no run's.
+    """Raise UserError if a folder in `sweep` holds files with the names of a run's, but no run.
 
-    For jobs whose folders have other names than ours: Hydra writes in them before a job looks.
+    For jobs whose folders the user names: Hydra writes there before a job can check.
     """
     for folder in sorted(path for path in sweep.glob("*/") if path.is_dir()):
         if not _is_ours(folder / ".hydra" / "hydra.yaml"):
@@ -67,7 +67,7 @@ def check_job_folders(sweep: Path) -> None:
 
 
 def _is_ours(file: Path) -> bool:
-    """Whether the file is what Hydra keeps of one of our sweeps or runs."""
+    """Whether the file is Hydra's record of one of our sweeps or runs."""
     try:
         return OmegaConf.load(file).hydra.callbacks.sweep._target_.startswith("dermaexp.")
     except Exception:  # not there, not YAML, or another program's
@@ -77,15 +77,15 @@ def _is_ours(file: Path) -> bool:
 def job_folder(overrides: str, *, _root_: DictConfig) -> str:
     """A sweep job's folder: what it varies and a digest of all that can change its numbers.
 
-    It loads the data, which the job needs next, for their content is part of the digest. A folder
-    with the same digest is kept: the sweep may vary other keys than last time.
+    Loads the data, which the job needs next, as their content is part of the digest. Returns an
+    existing folder with the same digest: the sweep may vary other keys than last time.
     """
     try:
         content = identity(effective(_root_), data_record(_root_))
     except OmegaConfBaseException:  # reported when the job starts
         content = to_dict(_root_)
     digest = config_digest(content)
-    # Of a path the last name: folders are named on pages that people send to each other.
+    # Only the last name of a path: folders are named on pages that people send to each other.
     name = portable(re.sub(r"(?<==)[^,=]*/", "", overrides)).strip("-")
     sweep = Path(_root_.hydra.sweep.dir)
     same = [*sweep.glob(f"*-{digest[:DIGEST]}"), *_alike(sweep, name, digest)]
@@ -93,7 +93,7 @@ def job_folder(overrides: str, *, _root_: DictConfig) -> str:
 
 
 def _alike(sweep: Path, name: str, digest: str) -> Iterator[Path]:
-    """Folders of runs with this digest that an earlier version named by a digest of its own."""
+    """Folders of runs with this digest that an earlier version named by another digest."""
     for folder in sweep.glob(f"{glob.escape(name)}-{'[0-9a-f]' * DIGEST}"):
         try:
             record = RunDirectory(folder).read_run()

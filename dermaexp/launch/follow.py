@@ -22,10 +22,10 @@ INTERVAL = 1.0  # seconds
 
 
 @contextlib.contextmanager
-def told(sweep: Path) -> Iterator[None]:
+def ends_reported(sweep: Path) -> Iterator[None]:
     """Print a line for each run below `sweep` that ends meanwhile.
 
-    For jobs whose own output goes elsewhere, as to Slurm's files.
+    For jobs whose own output goes elsewhere, such as to Slurm's files.
     """
     known = _ended(sweep)
     stop = threading.Event()
@@ -54,7 +54,7 @@ def told(sweep: Path) -> Iterator[None]:
 
 
 def _ended(sweep: Path) -> dict[str, RunRecord]:
-    """Job folder -> run.json of those that do not run any more."""
+    """Job folder -> run.json of the runs that have ended."""
     records = {}
     for directory in map(RunDirectory, sweep.glob("*/")):
         with contextlib.suppress(OSError, ValueError, UserError):  # not there, damaged or newer

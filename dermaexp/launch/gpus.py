@@ -1,4 +1,4 @@
-"""Which GPU a job trains on that runs beside others: each worker process takes one for itself."""
+"""The GPU of a job in a parallel sweep: each worker process reserves one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from filelock import FileLock, Timeout
 
 GPU = ("auto", "gpu", "cuda")  # accelerators that take a GPU where there is one
 
-_taken: dict[str, FileLock] = {}  # by this process, until it ends
+_taken: dict[str, FileLock] = {}  # GPUs that this process keeps until it ends
 
 
 def own_device(accelerator: str, devices: object, job: int) -> object:
-    """`devices`, or where 1 of several GPUs is asked for, one that no other process has taken.
+    """`devices`, or one GPU that no other process has taken if 1 of several GPUs is asked for.
 
     With more processes than GPUs, job number `job` shares one with others.
     """
@@ -38,13 +38,13 @@ def visible_gpus() -> Sequence[str]:
 
 
 def _take(gpu: str) -> bool:
-    """Whether this process has the GPU for itself from now on."""
+    """Reserve the GPU for this process; returns whether it was free."""
     try:
         folder = _locks()
         # A home folder may be shared by machines, each with a GPU 0 of its own.
         lock = FileLock(folder / f"{platform.node()}-gpu-{gpu}.lock")
         lock.acquire(timeout=0)
-    except (Timeout, OSError, RuntimeError):  # no folder: a user without a home
+    except (Timeout, OSError, RuntimeError):  # RuntimeError: a user without a home folder
         return False
     _taken[gpu] = lock
     return True
@@ -53,7 +53,7 @@ def _take(gpu: str) -> bool:
 def _locks() -> Path:
     """The folder of the locks, in the user's cache: nobody else can put a file or a link there.
 
-    Raises OSError where it cannot be created or belongs to another user.
+    Raises OSError if it cannot be created or belongs to another user.
     """
     folder = pooch.os_cache("dermaexp") / "locks"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,4 +1,4 @@
-"""run.json kept true to the run: running, then finished, failed or interrupted."""
+"""run.json during a run: running, then finished, failed or interrupted."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from dermaexp.runs.provenance import provenance
 def recording(
     directory: RunDirectory, earlier: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Keep run.json true to the run inside: running, then finished, failed or interrupted.
+    """Keep run.json up to date with the run inside: running, then finished, failed or interrupted.
 
-    Gives the record; what is added to it is written at the end, or by `write_run` before. The
+    Yields the record; what is added to it is written at the end, or earlier by `write_run`. The
     record of an `earlier` attempt stays until this one has loaded its "data".
     """
     record = {"status": "running", "started": _now(), "finished": None, **provenance()}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dermaexp.runs.record import Start
 
 KEY = "resume="
-NOT_AGAIN = (  # Hydra's own overrides of the first start that this one gives itself
+NOT_AGAIN = (  # overrides that the first start gave to Hydra, and this one gives anew
     "hydra.mode=",
     "hydra.run.dir=",
     "hydra.sweep.dir=",
@@ -32,9 +32,9 @@ NOT_AGAIN = (  # Hydra's own overrides of the first start that this one gives it
 
 
 def expanded(arguments: Sequence[str]) -> list[str]:
-    """The arguments, `resume=DIR` replaced by the command that was given for that directory.
+    """Replace `resume=DIR` by the arguments that were given for that directory.
 
-    Prints that command, and changes to the folder in which it was given, for paths relative to it.
+    Prints the command, and changes to the folder in which it was given, for relative paths.
     """
     given = [argument for argument in arguments if argument.startswith(KEY)]
     if not given or given[0] == f"{KEY}null":
@@ -59,7 +59,7 @@ def expanded(arguments: Sequence[str]) -> list[str]:
 
 
 def start_of(hydra: Any) -> Start:
-    """The "folder" in which a command was given and its "arguments"; of a sweep's job, the job's.
+    """The "folder" in which a command was given and its "arguments"; in a sweep, the job's.
 
     `hydra` is that node of the config; run.json keeps what this returns as "start".
     """
@@ -102,7 +102,7 @@ def _read(file: Path) -> Start:
 
 
 def _print_start(folder: Path, start: Start) -> None:
-    """Before anything runs: a folder from somebody else names code that will be called."""
+    """Print the command before anything runs: a folder from somebody else may call any code."""
     where = shlex.join(["cd", start["folder"]])
     line = f"resume={folder} runs again: {where} && {command(*start['arguments'])}"
     if not Path(start["folder"]).is_dir():

@@ -1,4 +1,4 @@
-"""What happens around the jobs of a sweep: their folders, their comparison, the exit code."""
+"""Before and after the jobs of a sweep: their folders, their comparison, the exit code."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from dermaexp.core.errors import UserError
 from dermaexp.core.override_grammar import parse
 from dermaexp.core.overrides import command, quoted
 from dermaexp.launch import swept
+from dermaexp.launch.earlier import already_there
 from dermaexp.launch.explain import RunError, explain
 from dermaexp.launch.folders import check_job_folders, check_sweep_folder, sweep_folder
-from dermaexp.launch.follow import told
+from dermaexp.launch.follow import ends_reported
 from dermaexp.runs.directory import NAMES, NAMES_OF_HYDRA, RunDirectory
 from dermaexp.runs.folders import make
 from dermaexp.runs.locks import locked
@@ -29,7 +30,7 @@ from dermaexp.runs.provenance import COMMAND
 
 OUR_FOLDER = "${job_folder:"  # begins a job's folder that has a digest in its name
 NEW_FOLDER = "${new_folder:"  # begins a folder that holds nothing yet
-# Of the sweep's folder. Not in the callback itself, which launchers send to other processes.
+# Holds the lock of the sweep's folder; not the callback, which launchers send to other processes.
 until_the_end = contextlib.ExitStack()
 
 
@@ -37,19 +38,16 @@ class Sweep(Callback):
     """Hydra's callback of every sweep; a failed job makes the exit code 1."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Refuse a folder with files of others in it, before Hydra writes there."""
+        """Refuse a folder with files that are not ours, before Hydra writes there."""
         template = to_dict(config.hydra.run)["dir"]
         if config.resume or template.startswith(NEW_FOLDER):
             return
         with _errors_end_all():
-            HydraConfig.instance().set_config(config)  # which the folder's name may ask
+            HydraConfig.instance().set_config(config)  # the folder's name may read it
             directory = RunDirectory(Path(config.hydra.run.dir).absolute())
             directory.check_unused((*NAMES, *NAMES_OF_HYDRA))
             if directory.has_run():
-                raise UserError(
-                    f"{directory.path} holds a run already: give another folder, or resume that "
-                    f"run: {command(f'resume={directory.path}')}"
-                )
+                raise already_there(directory)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Settle the sweep's folder, which the jobs' own configs must not compute again."""
@@ -74,7 +72,7 @@ class Sweep(Callback):
             make(folder)
             until_the_end.enter_context(locked(folder, wait=False))
             if "submitit" in config.hydra.launcher._target_:  # its jobs write to files
-                until_the_end.enter_context(told(folder))
+                until_the_end.enter_context(ends_reported(folder))
         shared = sorted(key for key, is_swept in keys.items() if not is_swept)
         # Hydra composes every job's config anew, from these overrides.
         config.hydra.sweep.dir = str(folder)
@@ -102,7 +100,7 @@ class Sweep(Callback):
 
 @contextlib.contextmanager
 def _errors_end_all() -> Iterator[None]:
-    """Let no exception of a callback pass as a warning, which is what Hydra makes of it."""
+    """Make exceptions of a callback end the program: Hydra would turn them into warnings."""
     try:
         yield
     except Exception as error:
@@ -114,11 +112,11 @@ def _is_given(key: str, config: DictConfig) -> bool:
 
 
 def _check_launcher(hydra: DictConfig) -> None:
-    """Raise UserError where the plugin of the launcher is not installed."""
+    """Raise UserError if the plugin of the launcher is not installed."""
     package = ".".join(hydra.launcher._target_.split(".")[:2])
     try:
         missing = find_spec(package) is None
-    except ModuleNotFoundError:  # no plugin at all is
+    except ModuleNotFoundError:  # no plugin is installed at all
         missing = True
     if missing:
         choice = hydra.runtime.choices["hydra/launcher"]

@@ -1,7 +1,7 @@
-"""Keys of options that a sweep varies, as of `-m model=cnn,resnet11 model.width=32`.
+"""Keys that only the swept options have, as in `-m experiment=quick,strong model.width=32`.
 
-Hydra composes a sweep's config first with the default option of each group that is swept, and would
-refuse a key that only the swept options have.
+Hydra first composes a sweep's config with the default option of each swept config group, and would
+refuse such a key.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ left: list[str] = []
 
 
 def deferred(overrides: Sequence[str]) -> list[str]:
-    """Those of a sweep's overrides that Hydra must not compose before it has a job's options."""
+    """The overrides of a sweep that Hydra can compose only with a job's options."""
     try:
         given = parse(overrides)
     except HydraException:  # Hydra reports it
@@ -34,10 +34,10 @@ def deferred(overrides: Sequence[str]) -> list[str]:
 
 
 def check(config: DictConfig, overrides: Sequence[Override]) -> None:
-    """Raise UserError for a key that only some of the swept options have, naming which.
+    """Raise UserError for a key that only some of the swept options have, naming these options.
 
-    Also for an experiment that asks for another launcher or sweeper than the one that runs it.
-    `config` is the sweep's, composed with the default options.
+    Also for an experiment that asks for another launcher or sweeper than the sweep's. `config` is
+    the sweep's, composed with the default options.
     """
     groups = _swept_groups(overrides)
     shared = [
@@ -93,7 +93,7 @@ def _is_group(override: Override) -> bool:
 
 
 def _relevant(override: Override, groups: dict[str, Override]) -> list[Override]:
-    """The swept groups whose options may have the override's key."""
+    """The swept config groups whose options may have the override's key."""
     group, dot, _ = override.key_or_group.partition(".")
     if not dot or group == "hydra":
         return []
@@ -101,7 +101,7 @@ def _relevant(override: Override, groups: dict[str, Override]) -> list[Override]
 
 
 def _combinations(groups: Sequence[Override]) -> Iterator[tuple[str, ...]]:
-    """Every combination of the groups' options, as overrides."""
+    """Every combination of the config groups' options, as overrides."""
     options = [
         [f"{group.key_or_group}={option}" for option in options_of(group)] for group in groups
     ]
@@ -109,10 +109,10 @@ def _combinations(groups: Sequence[Override]) -> Iterator[tuple[str, ...]]:
 
 
 def _has(config: DictConfig, key: str) -> bool:
-    """Whether the config has the key, be its value missing or null."""
+    """Whether the config has the key, even if its value is missing or null."""
     parent, _, leaf = key.rpartition(".")
     try:
         node = OmegaConf.select(config, parent)
-    except Exception:  # such as an interpolation that only a job resolves
+    except Exception:  # such as an interpolation that only a job can resolve
         return True
     return isinstance(node, DictConfig) and leaf in list(node)

@@ -35,7 +35,7 @@ def kill_at_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `number` files be written and no more; the next one is left half-written beside."""
     write_bytes = files.write_bytes
     left = [number]
-    for name in ("compare.output", "launch.search", "report.page"):
+    for name in ("compare.output", "launch.search.run", "report.page"):
         importlib.import_module(f"dermaexp.{name}")  # now, with the function as it is
 
     def write(path: Path, content: bytes) -> None:

@@ -31,8 +31,8 @@ from optuna.distributions import (  # noqa: E402
     IntDistribution,
 )
 
-from dermaexp.launch.best_trial import BestTrial  # noqa: E402
-from dermaexp.launch.search_space import distribution, repetitions  # noqa: E402
+from dermaexp.launch.search.best_trial import BestTrial  # noqa: E402
+from dermaexp.launch.search.space import distribution, repetitions  # noqa: E402
 
 SPACE = ("optimizer.lr=tag(log,interval(1e-4,1e-1))", "batch_size=choice(16,32)")
 FOLDER = Path("multirun", "study")
@@ -485,7 +485,7 @@ def test_another_search_of_the_same_name(
     assert search("seed=0,1") == 1
     assert "holds a search with seed=0, not with seed=0,1: choose" in capsys.readouterr().err
     assert search("epochs=2") == 1
-    assert "holds a search with other settings than those composed" in capsys.readouterr().err
+    assert "holds a search with another config than that composed" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in before} == before
     assert len(objective) == 1
 
@@ -501,7 +501,7 @@ def test_without_multirun(cli: Callable[..., int], tmp_path: Path, capsys) -> No
 
 
 def test_without_optuna(cli: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.delitem(sys.modules, "dermaexp.launch.search")
+    monkeypatch.delitem(sys.modules, "dermaexp.launch.search.run")
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert cli("-m", "hparams_search=optuna") == 1
     assert capsys.readouterr().err == (

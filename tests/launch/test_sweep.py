@@ -16,7 +16,7 @@ from PIL import Image
 
 from dermaexp.data import load
 from dermaexp.launch import job
-from dermaexp.launch.follow import told
+from dermaexp.launch.follow import ends_reported
 from dermaexp.models.cnn import CNN
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.locks import locked
@@ -359,7 +359,7 @@ def test_a_damaged_run_in_a_sweep_is_listed(sweep, capsys, tmp_path: Path) -> No
     (folder / "old").mkdir()
     for content in ('{"status": ', "[]", '{"finished": 3}', ""):
         (folder / "old" / "run.json").write_text(content)
-        with told(folder):  # as of submitit's jobs
+        with ends_reported(folder):  # as of submitit's jobs
             pass
         capsys.readouterr()
         sweep("name=s", "model=ffn", code=1)

@@ -5,41 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hydra.types import RunMode
 from omegaconf import OmegaConf
+from optuna import Study
 from optuna.trial import TrialState
 
+from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
 from dermaexp.core.overrides import command, quoted
-from dermaexp.launch.search_space import Plan, composed
+from dermaexp.launch.search.composer import Composer, Options
+from dermaexp.launch.search.plan import Plan
 from dermaexp.launch.validate import GROUPS
 
-if TYPE_CHECKING:
-    from optuna import Study
-
-    from hydra_plugins.dermaexp_search import OptunaSweeper
-
-MARK = "# @package _global_\n# The best trial of a search"  # by which we know our file
+MARK = "# @package _global_\n# The best trial of a search"  # begins every file of ours
 
 
 class BestTrial:
     """The experiment file of a search, SWEEP/experiment/best.yaml.
 
-    Raises UserError where a file of that name is there that no search has written.
+    Raises UserError if a file of that name exists that no search has written.
     """
 
-    def __init__(self, sweeper: OptunaSweeper, plan: Plan) -> None:
-        self._sweeper = sweeper
+    def __init__(self, composer: Composer, plan: Plan) -> None:
+        self._composer = composer
         self._plan = plan
-        self._folder = Path(sweeper.config.hydra.sweep.dir)
-        known = sweeper.hydra_context.config_loader.get_group_options(
-            "experiment",
-            config_name=sweeper.config.hydra.job.config_name,
-            overrides=_search_path(sweeper),
-        )
+        self._folder = Path(composer.search.hydra.sweep.dir)
+        known = composer.experiments()
         self.name, number = "best", 2
         while self.name in known:  # Hydra would find that one first
             self.name, number = f"best_{number}", number + 1
@@ -53,7 +46,7 @@ class BestTrial:
     @property
     def command(self) -> str:
         """Runs the trial again, its seeds and folds as a sweep, ready to be pasted into a shell."""
-        hydra = self._sweeper.config.hydra
+        hydra = self._composer.search.hydra
         sources = hydra.runtime.config_sources
         own = [source.path for source in sources if source.provider == "command-line"]
         others = list(hydra.searchpath)
@@ -84,69 +77,30 @@ class BestTrial:
         note = "# The search replaces this file when a better trial comes: change a copy of it.\n"
         write_bytes(self.file, header + f"{note}{OmegaConf.to_yaml(content)}".encode())
 
-    def _experiment(self, overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The options of groups and the values in which a job differs from the config's defaults.
+    def _experiment(self, overrides: Sequence[str]) -> tuple[Options, dict[str, Any]]:
+        """The options and the values in which a job differs from the config's defaults.
 
         Found by composing, not from the overrides' text, so that what an experiment sets, +KEY,
         ~KEY and quoted values all come out as the job gets them.
         """
-        config = composed(self._sweeper, overrides)
+        config = self._composer.trial(overrides)
         name = str(config.name)  # the model's, unless given
-        wanted = OmegaConf.to_container(config)
-        chosen = _options(self._sweeper, overrides)
+        wanted = to_dict(config)
+        chosen = self._composer.options(overrides)
         options = {group: chosen[group] for group in GROUPS if chosen[group] != self._usual[group]}
-        base = _base(self._sweeper, options)
+        base = self._composer.base(options)
         # A file cannot remove what an option holds, such as ~optimizer.weight_decay: then no option
         # is chosen, and the values are all of the group.
         removed = [group for group in GROUPS if _lacks(wanted.get(group), base.get(group))]
         if removed:
             options |= dict.fromkeys(removed)
-            base = _base(self._sweeper, options)
+            base = self._composer.base(options)
         return options, _difference(base, wanted | {"name": name})
 
     @cached_property
-    def _usual(self) -> dict[str, Any]:
-        """The option of each group where none is given."""
-        return _options(self._sweeper, [])
-
-
-def _options(sweeper: OptunaSweeper, overrides: Sequence[str]) -> dict[str, Any]:
-    """The option of each group, a list where several are given, None where none is."""
-    primary = sweeper.config.hydra.job.config_name
-    loader = sweeper.hydra_context.config_loader
-    found = loader.compute_defaults_list(
-        primary, [*_search_path(sweeper), *overrides], RunMode.RUN
-    ).defaults
-    options = {}
-    for group in GROUPS:
-        given = [
-            default.config_path.removeprefix(f"{group}/")
-            for default in found
-            if default.parent == primary and default.config_path.startswith(f"{group}/")
-        ]
-        options[group] = given if len(given) > 1 else given[0] if given else None
-    return options
-
-
-def _base(sweeper: OptunaSweeper, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The config with these options and no value given."""
-    overrides = _search_path(sweeper)
-    for group, option in options.items():
-        if option is None:
-            overrides.append(f"~{group}")
-        elif isinstance(option, list):
-            overrides.append(f"{group}=[{','.join(map(quoted, option))}]")
-        else:
-            overrides.append(f"{group}={quoted(option)}")
-    loader = sweeper.hydra_context.config_loader
-    primary = sweeper.config.hydra.job.config_name
-    config = loader.load_configuration(primary, overrides, RunMode.RUN)
-    return {key: value for key, value in OmegaConf.to_container(config).items() if key != "hydra"}
-
-
-def _search_path(sweeper: OptunaSweeper) -> list[str]:
-    """Of Hydra's own overrides the one that says where options are found."""
-    return [o for o in sweeper.config.hydra.overrides.hydra if o.startswith("hydra.searchpath=")]
+    def _usual(self) -> Options:
+        """The option of each config group where none is given."""
+        return self._composer.options([])
 
 
 def _difference(base: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""A search for hyper-parameters by Optuna: `-m hparams_search=optuna`."""
