@@ -58,3 +58,24 @@ def test_medmnists_protocol(composed: Callable[..., DictConfig]) -> None:
     }
     changes = {key for key, value in config.augment.items() if value}
     assert changes == {"_target_", "alpha"} and config.test_time_augment == "none"
+
+
+def test_strong_is_quick_wider_and_longer(composed: Callable[..., DictConfig]) -> None:
+    strong = {
+        "name": "strong",
+        "epochs": 90,
+        "test_time_augment": "dihedral_zoom",
+        "model": {"width": 40},
+        "augment": {"mixup": 0.3},
+        "optimizer": {"lr": 4e-3},
+    }
+    quick = composed("experiment=quick")
+    assert composed("experiment=strong") == OmegaConf.merge(quick, strong)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_its_file_says_what_to_expect(experiment: str) -> None:
+    text = (PROJECT / "conf" / "experiment" / f"{experiment}.yaml").read_text()
+    third = text.splitlines()[2]
+    assert third.startswith("# Expect ") and "accuracy 0." in third and "macro AUROC 0." in third
+    assert "on two cores" in third
