@@ -52,7 +52,10 @@ def explain(error: BaseException) -> str:
     if isinstance(error, HydraException):
         return one_line(error)
     if framework_errors.is_null_group(error):
-        return "a group was given null: expected one of its options by name, such as callbacks=none"
+        return (
+            "a config group was given null: expected one of its options by name, such as "
+            "callbacks=none"
+        )
     return line_of(error)
 
 
