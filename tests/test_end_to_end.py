@@ -90,7 +90,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_told_in_one_line(small_disk: Path, data_file: Path) -> None:
+def test_a_full_disk_is_reported_in_one_line(small_disk: Path, data_file: Path) -> None:
     answer = subprocess.run(
         command(
             "model=ffn",

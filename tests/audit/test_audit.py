@@ -356,7 +356,7 @@ def test_a_single_class_and_image_can_be_audited(tmp_path: Path, command) -> Non
     assert facts["duplicates"] == []
 
 
-def test_where_no_pair_is_there_or_found_no_share_is_told(
+def test_where_no_pair_is_there_or_found_no_share_is_given(
     planted: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     """Precision of nothing found and recall of nothing there are undefined."""
@@ -390,7 +390,7 @@ def test_where_no_pair_is_there_or_found_no_share_is_told(
         (["--outptu", "x"], "unrecognized arguments: --outptu"),
     ],
 )
-def test_bad_input_is_told_in_one_line(
+def test_bad_input_is_reported_in_one_line(
     arguments: list[str], line: str, command, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     assert command(*arguments) == 1

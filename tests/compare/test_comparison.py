@@ -81,7 +81,7 @@ def test_an_undefined_val_auroc_ranks_last(tmp_path: Path) -> None:
     assert "undefined" in (tmp_path / "leaderboard.md").read_text()
 
 
-def test_one_seed_each_is_told_by_mcnemar(tmp_path: Path) -> None:
+def test_one_seed_each_is_tested_by_mcnemar(tmp_path: Path) -> None:
     """Right on 80 and 60 of the same images: 20 to 0, p = 2 / 2**20."""
     write_run(tmp_path / "a", "cnn", val=0.9, wrong=20)
     write_run(tmp_path / "b", "ffn", val=0.8, wrong=40)
@@ -107,7 +107,7 @@ def test_the_best_on_val_may_be_beaten_on_test(tmp_path: Path) -> None:
 
 
 def test_seeds_that_differ_make_no_claim(tmp_path: Path) -> None:
-    """The images alone would tell the means apart; the seeds reach from 60 to 90 of 100."""
+    """The images alone would separate the means; the seeds reach from 60 to 90 of 100."""
     for seed, wrong in enumerate([10, 25, 40]):
         write_run(tmp_path / f"a{seed}", "cnn", seed, 0.9, wrong)
     for seed, wrong in enumerate([36, 37, 38]):
@@ -126,28 +126,28 @@ def test_seeds_that_differ_make_no_claim(tmp_path: Path) -> None:
 
 
 def test_varied_keys_are_of_runs_with_the_same_option(tmp_path: Path) -> None:
-    """The depth belongs to another net; only the CNNs' widths vary."""
+    """The depth belongs to another model; only the CNNs' widths vary."""
     cnn = [{"model": {"width": width}} for width in (16, 32)]
-    write_run(tmp_path / "a", "ffn", settings={"model": {"depth": 4}})
-    write_run(tmp_path / "b", "cnn", seed=1, settings=cnn[0])
-    write_run(tmp_path / "c", "cnn", seed=2, settings=cnn[1])
+    write_run(tmp_path / "a", "ffn", config={"model": {"depth": 4}})
+    write_run(tmp_path / "b", "cnn", seed=1, config=cnn[0])
+    write_run(tmp_path / "c", "cnn", seed=2, config=cnn[1])
     comparison = comparison_of([tmp_path])
     assert comparison.varied == {"model": "model", "model.width": "width"}
-    write_run(tmp_path / "a", "ffn", settings={"model": {"depth": 4, "width": 8}})
+    write_run(tmp_path / "a", "ffn", config={"model": {"depth": 4, "width": 8}})
     labels = {group.label for group in comparison_of([tmp_path]).tables[0].groups}
     assert labels == {"model=ffn", "model=cnn model.width=16", "model=cnn model.width=32"}
 
 
 def test_experiments_go_by_their_names(tmp_path: Path) -> None:
-    """They differ in nearly every key: only what varies within one of them is told beside it."""
+    """They differ in nearly every key: only what varies within one of them is named beside it."""
     for folder, experiment, model, epochs, gray in (
         ("a", "quick", "cnn", 24, False),
         ("b", "notebook", "ffn", 10, True),
         ("c", "notebook", "ffn", 10, False),
     ):
-        settings = {"epochs": epochs, "dataset": {"grayscale": gray}}
+        config = {"epochs": epochs, "dataset": {"grayscale": gray}}
         choices = {"model": model, "dataset": "npz", "experiment": experiment}
-        write_run(tmp_path / folder, model, settings=settings, choices=choices)
+        write_run(tmp_path / folder, model, config=config, choices=choices)
     comparison = comparison_of([tmp_path])
     assert list(comparison.varied) == ["experiment", "dataset.grayscale"]
     assert {group.label for group in comparison.tables[0].groups} == {
@@ -165,8 +165,8 @@ def labels_of(folder: Path, *runs: tuple[str, dict, list[str]]) -> dict[str, set
     """Headings and labels of runs with these options of callbacks, callbacks and overrides."""
     for index, (option, callbacks, overrides) in enumerate(runs):
         choices = {"model": "ffn", "optimizer": "adam", "callbacks": option}
-        settings = {"callbacks": callbacks}
-        write_run(folder / str(index), settings=settings, choices=choices, overrides=overrides)
+        config = {"callbacks": callbacks}
+        write_run(folder / str(index), config=config, choices=choices, overrides=overrides)
     comparison = comparison_of([folder])
     groups = comparison.tables[0].groups
     assert compare(folder) == 0
@@ -232,15 +232,15 @@ def test_components_that_only_some_runs_have(tmp_path: Path) -> None:
 
 def test_a_class_of_ones_own_and_keys_that_were_added(tmp_path: Path) -> None:
     for name in ("A", "B"):
-        settings = {"model": {"_target_": f"my.{name}"}}
-        write_run(tmp_path / name, settings=settings, overrides=[f"model._target_=my.{name}"])
+        config = {"model": {"_target_": f"my.{name}"}}
+        write_run(tmp_path / name, config=config, overrides=[f"model._target_=my.{name}"])
     comparison = comparison_of([tmp_path])
     assert comparison.varied == {"model._target_": "model._target_"}
     assert {g.label for g in comparison.tables[0].groups} == {
         f"model._target_=my.{n}" for n in "AB"
     }
-    settings = {"trainer": {"max_epochs": 3, "max_time": "00:01"}}
-    write_run(tmp_path / "A", settings=settings, overrides=["+trainer.max_time=00:01"])
+    config = {"trainer": {"max_epochs": 3, "max_time": "00:01"}}
+    write_run(tmp_path / "A", config=config, overrides=["+trainer.max_time=00:01"])
     write_run(tmp_path / "B")
     comparison = comparison_of([tmp_path])
     assert {g.label for g in comparison.tables[0].groups} == {
@@ -249,32 +249,32 @@ def test_a_class_of_ones_own_and_keys_that_were_added(tmp_path: Path) -> None:
     }
 
 
-def test_where_the_data_are_is_no_setting(tmp_path: Path) -> None:
+def test_where_the_data_are_is_not_compared(tmp_path: Path) -> None:
     """The fingerprint stands for the path, unless the content differs too."""
     for seed, path in enumerate(["x.npz", "/home/anna/x.npz", "../x.npz"]):
         dataset = {"_target_": "npz", "path": path, "grayscale": False}
-        write_run(tmp_path / str(seed), seed=seed, settings={"dataset": dataset})
+        write_run(tmp_path / str(seed), seed=seed, config={"dataset": dataset})
     comparison = comparison_of([tmp_path])
     assert comparison.varied == {}
     (group,) = comparison.tables[0].groups
     assert (group.label, group.seeds) == ("ffn", [0, 1, 2])
     data = OTHER_DATA | {"test_fingerprint": "1f5"}
     dataset = {"_target_": "npz", "path": "other.npz", "grayscale": False}
-    write_run(tmp_path / "3", settings={"dataset": dataset}, data=data)
+    write_run(tmp_path / "3", config={"dataset": dataset}, data=data)
     labels = {group.label for group in comparison_of([tmp_path]).tables[0].groups}
     assert labels == {"dataset.path=x.npz", "dataset.path=other.npz"}
 
 
 def test_derived_keys_are_no_columns(tmp_path: Path) -> None:
     """trainer.max_epochs is ${epochs}; the callbacks' option changes no number."""
-    write_run(tmp_path / "a", settings={"epochs": 3})
-    write_run(tmp_path / "b", settings={"epochs": 5})
+    write_run(tmp_path / "a", config={"epochs": 3})
+    write_run(tmp_path / "b", config={"epochs": 5})
     assert list(comparison_of([tmp_path]).varied) == ["epochs"]
-    write_run(tmp_path / "b", settings={"epochs": 5}, overrides=["trainer.max_epochs=5"])
+    write_run(tmp_path / "b", config={"epochs": 5}, overrides=["trainer.max_epochs=5"])
     assert list(comparison_of([tmp_path]).varied) == ["epochs", "trainer.max_epochs"]
     choices = {"model": "ffn", "callbacks": "none"}
-    write_run(tmp_path / "b", seed=1, settings={"callbacks": {}}, choices=choices)
-    write_run(tmp_path / "a", settings={"callbacks": {}})
+    write_run(tmp_path / "b", seed=1, config={"callbacks": {}}, choices=choices)
+    write_run(tmp_path / "a", config={"callbacks": {}})
     comparison = comparison_of([tmp_path])
     assert comparison.varied == {}
     (group,) = comparison.tables[0].groups
@@ -283,8 +283,8 @@ def test_derived_keys_are_no_columns(tmp_path: Path) -> None:
 
 def test_alike_ends_of_keys_are_written_out(tmp_path: Path) -> None:
     for name, width, lr in (("a", 1, 0.1), ("b", 2, 0.2), ("c", 1, 0.2)):
-        settings = {"model": {"lr": width}, "optimizer": {"lr": lr, "width": width}}
-        write_run(tmp_path / name, settings=settings)
+        config = {"model": {"lr": width}, "optimizer": {"lr": lr, "width": width}}
+        write_run(tmp_path / name, config=config)
     varied = comparison_of([tmp_path]).varied
     assert varied == {"model.lr": "model.lr", "optimizer.lr": "optimizer.lr"}
 
@@ -328,7 +328,7 @@ def test_what_sets_runs_apart_is_noted(tmp_path: Path) -> None:
         ("yesterday", "1999-01-01T00:00:00Z"),
     ],
 )
-def test_the_latest_run_is_told_by_the_instant(earlier, later, tmp_path: Path) -> None:
+def test_the_latest_run_is_found_by_the_instant(earlier, later, tmp_path: Path) -> None:
     write_run(tmp_path / "a", finished=later)
     write_run(tmp_path / "b", finished=earlier)
     (group,) = comparison_of([tmp_path]).tables[0].groups
@@ -430,7 +430,7 @@ def test_other_test_data_are_refused_unless_forced(tmp_path: Path, monkeypatch, 
 
 def test_fewer_test_images_are_other_test_data(tmp_path: Path) -> None:
     write_run(tmp_path / "a")
-    directory = write_run(tmp_path / "b", settings={"trainer": {"limit_test_batches": 1}})
+    directory = write_run(tmp_path / "b", config={"trainer": {"limit_test_batches": 1}})
     numbers = directory.read_metrics()
     numbers["data"]["samples"]["test"] = 64
     directory.write_metrics(numbers)
@@ -496,7 +496,9 @@ def test_any_mix_of_folders_each_run_once(tmp_path: Path, monkeypatch, capsys) -
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_bad_input_is_told_in_one_line(missing: bool, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_bad_input_is_reported_in_one_line(
+    missing: bool, tmp_path: Path, monkeypatch, capsys
+) -> None:
     folder = tmp_path / "nowhere" if missing else tmp_path
     assert compare_command(monkeypatch, folder) == 1
     error = capsys.readouterr().err
@@ -517,7 +519,7 @@ def test_synthetic_data_are_named_in_every_title(tmp_path: Path, capsys) -> None
     assert "Leaderboard on Synthetic lesions (SYNTHETIC DATA)" in capsys.readouterr().out
 
 
-def test_p_values_are_no_finer_than_the_draws() -> None:
+def test_p_values_are_no_finer_than_the_resamples() -> None:
     assert p_text(0.62) == "p = 0.62"
     assert p_text(0.00136) == "p = 0.0014"
     assert p_text(0.0004) == "p = 0.0004"

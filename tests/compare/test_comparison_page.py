@@ -121,7 +121,7 @@ def test_nothing_that_runs_hold_becomes_markup(tmp_path: Path) -> None:
     for seed, value in enumerate((evil, "relu")):
         run = write_run(
             tmp_path / "evil" / str(seed),
-            settings={"model": {"activation": value}},
+            config={"model": {"activation": value}},
             name=evil,
             command=evil,
             data=OTHER_DATA | {"name": evil},
@@ -142,7 +142,7 @@ def test_nothing_that_runs_hold_becomes_markup(tmp_path: Path) -> None:
     assert page.text.count(evil) > 10
 
 
-def test_synthetic_data_are_told(tmp_path: Path) -> None:
+def test_synthetic_data_are_named(tmp_path: Path) -> None:
     data = OTHER_DATA | {"name": "Synthetic lesions (SYNTHETIC DATA)", "synthetic": True}
     write_run(tmp_path / "synthetic" / "a", data=data)
     page = comparison_page(tmp_path / "synthetic")
@@ -199,8 +199,8 @@ def test_other_test_data_stand_in_tables_of_their_own(tmp_path: Path) -> None:
 
 def test_many_groups_are_shown_and_the_page_stays_small(tmp_path: Path, monkeypatch) -> None:
     for index in range(24):
-        settings = {"optimizer": {"lr": 10.0 ** (-4 + index / 10)}}
-        write_run(tmp_path / str(index), wrong=20 + index, settings=settings)
+        config = {"optimizer": {"lr": 10.0 ** (-4 + index / 10)}}
+        write_run(tmp_path / str(index), wrong=20 + index, config=config)
     page = comparison_page(tmp_path)
     assert len(page.tables[0]) == 1 + 24 + 1
     assert "20 more groups" in page.text

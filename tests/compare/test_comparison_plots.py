@@ -1,4 +1,4 @@
-"""Figures of many groups: what is drawn is what was given."""
+"""Figures of many run groups show what was given."""
 
 from __future__ import annotations
 
@@ -118,7 +118,9 @@ def test_effects_join_means_and_show_every_seed() -> None:
         ([[64, 32], 0.5], "linear", ["0.5", "[64, 32]"]),
     ],
 )
-def test_settings_stand_on_an_axis_of_their_kind(values: list, scale: str, ticks: list) -> None:
+def test_config_values_stand_on_an_axis_of_their_kind(
+    values: list, scale: str, ticks: list
+) -> None:
     axes = plots.effects({"key": [line(values)]}, title="").axes[0]
     assert axes.get_xscale() == scale
     axes.figure.draw_without_rendering()
@@ -134,6 +136,6 @@ def test_powers_on_a_logarithmic_axis_are_plain_numbers() -> None:
     assert not any("$" in text for text in words)
 
 
-def test_undefined_scores_are_told() -> None:
+def test_undefined_scores_are_named() -> None:
     undefined = Line("", [1, 2], {"val macro AUROC": [[np.nan], [np.nan]]})
     assert "undefined" in texts(plots.effects({"epochs": [undefined]}, title=""))

@@ -54,13 +54,13 @@ def write_fold(
     if split == "official":
         data = {"fingerprint": "1f", "test_fingerprint": "1f5", "split": {"kind": "official"}}
     groups = {"file": "lesions.csv", "column": "lesion_id", "fingerprint": grouping}
-    settings = {"dataset": {"split": split, "folds": 3, "fold": fold}}
-    settings |= {"model": {"_target_": model}}
+    config = {"dataset": {"split": split, "folds": 3, "fold": fold}}
+    config |= {"model": {"_target_": model}}
     directory = write_run(
         folder / f"{model},{split},{fold},{seed}",
         model,
         seed,
-        settings=settings,
+        config=config,
         **{"data": OTHER_DATA | {"name": "Data", "groups": groups} | data, **record},
     )
     if directory.has_metrics():
@@ -114,7 +114,7 @@ def test_folds_are_one_group_with_their_mean_and_deviation(tmp_path: Path) -> No
     write_folds(tmp_path, "ffn", 0.5)
     assert output.compare(tmp_path) == 0
     comparison = comparison_of([tmp_path])
-    assert comparison.varied == {"model": "model"}, "the fold is no setting"
+    assert comparison.varied == {"model": "model"}, "the fold is not compared"
     (table,) = comparison.tables
     assert table.title == f"Leaderboard on Data, {NAME}, {IMAGES} test images"
     assert table.notes == []
@@ -154,7 +154,7 @@ def test_the_deviation_of_several_seeds_is_that_of_the_folds(tmp_path: Path) -> 
     assert group.confusion.sum() == 2 * IMAGES
 
 
-def test_accuracy_is_told_by_mcnemar_on_all_folds_together(tmp_path: Path) -> None:
+def test_accuracy_is_tested_by_mcnemar_on_all_folds_together(tmp_path: Path) -> None:
     write_folds(tmp_path, "cnn", 1.2)
     write_folds(tmp_path, "ffn", 0.8)
     first, second = (correct(tmp_path, model) for model in ("cnn", "ffn"))
@@ -170,7 +170,7 @@ def test_accuracy_is_told_by_mcnemar_on_all_folds_together(tmp_path: Path) -> No
     assert finding.words.endswith("(one seed each)")
 
 
-def test_several_seeds_are_told_by_sign_flips_and_the_chance_of_seeds(tmp_path: Path) -> None:
+def test_several_seeds_are_tested_by_sign_flips_and_the_chance_of_seeds(tmp_path: Path) -> None:
     for model, skill in (("cnn", 1.2), ("ffn", 0.8)):
         write_folds(tmp_path, model, skill, seeds=(0, 1))
     table = only_table(tmp_path)
@@ -192,7 +192,7 @@ def test_several_seeds_are_told_by_sign_flips_and_the_chance_of_seeds(tmp_path: 
 
 
 def slow_bootstrap(folder: Path, draws: int) -> dict[str, np.ndarray]:
-    """cnn minus ffn in the mean over the folds, each fold's images drawn by themselves."""
+    """cnn minus ffn in the mean over the folds, each fold's images resampled by themselves."""
     generator = np.random.default_rng(99)
     folds = list(zip(answers(folder, "cnn"), answers(folder, "ffn"), strict=True))
     slow: dict[str, list] = {"accuracy": [], "balanced_accuracy": [], "macro_auroc": []}
@@ -227,7 +227,7 @@ def test_intervals_are_those_of_a_plain_loop_over_folds(tmp_path: Path) -> None:
 
 
 def test_auroc_is_the_mean_of_the_folds_not_that_of_pooled_scores(tmp_path: Path) -> None:
-    """The nets of other folds like the first class more or less: no common scale."""
+    """The models of other folds prefer the first class more or less: no common scale."""
     write_folds(tmp_path, "cnn", 1.5)
     write_folds(tmp_path, "ffn", 0.5)
     for fold, (targets, probabilities) in enumerate(answers(tmp_path, "cnn")):
@@ -245,7 +245,7 @@ def test_auroc_is_the_mean_of_the_folds_not_that_of_pooled_scores(tmp_path: Path
     assert abs(estimate - (pooled[0] - pooled[1])) > 0.01
 
 
-def test_folds_are_drawn_apart(tmp_path: Path) -> None:
+def test_folds_are_plotted_apart(tmp_path: Path) -> None:
     """Three folds of the same content: the interval is that of one fold over the root of three."""
     for fold in range(3):
         for model, skill in (("cnn", 1.2), ("ffn", 0.6)):
@@ -441,9 +441,9 @@ def test_other_data_in_the_same_folds_are_another_table(
     assert compare_command(monkeypatch, tmp_path) == 1, "refused"
 
 
-def test_a_source_s_own_folds_are_a_setting(tmp_path: Path) -> None:
+def test_a_source_s_own_folds_are_a_config_key(tmp_path: Path) -> None:
     for fold in range(2):
-        write_run(tmp_path / str(fold), settings={"dataset": {"fold": fold}})
+        write_run(tmp_path / str(fold), config={"dataset": {"fold": fold}})
     assert list(comparison_of([tmp_path]).varied) == ["dataset.fold"]
 
 

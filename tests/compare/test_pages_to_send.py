@@ -224,9 +224,9 @@ def test_cells_are_no_formulas(tmp_path: Path) -> None:
         *names[6:],
     ]
     assert {row[1] for row in found[1:]} == {"-1.5"}
-    settings = {"model": {"activation": "=1+1|<b>\n# x"}}
-    write_run(tmp_path / "a", settings=settings, name="=cmd|'/c calc'!A1")
-    write_run(tmp_path / "b", settings={"optimizer": {"lr": -0.5}})
+    config = {"model": {"activation": "=1+1|<b>\n# x"}}
+    write_run(tmp_path / "a", config=config, name="=cmd|'/c calc'!A1")
+    write_run(tmp_path / "b", config={"optimizer": {"lr": -0.5}})
     output.compare(tmp_path)
     table = {row["name"]: row for row in rows(tmp_path)}
     assert table["'=cmd|'/c calc'!A1"]["model.activation"] == "'=1+1|<b>\n# x"

@@ -128,7 +128,7 @@ def test_npz_refuses_other_files(data_file: Path, tmp_path: Path) -> None:
 
 
 def test_labels_with_a_gap_need_names(arrays: Arrays, tmp_path: Path) -> None:
-    """An oversight such as labels from 1, or one label of 2,000,000,000, makes no such net."""
+    """An oversight such as labels from 1, or a label of 2,000,000,000, makes no huge model."""
     for label in (3, 2_000_000_000):
         labels = np.where(arrays["train_labels"] == 0, label, arrays["train_labels"].astype(int))
         path = write(tmp_path / f"{label}.npz", {**arrays, "train_labels": labels})
@@ -136,7 +136,7 @@ def test_labels_with_a_gap_need_names(arrays: Arrays, tmp_path: Path) -> None:
             npz.load(path)
 
 
-def test_drawn_images_stay_synthetic_as_a_file(cache_folder: Path) -> None:
+def test_synthetic_images_stay_synthetic_as_a_file(cache_folder: Path) -> None:
     drawn = synthetic.load(size=8, seed=1)
     (file,) = (cache_folder / "dermaexp").glob("synthetic_*_8px_seed1.npz")
     again = npz.load(str(file), classes="dermamnist", name="My data")

@@ -1,4 +1,4 @@
-"""Image folders: classes, sizes, and what is told when something is missing."""
+"""Image folders: classes, sizes, and the message when something is missing."""
 
 from __future__ import annotations
 

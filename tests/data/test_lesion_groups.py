@@ -168,7 +168,9 @@ def test_the_wrong_line_is_that_of_the_reading_that_fits_the_others(tmp_path: Pa
         (lambda text: b"\xff\xfe\x00", "lesion_id", "cannot be read as CSV"),
     ],
 )
-def test_bad_files_are_told_in_one_line(spoil, column: str, message: str, tmp_path: Path) -> None:
+def test_bad_files_are_reported_in_one_line(
+    spoil, column: str, message: str, tmp_path: Path
+) -> None:
     path = Path(write_groups(tmp_path / "g.csv", GROUPS))
     content = spoil(path.read_text().replace("\r", ""))
     path.unlink()
@@ -452,7 +454,7 @@ def test_a_run_on_a_fold(run, tmp_path: Path) -> None:
         (["dataset.group_column=label_id"], "no column label_id, dataset.group_column"),
     ],
 )
-def test_bad_settings_are_told_in_one_line(
+def test_bad_values_are_reported_in_one_line(
     arguments: list[str], line: str, run, capsys: pytest.CaptureFixture
 ) -> None:
     assert run(*arguments) == 1

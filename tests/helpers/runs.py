@@ -31,13 +31,19 @@ def write_run(
     seed: int = 0,
     val: float | None = 0.8,
     wrong: int = 40,
-    settings: dict | None = None,
+    config: dict | None = None,
     **record: object,
 ) -> RunDirectory:
-    """A run that gets the first `wrong` of 100 test images wrong; `settings` change its config."""
+    """Write a run with the first `wrong` of 100 test images wrong, and `config` in its own."""
     directory = RunDirectory(folder)
-    config = {"seed": seed, "epochs": 3, "model": {"_target_": model}, "optimizer": {"lr": 0.001}}
-    config |= {"trainer": {"max_epochs": (settings or {}).get("epochs", 3)}, **(settings or {})}
+    config = {
+        "seed": seed,
+        "epochs": 3,
+        "model": {"_target_": model},
+        "optimizer": {"lr": 0.001},
+        "trainer": {"max_epochs": (config or {}).get("epochs", 3)},
+        **(config or {}),
+    }
     run = {
         "status": "finished",
         "started": "2026-01-01T00:00:00+00:00",

@@ -112,7 +112,7 @@ PROJECT = Path(__file__).resolve().parents[2]
         (["callbacks.history=null"], "give callbacks.learning_curves=null too"),
     ],
 )
-def test_bad_input_is_told_in_one_line(
+def test_bad_input_is_reported_in_one_line(
     arguments: list[str], line: str, cli: Cli, capsys: pytest.CaptureFixture
 ) -> None:
     assert cli(*arguments) == 1
@@ -278,7 +278,7 @@ def test_any_logging_of_hydras(option: str, cli: Cli, data_file: Path, tmp_path:
 def test_relative_paths_start_where_the_command_is_given(
     cli: Cli, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the job changes to its own folder, in which what a net writes then lands."""
+    """Also where the job changes to its own folder, where what a model writes then lands."""
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "touching.py").write_text(
         "import pathlib, torch\n"
@@ -355,7 +355,7 @@ def test_every_option_composes(cli: Cli, capsys: pytest.CaptureFixture) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_a_line_of_ours_is_told_before_the_systems() -> None:
+def test_a_line_of_ours_comes_before_the_systems() -> None:
     error = UserError("the address does not answer: give weights=null")
     error.__cause__ = ConnectionResetError(104, "Connection reset by peer")
     assert explain(error) == "the address does not answer: give weights=null"

@@ -119,7 +119,9 @@ def test_slurm_gets_what_the_config_asks_for(
     }
     assert commands == {command("-m", *launcher, *options)}, "the sweep's, not submitit's"
     output = capsys.readouterr()
-    assert "failed: batch_size=0: expected a whole number from 1" in output.err, "told meanwhile"
+    assert "failed: batch_size=0: expected a whole number from 1" in output.err, (
+        "reported meanwhile"
+    )
     assert ": finished\n" in output.out
 
 

@@ -162,7 +162,7 @@ def test_other_data_are_not_gone_on_with(
 @pytest.mark.parametrize(
     ("code_changed", "seeds_epoch"), [(False, [2, 3]), (True, [1, 2, 3])], ids=["same", "changed"]
 )
-def test_a_failed_run_is_tried_again(
+def test_a_failed_run_is_retried(
     cli: Cli,
     options: list[str],
     tmp_path: Path,
@@ -230,7 +230,7 @@ def test_what_cannot_be_gone_on_with(
 
 @pytest.mark.parametrize("lost", ["metrics.json", "predictions.npz"])
 @pytest.mark.parametrize("half", [True, False], ids=["half", "none"])
-def test_lost_results_are_made_again_without_training(
+def test_lost_results_are_regenerated_without_training(
     cli: Cli, options: list[str], tmp_path: Path, capsys, lost: str, half: bool
 ) -> None:
     assert cli(*options, "hydra.run.dir=run") == 0
@@ -246,7 +246,7 @@ def test_lost_results_are_made_again_without_training(
     assert numbers(tmp_path / "run") == expected
 
 
-def test_a_damaged_record_is_told(cli: Cli, options: list[str], tmp_path: Path, capsys) -> None:
+def test_a_damaged_record_is_reported(cli: Cli, options: list[str], tmp_path: Path, capsys) -> None:
     assert cli(*options, "hydra.run.dir=run") == 0
     record = tmp_path / "run" / "run.json"
     record.write_bytes(record.read_bytes()[:500])
@@ -258,7 +258,7 @@ def test_a_damaged_record_is_told(cli: Cli, options: list[str], tmp_path: Path, 
 
 
 @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
-def test_a_damaged_checkpoint_is_told(
+def test_a_damaged_checkpoint_is_reported(
     cli: Cli, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, name: str
 ) -> None:
     with monkeypatch.context() as patch:

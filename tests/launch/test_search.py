@@ -107,7 +107,7 @@ def jobs(folder: Path = FOLDER) -> Iterator[tuple[RunDirectory, list[str]]]:
         yield RunDirectory(file.parent), json.loads(file.read_text())["overrides"]
 
 
-def test_each_trial_is_a_job_with_its_val_score_from_which_a_lost_study_is_made_again(
+def test_each_trial_is_a_job_with_its_val_score_from_which_a_lost_study_is_restored(
     search: Search, capsys
 ) -> None:
     assert search() == 0
@@ -265,7 +265,7 @@ def test_more_trials_later(search: Search, objective: list[DictConfig]) -> None:
     assert len(objective) == 2, "enough of them finished"
 
 
-def test_failed_trials_are_tried_again_a_bounded_number_of_times(
+def test_failed_trials_are_retried_a_bounded_number_of_times(
     search: Search, objective: list[DictConfig], monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     def diverging(config: DictConfig) -> float:

@@ -145,7 +145,7 @@ def test_a_named_sweep_trains_what_is_missing(sweep, cli, tmp_path: Path, capsys
     assert written(folder) == everything
 
 
-def test_a_failed_job_is_tried_again(sweep, monkeypatch, capsys) -> None:
+def test_a_failed_job_is_retried(sweep, monkeypatch, capsys) -> None:
     options = ("name=s", "model=ffn,cnn", "seed=0,1")
     with monkeypatch.context() as patch:
         patch.setattr(CNN, "forward", lambda self, images: images / 0)

@@ -15,7 +15,7 @@ from dermaexp.training.run_metrics import run_metrics
 def calibrated_predictions(
     samples: int, classes: int, seed: int, temperature: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Targets drawn from the probabilities, whose logits are then multiplied by `temperature`."""
+    """Targets sampled from the probabilities, whose logits are then multiplied by `temperature`."""
     generator = np.random.default_rng(seed)
     logits = generator.normal(scale=2, size=(samples, classes))
     exponentials = np.exp(logits)
@@ -109,7 +109,7 @@ def test_a_val_without_an_error_gets_a_temperature_near_0() -> None:
     assert found.at_limit
 
 
-def test_probabilities_that_tell_nothing_have_no_best_temperature() -> None:
+def test_probabilities_without_information_have_no_best_temperature() -> None:
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], np.float32)
     found = calibration.fit_temperature(np.array([1, 0, 0]), probabilities)
     assert found == (pytest.approx(calibration.HOTTEST, rel=1e-3), True)

@@ -72,7 +72,7 @@ def test_a_class_without_samples_is_left_out_of_means() -> None:
     assert np.isnan(classification.macro_auroc(targets[:2], probabilities[:2]))  # one class alone
 
 
-def test_a_diverged_net_has_no_finite_loss() -> None:
+def test_a_diverged_model_has_no_finite_loss() -> None:
     assert np.isnan(
         classification.cross_entropy(np.zeros(4, int), np.full((4, 3), np.nan, np.float32))
     )

@@ -123,7 +123,7 @@ def test_the_threshold_of_val_is_applied_to_test() -> None:
 
 
 def test_an_operating_point_that_val_does_not_have() -> None:
-    """Class 0 is all of val, which tells nothing of specificity; class 1 scores the same always."""
+    """All of val is class 0, so that specificity is undefined; class 1 scores the same always."""
     val = np.zeros(5, int), np.tile([0.7, 0.3], (5, 1))
     test = np.array([1, 0]), np.array([[0.2, 0.8], [0.6, 0.4]])
     points = operating_points(val, test, ["a", "b"])["classes"]

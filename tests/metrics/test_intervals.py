@@ -56,7 +56,7 @@ def test_the_number_lies_in_its_interval() -> None:
     assert numbers["intervals"]["accuracy"] == intervals.wilson_interval(hits, 300)
 
 
-def test_a_class_that_draws_miss_is_left_out_of_them() -> None:
+def test_a_class_that_resamples_miss_is_left_out_of_them() -> None:
     """One image of class 0, recognised: four resamples in ten hold none and score less or more."""
     targets = np.repeat([0, 1, 2], [1, 30, 30])
     probabilities = 0.1 + 0.7 * np.eye(3, dtype=np.float32)[targets]
@@ -70,7 +70,7 @@ def test_a_class_that_draws_miss_is_left_out_of_them() -> None:
     assert low < 0.75 < 0.83 < high, "means over two classes and over three"
 
 
-def test_what_no_draw_changes_has_no_interval() -> None:
+def test_what_no_resample_changes_has_no_interval() -> None:
     """All are answered with class 1: a recall of 1 in one class and 0 in the other, always."""
     probabilities = np.tile(np.array([0.2, 0.8], np.float32), (40, 1))
     targets = np.repeat([0, 1], 20)
@@ -95,7 +95,7 @@ def test_auroc_interval_solves_its_equation() -> None:
     low, high = intervals.auroc_interval(0.8, 10, 90)
     assert intervals.auroc_interval(0.2, 10, 90) == pytest.approx((1 - high, 1 - low))
     low, high = intervals.auroc_interval(1.0, 5, 50)
-    assert (high, 0.7 < low < 0.9) == (1.0, True), "few images, all told apart, prove little"
+    assert (high, 0.7 < low < 0.9) == (1.0, True), "few images, all separated, prove little"
     assert np.isnan(intervals.auroc_interval(np.nan, 0, 50)).all()
 
 

@@ -71,12 +71,12 @@ def test_more_runs_that_answer_alike_are_no_more_evidence() -> None:
     assert significance.sign_flip_exact(first, first) == pytest.approx(1.0)
 
 
-def test_every_draw_is_a_data_set_of_the_same_size() -> None:
+def test_every_resample_is_a_data_set_of_the_same_size() -> None:
     counts = np.concatenate(list(significance.bootstrap_counts(30, resamples=700, seed=3)), axis=1)
     assert counts.shape == (30, 700)
     assert (counts.sum(axis=0) == 30).all()
     assert counts.mean(axis=1) == pytest.approx(np.ones(30), abs=0.2)
-    assert len(np.unique(counts, axis=1).T) == 700, "no draw twice"
+    assert len(np.unique(counts, axis=1).T) == 700, "no resample twice"
     again = np.concatenate(list(significance.bootstrap_counts(30, resamples=700, seed=3)), axis=1)
     assert (counts == again).all()
 
@@ -133,7 +133,7 @@ def test_accuracy_difference_has_the_known_standard_error() -> None:
     found = significance.difference(*points, *resampled[:, None])
     assert found.estimate == pytest.approx((b - c) / 800)
     assert found.high - found.low == pytest.approx(2 * 1.96 * expected, rel=0.04)
-    assert found.p == pytest.approx(2 / 10_001), "no draw reaches 0: the smallest p of 10,000"
+    assert found.p == pytest.approx(2 / 10_001), "no resample reaches 0: the smallest p of 10,000"
 
 
 def test_auroc_interval_is_that_of_a_plain_loop() -> None:
@@ -216,7 +216,7 @@ SETS = 400
 MOST = binom.ppf(0.999, SETS, 0.05)  # what 5 % may come to by chance
 
 
-def test_equal_groups_are_seldom_told_apart() -> None:
+def test_equal_groups_seldom_differ() -> None:
     claims = false_claims(seeds=1, seed_noise=0.0, sets=SETS)
     assert claims["exact"] <= MOST
     assert 0.01 * SETS <= claims["bootstrap"] <= MOST, "Holm of three is no more than cautious"

@@ -1,4 +1,4 @@
-"""Residual nets, torchvision's and timm's: sizes, counts, weights, and what they refuse."""
+"""Residual networks, torchvision's and timm's: sizes, counts, weights, and what they refuse."""
 
 from __future__ import annotations
 
@@ -314,7 +314,7 @@ def test_weights_that_are_none_are_refused(
         ),
     ],
 )
-def test_what_torchvision_nets_refuse(options: dict, message: str) -> None:
+def test_what_torchvision_models_refuse(options: dict, message: str) -> None:
     with torch.device("meta"), pytest.raises(UserError) as error:
         torchvision_net.build((1, 28, 28), 7, **options)
     assert message in str(error.value)
@@ -377,7 +377,7 @@ def test_timm_learns_in_every_parameter(timm_net) -> None:
 
 
 def cached(arch: str, net: nn.Module, folder: Path) -> None:
-    """Put the net's weights where Hugging Face keeps those of timm's `arch`."""
+    """Put the model's weights where Hugging Face keeps those of timm's `arch`."""
     from safetensors.torch import save_file
 
     repository = folder / f"models--timm--{arch}"
@@ -457,7 +457,7 @@ def test_timms_weights_that_cannot_be_had(timm_net, hub: Path) -> None:
         ({"arch": "test_vit", "size": "x"}, "model.size=x: expected a whole number of pixels"),
     ],
 )
-def test_what_timm_nets_refuse(timm_net, options: dict, message: str) -> None:
+def test_what_timm_models_refuse(timm_net, options: dict, message: str) -> None:
     with pytest.raises(UserError) as error:
         timm_net.build((1, 28, 28), 7, **options)
     assert message in str(error.value)

@@ -1,4 +1,4 @@
-"""The pages in a real browser, headless Chromium: they are drawn, sort, and complain of nothing."""
+"""The pages in a real browser, headless Chromium: they render, sort, and log no message."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def width(browser: Chrome, pixels: int) -> None:
     )
 
 
-def test_the_page_is_drawn(report: Chrome) -> None:
+def test_the_page_renders(report: Chrome) -> None:
     assert report.title == "my net on Small"
     assert report.find_element(By.TAG_NAME, "h1").text == "my net on Small"
     images = report.find_elements(By.TAG_NAME, "img")
@@ -193,7 +193,7 @@ def test_both_colour_schemes_can_be_read(report: Chrome, scheme: str) -> None:
         assert (lighter + 0.05) / (darker + 0.05) >= 4.5, selector
 
 
-def test_the_comparison_is_drawn(comparison: Chrome) -> None:
+def test_the_comparison_renders(comparison: Chrome) -> None:
     assert comparison.title == "Comparison on Data"
     images = comparison.find_elements(By.TAG_NAME, "img")
     assert [image.get_property("naturalWidth") > 600 for image in images] == [True] * 4

@@ -1,4 +1,4 @@
-"""ROC, precision-recall and reliability figures: what is drawn is what was given."""
+"""ROC, precision-recall and reliability figures show what was given."""
 
 from __future__ import annotations
 

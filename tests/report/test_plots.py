@@ -1,4 +1,4 @@
-"""Figures: what is drawn is what was given."""
+"""Figures show what was given."""
 
 from __future__ import annotations
 

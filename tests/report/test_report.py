@@ -165,7 +165,7 @@ def test_figures_stand_in_their_order(tmp_path: Path) -> None:
     assert places == sorted(places)
 
 
-def test_synthetic_data_are_told(tmp_path: Path) -> None:
+def test_synthetic_data_are_named(tmp_path: Path) -> None:
     data = {**RECORD["data"], "name": "Synthetic lesions (SYNTHETIC DATA)", "synthetic": True}
     page = page_of(make_run(tmp_path / "synthetic", data=data))
     assert page.texts.count("my net on Synthetic lesions (SYNTHETIC DATA)") == 2
@@ -303,7 +303,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path, monkeypatch, capsys) 
 
 
 @pytest.mark.parametrize("name", ["run.json", "metrics.json", "history.csv"])
-def test_a_file_that_was_cut_is_told(name: str, tmp_path: Path) -> None:
+def test_a_file_that_was_cut_is_reported(name: str, tmp_path: Path) -> None:
     directory = make_run(tmp_path)
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-30] + b"?")
     with pytest.raises(UserError, match=f"holds a file that is damaged: {re.escape(name)}: "):

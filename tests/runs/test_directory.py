@@ -142,7 +142,7 @@ def test_an_earlier_attempt_stays_on_record_until_the_data_are_loaded(tmp_path: 
     assert (tmp_path / "run.json").read_bytes() == before
     with pytest.raises(UserError), recording(directory, directory.read_run()) as record:
         record["data"] = {}
-        raise UserError("the net cannot be built")
+        raise UserError("the model cannot be built")
     assert read_json(tmp_path / "run.json")["status"] == "failed"
 
 

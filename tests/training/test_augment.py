@@ -19,7 +19,7 @@ def images(count=6, height=8, width=8):
     return torch.rand(count, 3, height, width)
 
 
-def test_random_dihedral_draws_each_view_of_each_image_equally_often():
+def test_random_dihedral_takes_each_view_of_each_image_equally_often():
     image = images(1)
     seen = tta.dihedral(image)
     drawn = augment.random_dihedral(image.expand(8000, -1, -1, -1))
@@ -164,6 +164,6 @@ def test_mixed_precision_moves_no_pixel():
         ({"dihedral": "yes"}, "augment.dihedral=yes: expected true or false"),
     ],
 )
-def test_bad_values_are_told(given, message):
+def test_bad_values_are_refused(given, message):
     with pytest.raises(UserError, match=message.replace("+", r"\+")):
         Augment(classes=2, **given)

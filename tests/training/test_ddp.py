@@ -41,7 +41,7 @@ def read(run: Path, name: str) -> dict:
 def test_two_processes_give_the_numbers_of_one(
     cli: Cli, options: list[str], tmp_path: Path
 ) -> None:
-    """Also in a sweep of two nets, and with all that a run leaves."""
+    """Also in a sweep of two models, and with all that a run leaves."""
     del options[-6:]  # with the figures and the report
     threads = torch.get_num_threads()
     assert cli("-m", "model=ffn,cnn", *options, "trainer=cpu", "hydra.sweep.dir=one") == 0

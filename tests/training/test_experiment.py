@@ -33,7 +33,7 @@ Cli = Callable[..., int]
 
 @pytest.fixture
 def train(cli: Cli, data_file: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Train on the small file for 3 epochs on the processor; gives the run directory."""
+    """Train on the small file for 3 epochs on the CPU; returns the run directory."""
 
     def run(*arguments: str, folder: str = "run", code: int = 0, figures: bool = False) -> Path:
         options = ["dataset=npz", f"dataset.path={data_file}", "trainer=cpu", "epochs=3"]
@@ -108,7 +108,7 @@ def test_a_run_leaves_all_of_it(train, model: str, data_file: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_number_can_be_made_again_from_the_run(train, arrays: dict, tmp_path: Path) -> None:
+def test_every_number_can_be_computed_from_the_run(train, arrays: dict, tmp_path: Path) -> None:
     run = train("model=cnn", "calibrate=true")
     stored = RunDirectory(run).read_predictions()
     numbers = read(run, "metrics.json")
@@ -207,7 +207,7 @@ def test_equal_to_a_bare_torch_loop(train, data_file: Path) -> None:
 
 @pytest.mark.slow
 def test_best_and_last_weights(train) -> None:
-    """A learning rate that wrecks the net after half of the training: the best epoch is early."""
+    """A learning rate that wrecks the model after half of the training: the best epoch is early."""
     wreck = (
         "model=ffn",
         "scheduler=multistep",
@@ -299,7 +299,7 @@ def test_a_loss_that_is_not_a_number_is_named(train, capsys) -> None:
     assert not (run / "metrics.json").exists()
 
 
-def test_a_disk_that_fills_up_is_told(train, monkeypatch, capsys) -> None:
+def test_a_disk_that_fills_up_is_reported(train, monkeypatch, capsys) -> None:
     """As soon as the first records are written, nothing more can be."""
     writes = []
 
@@ -560,7 +560,7 @@ def test_val_with_one_class_cannot_choose_an_epoch(
 
 
 @pytest.mark.slow
-def test_a_net_with_other_outputs_is_refused(train, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_a_model_with_other_outputs_is_refused(train, tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "wrong.py").write_text(
         "import torch\n"
         "class Wrong(torch.nn.Module):\n"

@@ -1,4 +1,4 @@
-"""What is learned: on drawn lesions, as hard as the real ones, and on the real ones where they are.
+"""What models learn: on synthetic lesions, as hard as real ones, and on the real data.
 
 Each training is the default one but for its epochs: 5, batch 64, Adam 1e-3. About a minute in all.
 """
@@ -17,7 +17,9 @@ pytestmark = pytest.mark.slow
 MAJORITY = 1341 / 2005
 
 
-def test_drawn_lesions_are_as_hard_as_real_ones(cli: Callable[..., int], tmp_path: Path) -> None:
+def test_synthetic_lesions_are_as_hard_as_real_ones(
+    cli: Callable[..., int], tmp_path: Path
+) -> None:
     """FFN near the majority baseline, CNN above it, colour above gray, none near perfect."""
 
     def accuracy(model: str, grayscale: bool) -> float:

@@ -59,7 +59,7 @@ def test_focal_loss_by_hand(gamma, smoothing):
 
 
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
-def test_focal_gradients_are_finite_where_the_net_is_sure(gamma):
+def test_focal_gradients_are_finite_where_the_model_is_sure(gamma):
     logits = torch.tensor([[200.0, 0.0, -200.0], [0.0, 200.0, 0.0]], requires_grad=True)
     FocalLoss(COUNTS, gamma=gamma)(logits, torch.tensor([0, 2])).backward()
     assert torch.isfinite(logits.grad).all()
@@ -123,7 +123,7 @@ NO_WARTS = {"nevus": 60, "melanoma": 30, "wart": 0}
         (lambda: CrossEntropy(COUNTS, label_smoothing=1), "label_smoothing=1: expected .* below 1"),
     ],
 )
-def test_bad_values_are_told(make, message):
+def test_bad_values_are_refused(make, message):
     with pytest.raises(UserError, match=message):
         make()
 

@@ -158,7 +158,7 @@ def test_final_predictions_are_averaged_over_zooms_too(train: Train, test_images
 
 
 @pytest.mark.slow
-def test_a_temperature_at_a_limit_of_its_search_is_told(
+def test_a_temperature_at_a_limit_of_its_search_is_reported(
     train: Train, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setattr(calibration, "HOTTEST", 1.0001)  # so that the best one lies beyond
@@ -171,7 +171,7 @@ def test_a_temperature_at_a_limit_of_its_search_is_told(
     assert "which minimises the loss on val" not in page
 
 
-def test_a_balanced_sampler_draws_all_classes_equally_often() -> None:
+def test_a_balanced_sampler_takes_all_classes_equally_often() -> None:
     counts = torch.tensor([10, 1000, 90])
     labels = torch.repeat_interleave(torch.arange(3), counts)
     batches = Batches(1100, 100, seed=0, weights=(1 / counts.double())[labels])
@@ -205,7 +205,7 @@ def test_given_mean_and_std_standardise(train: Train) -> None:
 
 @pytest.mark.slow
 def test_the_loss_of_the_config_is_trained(train: Train) -> None:
-    """With the same seed the first epoch's loss tells them apart; val's stays cross-entropy."""
+    """The first epoch's loss differs at the same seed; val's stays cross-entropy."""
     plain = train("loss=cross_entropy", folder="plain")
     focal = train("loss=focal", folder="focal")
     same = train("loss=focal", "loss.gamma=0", folder="same")
@@ -218,7 +218,7 @@ def test_the_loss_of_the_config_is_trained(train: Train) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_a_compiled_net_learns_the_same(train: Train) -> None:
+def test_a_compiled_model_learns_the_same(train: Train) -> None:
     options = ("model=ffn", "callbacks=[default,ema]")
     compiled = train("compile=true", *options, folder="compiled")
     plain = train("compile=false", *options, folder="plain")
