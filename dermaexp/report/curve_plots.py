@@ -148,7 +148,7 @@ def reliability(y_true: np.ndarray, y_scores: Mapping[str, np.ndarray], *, title
         above.set_title(f"{name}: ECE {error:.3f}", fontsize=TEXT)
         edges = np.linspace(0, 1, classification.BINS + 1)
         below.hist(y_score.max(axis=1), edges, color=BLUE)
-        below.set_xlabel("confidence (probability of the answer)", fontsize=TEXT)
+        below.set_xlabel("confidence (probability of the predicted class)", fontsize=TEXT)
         below.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         for axes in (above, below):
             axes.tick_params(labelsize=SMALL)

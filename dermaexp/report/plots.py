@@ -190,7 +190,7 @@ def misclassified(
     """Plot the `count` misclassified images with the most confident predictions first.
 
     `images` (N, H, W, C) are uint8, `y_true` (N,) index `classes`, `y_score` (N, K) holds
-    probabilities.
+    probabilities. The five columns need axes about 14 inches wide.
     """
     predicted = y_score.argmax(axis=1)
     wrong = np.flatnonzero(predicted != y_true)
