@@ -1,1 +1,1 @@
-"""Leaks between splits: python -m dermaexp.audit."""
+"""Finds duplicates and leaks between splits: python -m dermaexp.audit."""

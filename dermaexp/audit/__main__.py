@@ -25,7 +25,7 @@ from dermaexp.runs.folders import new_folder
 
 
 def main() -> None:
-    """Compose the dataset's config, audit it, write and print; an error ends as one line."""
+    """Audits the dataset that the arguments configure; an error ends as one line."""
     parser = _parser()
     try:
         arguments = parser.parse_intermixed_args()
@@ -53,12 +53,12 @@ def main() -> None:
 
 
 def composed(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
-    """The config with these overrides of the group dataset, as the main command composes it."""
+    """The config with these overrides of the config group dataset, as a run composes it."""
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
         if key.partition(".")[0] != "dataset":
             raise UserError(
-                f"'{override}' is no setting of an audit: expected dataset=OPTION or "
+                f"'{override}' is not an override of the dataset: expected dataset=OPTION or "
                 "dataset.KEY=VALUE"
             )
     if config_dir is not None and not config_dir.is_dir():

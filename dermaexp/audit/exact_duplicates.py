@@ -11,14 +11,14 @@ from dermaexp.data.splits import SPLITS, Splits
 
 
 class Place(NamedTuple):
-    """Where an image is."""
+    """The split and index of an image."""
 
     split: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nothing calls
 
 
 def exact_duplicates(splits: Splits) -> list[list[Place]]:
-    """The places of each picture that is there more than once, found by SHA-256 of its pixels."""
+    """The places of each picture that occurs more than once, by SHA-256 of its pixels."""
     places: dict[bytes, list[Place]] = {}
     for split in SPLITS:
         for index, image in enumerate(splits[split].images):
@@ -29,12 +29,12 @@ def exact_duplicates(splits: Splits) -> list[list[Place]]:
 
 
 def conflicts(splits: Splits, duplicates: list[list[Place]]) -> list[list[Place]]:
-    """Those of the exact `duplicates` that have several labels."""
+    """The exact `duplicates` with several labels."""
     return [same for same in duplicates if len({splits[s].labels[index] for s, index in same}) > 1]
 
 
 def between_splits(duplicates: list[list[Place]]) -> dict[str, int]:
-    """Pictures that are more than once in a split, or in both of two: "train", "train, test", …"""
+    """Counts pictures repeated within a split or across two: "train", "train, test", …"""
     counts: Counter[str] = Counter()
     for same in duplicates:
         own = Counter(split for split, _ in same)

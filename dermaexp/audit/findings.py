@@ -1,4 +1,4 @@
-"""What a data set holds and what leaks between its splits: `python -m dermaexp.audit dataset=…`."""
+"""Audits a dataset: its class balance, duplicates and leaks between splits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from dermaexp.audit.detection import Found, detection, flagged
 from dermaexp.audit.exact_duplicates import (
     Place,
     between_splits,
@@ -16,18 +17,17 @@ from dermaexp.audit.exact_duplicates import (
     exact_duplicates,
 )
 from dermaexp.audit.near_duplicates import COPY, Embedding, near_duplicates
-from dermaexp.audit.validation import Found, detection, flagged
 from dermaexp.core.console import console
 from dermaexp.data.lesion_groups import shares_lesion
 from dermaexp.data.splits import SPLITS, Splits
 
 SCHEMA = 1
-THRESHOLD = 0.08  # of the margin: the largest F1 on pairs of train and val of DermaMNIST (rebuilt)
+THRESHOLD = 0.08  # of the margin: the best F1 on train-val pairs of DermaMNIST (rebuilt)
 
 
 @dataclass(frozen=True)
 class Audit:
-    """All that was found in `splits`; `facts` as they stand in audit.json."""
+    """What was found in `splits`; audit.json holds `facts`."""
 
     splits: Splits
     duplicates: list[list[Place]]
@@ -37,13 +37,13 @@ class Audit:
 
 
 def audit(splits: Splits) -> Audit:
-    """Look for all that is wrong with `splits`."""
+    """Looks for duplicates and leaks in `splits`."""
     duplicates = exact_duplicates(splits)
     conflicting = conflicts(splits, duplicates)
     betweens = list(combinations(SPLITS, 2))
     pairs = sum(len(splits[first]) * len(splits[second]) for first, second in betweens)
     console.print(f"comparing {pairs:,} pairs of images of {splits.title}", markup=False)
-    with threadpool_limits(1):  # threads of BLAS would wait for each other, and spin meanwhile
+    with threadpool_limits(1):  # BLAS threads would spin while they wait for each other
         embedding = Embedding(splits.train.images)
         found = {
             (first, second): near_duplicates(embedding, splits[first].images, splits[second].images)
@@ -67,12 +67,12 @@ def audit(splits: Splits) -> Audit:
 
 
 def _of_one_color(images: np.ndarray) -> int:
-    """Images that show nothing."""
+    """The number of images that show nothing."""
     return int((images.min(axis=(1, 2)) == images.max(axis=(1, 2))).all(axis=1).sum())
 
 
 def _classes(splits: Splits) -> dict[str, dict[str, dict[str, float]]]:
-    """Class -> split -> its images, and their share of the split."""
+    """Maps class and split to the number of images and their share of the split."""
     counts = {
         split: np.bincount(splits[split].labels, minlength=len(splits.classes)) for split in SPLITS
     }
@@ -86,7 +86,7 @@ def _classes(splits: Splits) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _near_duplicates(splits: Splits, found: Found) -> dict[str, Any]:
-    """How many pairs there are between splits, and in how many of them the test images are."""
+    """The numbers of pairs between splits, and of test images in them."""
     pairs = {between: pairs.found(THRESHOLD) for between, pairs in found.items()}
     is_flagged = flagged(splits, found, THRESHOLD)
     counts = np.bincount(splits.test.labels[is_flagged], minlength=len(splits.classes))
@@ -103,7 +103,7 @@ def _near_duplicates(splits: Splits, found: Found) -> dict[str, Any]:
 
 
 def _leak(splits: Splits) -> dict[str, Any]:
-    """Test images that share a group with train, and with train or val, in all and of a class."""
+    """Counts test images that share a lesion group with train or val, by class and in all."""
     with_train = shares_lesion(splits, "test", ["train"])
     with_either = shares_lesion(splits, "test", ["train", "val"])
 

@@ -1,10 +1,10 @@
 """Near-duplicates: pairs of images that may show the same thing, found by their pixels alone.
 
-Two pictures of one lesion differ in zoom, place and light. Each image is compared with windows of
-the other, of several zooms and shifts, and with its turns and mirror images; light is taken out by
-standardising each window. The features of a window are its whitened principal components. What
-counts is how much more alike two images are than each is to its nearest others (CSLS: Conneau et
-al., Word translation without parallel data, ICLR 2018), as some images are like very many.
+Two pictures of one lesion differ in zoom, position and light. Each image is compared with windows
+of the other at several zooms and shifts, and with its rotations and reflections; standardising
+each window removes light. The features of a window are its whitened principal components. Pairs
+are ranked by how much more similar they are than each image is to its nearest others (CSLS:
+Conneau et al., Word translation without parallel data, ICLR 2018), as some images resemble many.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-SIDE = 28  # pixels to which images are brought
+SIDE = 28  # pixels; images are resized to it
 GRID = 14  # samples of a window along each side
 COMPONENTS = 64
 RIDGE = 0.003  # of the largest variance, added to all before whitening
@@ -27,12 +27,12 @@ FITTED = 20_000  # images at most for the components
 ZOOMS = (1.0, 1.2, 1.44, 1.73, 2.07, 2.49)
 SHIFT = 1 / 14  # of the window's side
 NEIGHBOURS = 10
-REFERENCE = 7007  # images of train, where the margins were validated: fewer are less alike
+REFERENCE = 7007  # images of train when margins were validated; of fewer, the nearest are further
 COPY = 0.95  # similarity from which a pair counts whatever its margin
-LOWEST = 0.0  # margin of pairs that are told
+LOWEST = 0.0  # margin of pairs that are kept
 BLOCK = 256  # images
 SMALLEST = 1e-3  # length of a vector that is more than rounding
-ROUNDING = 1e-6  # of contrasts: less is no light that a camera saw
+ROUNDING = 1e-6  # contrasts below are rounding errors, not light
 
 
 class Window(NamedTuple):
@@ -62,10 +62,10 @@ TURNED = [
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs (P,) of image indices of two splits, the most alike first.
+    """Pairs (P,) of image indices of two splits, by decreasing margin.
 
-    `similarity` is the largest cosine of two windows, `margin` what it is above the mean of both
-    images' similarities to their nearest others.
+    `similarity` is the largest cosine of two windows. `margin` is the similarity minus the mean
+    similarity of both images to their nearest others.
     """
 
     first: np.ndarray
@@ -77,7 +77,7 @@ class Pairs:
         return len(self.margin)
 
     def found(self, threshold: float) -> Pairs:
-        """Those with at least that margin, and copies."""
+        """The pairs with at least that margin, and copies."""
         chosen = (self.margin >= threshold) | (self.similarity >= COPY)
         return Pairs(
             self.first[chosen], self.second[chosen], self.similarity[chosen], self.margin[chosen]
@@ -97,13 +97,13 @@ class Embedding:
         largest = slice(None, -COMPONENTS - 1, -1)
         scales = np.sqrt(variances[largest].clip(min=0) + RIDGE * variances[-1] + SMALLEST**2)
         components = (directions[:, largest] / scales).reshape(GRID * GRID, pixels.shape[2], -1)
-        # A channel's mean, which is its light, has no part in any component.
+        # A channel's mean, which is its light, contributes to no component.
         self._components = (components - components.mean(axis=0)).astype(np.float32)
         self._matrices: dict[Window, np.ndarray] = {}
 
     def __call__(self, pixels: np.ndarray, window: Window) -> np.ndarray:
         """(N, COMPONENTS) of `pixels` from `contrasts`; about 0 for a window of one color."""
-        if window not in self._matrices:  # sampling and projecting in one: both are linear
+        if window not in self._matrices:  # sampling and projection combine, as both are linear
             matrix = np.einsum("gp,gck->pck", sampling(window), self._components, optimize=True)
             self._matrices[window] = matrix.reshape(-1, matrix.shape[2])
         return _unit(pixels.reshape(len(pixels), -1) @ self._matrices[window])
@@ -112,8 +112,8 @@ class Embedding:
 def near_duplicates(embedding: Embedding, first: np.ndarray, second: np.ndarray) -> Pairs:
     """All pairs of images of `first` and `second` (N, H, W, C) uint8 with a margin above LOWEST.
 
-    Needs less memory where `second` has fewer images than `first`. Works on all cores: BLAS should
-    have one thread only meanwhile, as `threadpoolctl.threadpool_limits(1)` gives it.
+    Needs less memory if `second` has fewer images than `first`. Uses all cores: limit BLAS to one
+    thread meanwhile, by `threadpoolctl.threadpool_limits(1)`.
     """
     pixels = contrasts(second)
     whole = embedding(pixels, WHOLE)
@@ -124,7 +124,7 @@ def near_duplicates(embedding: Embedding, first: np.ndarray, second: np.ndarray)
         similarity = _largest_cosines(embedding, pixels, whole, windows)
         return _Nearest.of(similarity), _Nearest.of(similarity.T, start)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy frees Python's lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy releases the GIL
         blocks = list(pool.map(compared, range(0, len(first), BLOCK)))
     of_first, of_second = zip(*blocks, strict=True)
     return _pairs(_Nearest.joined(of_first), functools.reduce(_Nearest.merged, of_second))
@@ -133,14 +133,14 @@ def near_duplicates(embedding: Embedding, first: np.ndarray, second: np.ndarray)
 def _largest_cosines(
     embedding: Embedding, pixels: np.ndarray, whole: np.ndarray, windows: list[np.ndarray]
 ) -> np.ndarray:
-    """Largest cosine (N, M) of an image and a window of the other one, either way round."""
+    """Largest cosine (N, M) of an image and a window of the other one, in either direction."""
     own = embedding(pixels, WHOLE)
     largest = own @ windows[0].T
     product = np.empty_like(largest)
     for other in windows[1:]:
         np.maximum(largest, np.matmul(own, other.T, out=product), out=largest)
     for window in SHIFTED:
-        if window.zoom > 1:  # shifts and turns alone are the same either way round
+        if window.zoom > 1:  # shifts and turns alone are the same in both directions
             np.matmul(embedding(pixels, window), whole.T, out=product)
             np.maximum(largest, product, out=largest)
     return largest
@@ -148,7 +148,7 @@ def _largest_cosines(
 
 @dataclass(frozen=True)
 class _Nearest:
-    """The nearest of some others to each of N images, and the sums over all of these others."""
+    """The nearest others of each of N images, and sums over all others."""
 
     similarity: np.ndarray  # (N, at most NEIGHBOURS)
     index: np.ndarray  # the same
@@ -157,14 +157,14 @@ class _Nearest:
 
     @classmethod
     def of(cls, similarity: np.ndarray, start: int = 0) -> _Nearest:
-        """Of similarities (N, M) to others whose first index is `start`."""
+        """From similarities (N, M) to others whose first index is `start`."""
         best = _best(similarity)
         values = np.take_along_axis(similarity, best, axis=1)
         sums = np.stack([similarity.sum(axis=1), np.einsum("nm,nm->n", similarity, similarity)])
         return cls(values, best + start, similarity.shape[1], sums.astype(np.float64))
 
     def merged(self, more: _Nearest) -> _Nearest:
-        """The same images among more others."""
+        """Adds more others of the same images."""
         values = np.concatenate([self.similarity, more.similarity], axis=1)
         indices = np.concatenate([self.index, more.index], axis=1)
         best = _best(values)
@@ -173,7 +173,7 @@ class _Nearest:
 
     @classmethod
     def joined(cls, parts: Sequence[_Nearest]) -> _Nearest:
-        """More images among the same others."""
+        """Joins images that have the same others."""
         similarity = np.concatenate([part.similarity for part in parts])
         index = np.concatenate([part.index for part in parts])
         sums = np.concatenate([part.sums for part in parts], axis=1)
@@ -181,7 +181,7 @@ class _Nearest:
 
     @property
     def levels(self) -> np.ndarray:
-        """Mean similarity (N,) to the nearest others, as it would be of REFERENCE or more."""
+        """Mean similarity (N,) to the nearest others, extrapolated to REFERENCE or more of them."""
         mean, square = self.sums / self.others
         deviation = np.sqrt((square - mean**2).clip(min=0))
         missing = max(0.0, _nearest_of_normal(REFERENCE) - _nearest_of_normal(self.others))
@@ -195,7 +195,7 @@ def _best(similarity: np.ndarray) -> np.ndarray:
 
 
 def _nearest_of_normal(count: int) -> float:
-    """Mean of the largest NEIGHBOURS of `count` standard normal numbers, nearly."""
+    """Approximate mean of the largest NEIGHBOURS of `count` standard normal numbers."""
     if count <= NEIGHBOURS:
         return 0.0
     normal, share = NormalDist(), NEIGHBOURS / count
@@ -203,10 +203,10 @@ def _nearest_of_normal(count: int) -> float:
 
 
 def _pairs(of_first: _Nearest, of_second: _Nearest) -> Pairs:
-    """The pairs with enough margin among the nearest others of all images.
+    """The pairs above the lowest margin among the nearest others of all images.
 
-    No other pair has a margin above 0: it would be above the mean of one image's nearest others,
-    and so among them.
+    No other pair has a margin above 0: it would exceed the mean of one image's nearest others, and
+    so be among them.
     """
     rows, columns = len(of_first.index), len(of_second.index)
     first = np.repeat(np.arange(rows), of_first.index.shape[1])
@@ -225,29 +225,29 @@ def _pairs(of_first: _Nearest, of_second: _Nearest) -> Pairs:
 
 
 def contrasts(images: np.ndarray) -> np.ndarray:
-    """Images (N, H, W, C) uint8 brought to SIDE, each channel less its mean: 0 where all is flat.
+    """Resizes images (N, H, W, C) uint8 and subtracts each channel's mean: 0 for a flat image.
 
-    No component has a part in the mean either, but a large one would leave its rounding there.
+    Components ignore the mean anyway, but a large mean would leave rounding errors.
     """
-    pixels = brought_to_side(images)
+    pixels = resized(images)
     pixels -= pixels.mean(axis=(1, 2), keepdims=True, dtype=np.float64).astype(np.float32)
     pixels[np.abs(pixels) < ROUNDING] = 0
     return pixels
 
 
-def brought_to_side(images: np.ndarray) -> np.ndarray:
-    """Float32 (N, SIDE, SIDE, C) in [0, 1] of images (N, H, W, C) uint8, pixels averaged."""
+def resized(images: np.ndarray) -> np.ndarray:
+    """Float32 (N, SIDE, SIDE, C) in [0, 1] from images (N, H, W, C) uint8, averaged by area."""
     rows, columns = (_areas(length) for length in images.shape[1:3])
-    brought = np.empty((len(images), SIDE, SIDE, images.shape[3]), np.float32)
-    for start in range(0, len(images), BLOCK):  # float copies of all would fill the memory
+    result = np.empty((len(images), SIDE, SIDE, images.shape[3]), np.float32)
+    for start in range(0, len(images), BLOCK):  # float copies of all images would not fit in memory
         part = images[start : start + BLOCK].astype(np.float32) / 255
         part = np.einsum("ay,nyxc->naxc", rows, part, optimize=True)
-        brought[start : start + BLOCK] = np.einsum("bx,naxc->nabc", columns, part, optimize=True)
-    return brought
+        result[start : start + BLOCK] = np.einsum("bx,naxc->nabc", columns, part, optimize=True)
+    return result
 
 
 def _areas(length: int) -> np.ndarray:
-    """Share (SIDE, length) that each of `length` pixels has in each of SIDE that cover them."""
+    """Weights (SIDE, length) of `length` pixels in SIDE pixels that cover the same length."""
     step = length / SIDE
     low = np.arange(SIDE)[:, None] * step
     pixel = np.arange(length)
@@ -274,6 +274,6 @@ def _samples(zoom: float, shift: float) -> np.ndarray:
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows of length 1; one of nearly nothing stays nearly nothing."""
+    """Scales rows to length 1; rows near 0 stay near 0."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.maximum(lengths, SMALLEST)

@@ -1,20 +1,20 @@
-"""An audit as files, audit.html above all, and as lines in the terminal."""
+"""Writes an audit as audit.html with its data and figures, and prints its findings."""
 
 from __future__ import annotations
 
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dermaexp import __version__
+from dermaexp.audit.detection import missed
 from dermaexp.audit.exact_duplicates import Place
 from dermaexp.audit.findings import THRESHOLD, Audit
 from dermaexp.audit.plots import PairView, pair_sheet
-from dermaexp.audit.validation import missed
 from dermaexp.core.console import console, print_table
 from dermaexp.core.files import csv_bytes
 from dermaexp.core.owned import Kind, write_files
@@ -26,7 +26,9 @@ from dermaexp.report.style import png_bytes
 
 PICTURES = 24  # pairs on a sheet
 LISTED = 50  # exact duplicates on the page; all are in audit.json
-VALIDATED = {  # at THRESHOLD, between test and the other splits; an audit of these data measures it
+VALIDATED: Mapping[
+    str, Any
+] = {  # at THRESHOLD, between test and the other splits, by an audit of these data
     "data": "DermaMNIST (rebuilt)",
     "column": "lesion_id",
     "test_pairs": {"precision": 0.915, "recall": 0.5},
@@ -35,9 +37,9 @@ VALIDATED = {  # at THRESHOLD, between test and the other splits; an audit of th
 
 
 def write(audit: Audit, folder: Path) -> None:
-    """Write audit.json, near_duplicates.csv, figures/ and audit.html into `folder`.
+    """Writes audit.json, near_duplicates.csv, figures/ and audit.html into `folder`.
 
-    Raises UserError where a file there has such a name that dermaexp did not write.
+    Raises UserError if it would overwrite a file that dermaexp did not write.
     """
     rows = list(_rows(audit))
     files = {"near_duplicates.csv": csv_bytes(list(rows[0]) if rows else ["margin"], rows)}
@@ -55,27 +57,15 @@ def write(audit: Audit, folder: Path) -> None:
     write_files(folder, KIND, files, audit.facts)
 
 
-def _was_ours(folder: Path, name: str) -> bool:
-    """Of an audit whose audit.json has no list of files yet."""
-    path = folder / name
-    if not path.is_file() or not (NAMES.fullmatch(name) or name == KIND.record):
-        return False
-    begins = {"near_duplicates.csv": (b"first_split,", b"margin"), KIND.record: (b"{",)}
-    if name == "audit.html":
-        return html.is_ours(path)
-    is_place = (folder / "audit.html").is_file() and html.is_ours(folder / "audit.html")
-    return is_place and path.read_bytes().startswith(begins.get(name, (b"\x89PNG",)))
-
-
 NAMES = re.compile(
     r"near_duplicates\.csv|audit\.html|"
     r"figures/(conflicts|near_duplicates|other_group|missed)\.png"
 )
-KIND = Kind("audit.json", NAMES, _was_ours)
+KIND = Kind("audit.json", NAMES)
 
 
 def show(audit: Audit) -> None:
-    """Print the class balance and what was found."""
+    """Prints the class balance and the findings."""
     headings = {"class": "class"}
     for split in SPLITS:
         headings |= {split: split, f"{split}_share": "share"}
@@ -91,60 +81,60 @@ def show(audit: Audit) -> None:
 
 
 def findings(audit: Audit) -> list[str]:
-    """What was found, a sentence each."""
+    """The findings, one sentence each."""
     facts, splits = audit.facts, audit.splits
-    told = []
+    sentences = []
     for split, count in facts["images_of_one_color"].items():
         if count:
-            told.append(f"{_counted(count, 'image')} of {split} are of one color.")
+            sentences.append(f"{_counted(count, 'image')} of {split} are of one color.")
     where = [f"{key}: {count}" for key, count in facts["exact_duplicates"].items() if count]
-    told.append(
+    sentences.append(
         f"Exact duplicates: {_counted(len(audit.duplicates), 'picture')} stored more than once"
         + (f" ({'; '.join(where)}), {len(audit.conflicts)} with several labels." if where else ".")
     )
     total = len(splits.test)
-    if leak := facts.get("leak"):
-        told.append(
-            f"Leak: {leak['test']['with_train']:,} of {total:,} test images have the "
+    if splits.grouping:
+        leak = facts["leak"]["test"]
+        sentences.append(
+            f"Leak: {leak['with_train']:,} of {total:,} test images have the "
             f"{splits.grouping.column} of an image in train, "
-            f"{leak['test']['with_train_or_val']:,} of one in train or val."
+            f"{leak['with_train_or_val']:,} of one in train or val."
         )
     near = facts["near_duplicates"]
-    told.append(
+    sentences.append(
         f"Near-duplicates: {_counted(sum(near['pairs'].values()), 'pair')} between splits; "
         f"{near['test_images']:,} of {total:,} test images look like one in train or val."
     )
-    return [*told, _worth(audit)]
+    return [*sentences, _reliability(audit)]
 
 
-def _worth(audit: Audit) -> str:
-    """How far near-duplicates can be believed."""
-    if "detection" in audit.facts:
+def _reliability(audit: Audit) -> str:
+    """How reliable near-duplicates are."""
+    scores: Mapping[str, Any] = VALIDATED
+    column, where = VALIDATED["column"], f"Measured on {VALIDATED['data']}, not here"
+    if audit.splits.grouping:
         rows = audit.facts["detection"]
         scores = next(row for row in rows if row["threshold"] == THRESHOLD)
-        where, column = "Measured here", audit.splits.grouping.column
-    else:
-        scores, column = VALIDATED, VALIDATED["column"]
-        where = f"Measured on {VALIDATED['data']}, not here"
+        column, where = audit.splits.grouping.column, "Measured here"
     pairs, images = scores["test_pairs"], scores["test_images"]
     shares = [own[key] for own in (pairs, images) for key in ("precision", "recall")]
     if shares[1] is None:
         return (
-            f"{where}, between test and the other splits: no pair of one {column} is there; of the "
-            f"pairs found, {pairs['told']:,}, none is right."
+            f"{where}, between test and the other splits: there is no pair of one {column}, so "
+            f"that none of the {_counted(pairs['told'], 'pair')} found is right."
         )
     if shares[0] is None:
-        return f"{where}, none of the pairs of one {column} between test and others is found."
+        return f"{where}, no pair of one {column} between test and the other splits is found."
     precision, recall, image_precision, image_recall = map(percent, shares)
     return (
         f"{where}, between test and the other splits: {precision} of the pairs found are of one "
         f"{column}, and {recall} of all such pairs are found; {image_precision} of the test images "
-        f"found leak, and {image_recall} of all that leak are found."
+        f"found leak, and {image_recall} of all leaked test images are found."
     )
 
 
 def _rows(audit: Audit) -> Iterator[dict[str, Any]]:
-    """Of each pair of near-duplicates, split by split, the surest first."""
+    """One row per pair of near-duplicates, by pair of splits and decreasing margin."""
     splits = audit.splits
     for (first, second), candidates in audit.found.items():
         pairs = candidates.found(THRESHOLD)
@@ -162,28 +152,27 @@ def _rows(audit: Audit) -> Iterator[dict[str, Any]]:
                 "second_label": splits.classes[splits[second].labels[j]],
             }
             if splits.grouping:
-                row["same_group"] = bool(
-                    splits.lesion_groups(first)[i] == splits.lesion_groups(second)[j]
-                )
+                groups = splits.lesion_groups(first)[i], splits.lesion_groups(second)[j]
+                row["same_group"] = bool(groups[0] == groups[1])
             yield row
 
 
 def _sheets(audit: Audit, rows: list[dict[str, Any]]) -> dict[str, tuple[str, list[PairView]]]:
-    """File name -> caption and pairs; a sheet may be empty."""
-    surest = sorted(rows, key=lambda row: -row["margin"])
+    """Maps file names to captions and pairs; a figure may have none."""
+    ranked = sorted(rows, key=lambda row: -row["margin"])
     conflicting = ((same[0], other) for same in audit.conflicts for other in same[1:])
     column = audit.splits.grouping.column if audit.splits.grouping else "label"
-    caption = f"the surest near-duplicates, red where the {column} differs"
+    caption = f"the most similar near-duplicates, red if the {column} differs"
     sheets = {
         "conflicts": ("the same pixels with several labels", _views(audit, conflicting)),
-        "near_duplicates": (caption, _found_views(audit, surest)),
+        "near_duplicates": (caption, _found_views(audit, ranked)),
     }
     if audit.splits.grouping:
-        others = [row for row in surest if not row["same_group"]]
+        others = [row for row in ranked if not row["same_group"]]
         caption = f"near-duplicates with another {column}"
         sheets["other_group"] = (caption, _found_views(audit, others))
-        lost = missed(audit.splits, audit.found, THRESHOLD)
-        sheets["missed"] = (f"the same {column}, not found", _views(audit, lost))
+        undetected = missed(audit.splits, audit.found, THRESHOLD)
+        sheets["missed"] = (f"the same {column}, not found", _views(audit, undetected))
     return sheets
 
 
@@ -204,24 +193,23 @@ def _views(audit: Audit, pairs: Iterable[tuple[Place, Place]]) -> list[PairView]
 
 
 def _view(audit: Audit, first: Place, second: Place, likeness: str = "") -> PairView:
-    splits, places = audit.splits, (first, second)
-    names = [splits.classes[splits[split].labels[index]] for split, index in places]
-    lines = [likeness, " | ".join(dict.fromkeys(names))]
-    odd = names[0] != names[1]
+    splits, places = audit.splits, [first, second]
+    lines = [likeness, _labels(audit, places)]
+    odd = len({splits[split].labels[index] for split, index in places}) > 1
     if splits.grouping:
         groups = {splits.lesion_groups(split)[index] for split, index in places}
-        lines.append(f"{'same' if len(groups) == 1 else 'another'} {splits.grouping.column}")
         odd = len(groups) > 1
+        lines.append(f"{'another' if odd else 'same'} {splits.grouping.column}")
     return PairView(
-        images=tuple(splits[split].images[index] for split, index in places),
-        headings=tuple(f"{split} {index}" for split, index in places),
+        images=(splits[first.split].images[first.index], splits[second.split].images[second.index]),
+        headings=(f"{first.split} {first.index}", f"{second.split} {second.index}"),
         lines=tuple(line for line in lines if line),
         odd=odd,
     )
 
 
 def _content(audit: Audit) -> dict[str, Any]:
-    """What audit.html.j2 shows beside the figures."""
+    """What audit.html.j2 shows besides the figures."""
     splits, facts = audit.splits, audit.facts
     height, width, channels = facts["image_shape"]
     return {

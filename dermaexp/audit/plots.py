@@ -1,4 +1,4 @@
-"""Sheets of pairs of images, side by side: arrays in, a matplotlib Figure out."""
+"""Figures of pairs of images, side by side: arrays in, a matplotlib Figure out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LETTERS = 40  # of a line below a pair
 
 @dataclass(frozen=True)
 class PairView:
-    """Two images (H, W, C) uint8 with a heading each and lines below; red where it is `odd`."""
+    """Two images (H, W, C) uint8 with headings above and lines below, red if `odd`."""
 
     images: tuple[np.ndarray, np.ndarray]
     headings: tuple[str, str]
@@ -27,11 +27,11 @@ class PairView:
 
 @plain_text
 def pair_sheet(pairs: Sequence[PairView], *, title: str) -> Figure:
-    """The pairs in rows of COLUMNS, in the order that they have."""
+    """Plots the pairs in rows of COLUMNS, in the given order."""
     rows = -(-len(pairs) // COLUMNS)
     width, height = COLUMNS * CELL_WIDTH, TOP + rows * CELL_HEIGHT
     figure = Figure(figsize=(width, height))
-    # One axes in inches: one for each image would take several times as long to draw.
+    # One axes in inches: one per image would take several times as long to render.
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0), autoscale_on=False)
     axes.axis("off")
     for place, pair in enumerate(pairs):

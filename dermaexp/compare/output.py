@@ -9,7 +9,6 @@ from dermaexp.compare import page, tables
 from dermaexp.compare.comparison import Comparison, comparison_of
 from dermaexp.compare.figures import NAMES as FIGURES
 from dermaexp.core.owned import Kind, write_files
-from dermaexp.report import html
 
 NAMES = re.compile(
     rf"leaderboard\.(csv|md)|runs\.csv|comparison\.html|figures/({'|'.join(FIGURES)})(_\d+)?\.png"
@@ -38,18 +37,4 @@ def write(comparison: Comparison, folder: Path) -> None:
         write_files(folder, KIND, files)
 
 
-def _was_ours(folder: Path, name: str) -> bool:
-    """Of a comparison before comparison.json, which was a sweep's or has our page."""
-    path, file = folder / name, folder / page.NAME
-    has_page = file.is_file() and html.is_ours(file)
-    if not NAMES.fullmatch(name) or not path.is_file():
-        return False
-    if path == file:
-        return has_page
-    begins = {"leaderboard.csv": b"rank,name,", "runs.csv": b"rank,name,"}
-    begin = (begins | {"leaderboard.md": b"# Leaderboard"}).get(name, b"\x89PNG")
-    is_place = has_page or (folder / "multirun.yaml").is_file()
-    return is_place and path.read_bytes().startswith(begin)
-
-
-KIND = Kind("comparison.json", NAMES, _was_ours)
+KIND = Kind("comparison.json", NAMES)

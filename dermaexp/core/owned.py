@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,14 +17,10 @@ MARK, WRITER = "written_by", "dermaexp"
 
 
 class Kind(NamedTuple):
-    """`record` is the JSON file that lists the files, `names` matches every name they may have.
-
-    `was_ours` says whether an earlier version wrote a file, in a folder without such a list.
-    """
+    """`record` is the JSON file that lists the files, `names` matches every name they may have."""
 
     record: str
     names: re.Pattern[str]
-    was_ours: Callable[[Path, str], bool]
 
 
 def write_files(
@@ -59,17 +55,11 @@ def _owned(folder: Path, kind: Kind) -> set[str]:
     """The names of our files in the folder, including the list's."""
     try:
         record = json.loads((folder / kind.record).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        record = {}
     except (OSError, ValueError):
         return set()
     listed = record.get("files") if isinstance(record, dict) else None
-    if listed is not None and record.get(MARK) != WRITER:  # another program's list
+    if not isinstance(listed, list) or record.get(MARK) != WRITER:  # another program's list
         return set()
-    if not isinstance(listed, list):
-        places = (path for part in ("", "figures") for path in sorted((folder / part).glob("*")))
-        listed = [path.relative_to(folder).as_posix() for path in places]
-        return {name for name in listed if kind.was_ours(folder, name)}
     # A manipulated list must not lead to other files.
     names = {name for name in listed if isinstance(name, str) and kind.names.fullmatch(name)}
     return {kind.record, *names}

@@ -14,6 +14,7 @@ from helpers import exit_code
 from PIL import Image
 
 from dermaexp.audit.__main__ import composed, main
+from dermaexp.audit.detection import detection, missed
 from dermaexp.audit.exact_duplicates import Place, between_splits, conflicts, exact_duplicates
 from dermaexp.audit.findings import THRESHOLD, audit
 from dermaexp.audit.near_duplicates import (
@@ -26,12 +27,11 @@ from dermaexp.audit.near_duplicates import (
     Embedding,
     Pairs,
     Window,
-    brought_to_side,
     near_duplicates,
+    resized,
     sampling,
 )
 from dermaexp.audit.page import VALIDATED, findings
-from dermaexp.audit.validation import detection, missed
 from dermaexp.data import npz
 from dermaexp.data.lesion_groups import with_lesion_groups
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
@@ -211,7 +211,7 @@ def test_windows_are_weighted_means_of_pixels() -> None:
 @pytest.mark.parametrize("size", [(28, 28), (56, 84), (14, 14), (31, 17)])
 def test_images_of_any_size_are_brought_to_one(size: tuple[int, int]) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, *size, 1), np.uint8)
-    brought = brought_to_side(images)
+    brought = resized(images)
     assert brought.shape == (3, SIDE, SIDE, 1)
     assert brought.mean(axis=(1, 2)) == pytest.approx(images.mean(axis=(1, 2)) / 255, abs=1e-5)
     if size == (28, 28):

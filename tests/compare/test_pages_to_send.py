@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from helpers import OTHER_DATA, compare_command, exit_code, make_run, rows, write_run
 
-from dermaexp import __version__
 from dermaexp.audit.__main__ import main
 from dermaexp.compare import output
 from dermaexp.compare.comparison import comparison_of
@@ -73,24 +72,15 @@ def test_a_comparison_replaces_its_own_files_alone(tmp_path: Path) -> None:
     }
 
 
-def test_comparisons_of_earlier_versions_are_replaced(tmp_path: Path, monkeypatch, capsys) -> None:
-    """They left no list of files, but a page of ours."""
+def test_files_without_a_list_are_not_overwritten(tmp_path: Path, monkeypatch, capsys) -> None:
     write_run(tmp_path / "runs" / "a", "cnn")
-    write_run(tmp_path / "runs" / "b", "ffn")
     output = tmp_path / "out"
     assert compare_command(monkeypatch, tmp_path / "runs", "--output", output) == 0
     (output / "comparison.json").unlink()
-    page = (output / "comparison.html").read_text()
-    generator = f'<meta name="generator" content="dermaexp {__version__}">\n'
-    (output / "comparison.html").write_text(page.replace(generator, ""))
-    (output / "figures" / "effects.png").rename(output / "figures" / "effects_3.png")
-    assert generator in page
-    assert compare_command(monkeypatch, tmp_path / "runs", "--output", output) == 0
-    assert not (output / "figures" / "effects_3.png").exists()
-    (output / "comparison.json").unlink()
-    (output / "runs.csv").write_text("run,km\n1,10\n")
+    (output / "leaderboard.csv").write_text("run,km\n1,10\n")
     assert compare_command(monkeypatch, tmp_path / "runs", "--output", output) == 1
-    assert f"{output}/runs.csv was not written by dermaexp" in capsys.readouterr().err
+    assert f"{output}/leaderboard.csv was not written by dermaexp" in capsys.readouterr().err
+    assert (output / "leaderboard.csv").read_text() == "run,km\n1,10\n"
 
 
 def test_a_list_of_files_leads_nowhere_else(tmp_path: Path) -> None:
