@@ -75,13 +75,13 @@ def _new_folder() -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m dermaexp.audit",
-        description="Look for duplicates and leaks between train, val and test.",
-        epilog="The settings are those of python -m dermaexp, such as dataset=npz "
-        "dataset.path=FILE dataset.groups=FILE.csv; all are in python -m dermaexp --help.",
+        description="Looks for duplicates and leaks between train, val and test.",
+        epilog="Overrides are those of python -m dermaexp, such as dataset=npz dataset.path=FILE "
+        "dataset.groups=FILE.csv; python -m dermaexp --help lists them all.",
     )
     parser.add_argument("overrides", nargs="*", metavar="dataset…=VALUE")
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="for the files; else a new one in audits/"
+        "--output", type=Path, metavar="DIR", help="for the files; default: a new one in audits/"
     )
     parser.add_argument("--config-dir", type=Path, metavar="DIR", help="with datasets of your own")
     parser.error = _raise_user_error  # type: ignore[method-assign]

@@ -1,18 +1,18 @@
 "use strict";
-// Draws the confusion matrix of the group that is chosen in each select of a .confusions box.
+// Fills in the confusion matrix of the run group chosen in each select of a .confusions box.
 
 for (const box of document.querySelectorAll(".confusions")) {
   const { classes, groups } = JSON.parse(box.querySelector("script").textContent);
   for (const part of box.querySelectorAll(".confusion")) {
     const select = part.querySelector("select");
-    const draw = () => drawConfusion(part.querySelector("table"), classes, groups[select.value]);
-    select.addEventListener("change", draw);
-    draw();
+    const fill = () => fillConfusion(part.querySelector("table"), classes, groups[select.value]);
+    select.addEventListener("change", fill);
+    fill();
   }
 }
 
 // Rows are true classes; a cell has its share of the row in percent, and its count.
-function drawConfusion(table, classes, { label, seeds, counts }) {
+function fillConfusion(table, classes, { label, seeds, counts }) {
   const body = document.createElement("tbody");
   counts.forEach((row, index) => {
     const samples = row.reduce((sum, count) => sum + count, 0);
