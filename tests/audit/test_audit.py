@@ -356,21 +356,21 @@ def test_a_single_class_and_image_can_be_audited(tmp_path: Path, command) -> Non
     assert facts["duplicates"] == []
 
 
-def test_where_no_pair_is_there_or_found_no_share_is_given(
+def test_without_pairs_present_or_found_no_share_is_reported(
     planted: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     """Precision of nothing found and recall of nothing there are undefined."""
     apart = {s: [f"{s}{index}" for index in range(count)] for s, count in COUNTS.items()}
     told = findings(audit(grouped(splits_of(planted), apart, tmp_path / "apart.csv")))
     assert told[-1] == (
-        "Measured here, between test and the other splits: no pair of one lesion_id is there; of "
-        "the pairs found, 5, none is right."
+        "Measured here, between test and the other splits: there is no pair of one "
+        "lesion_id, so that none of the 5 pairs found is right."
     )
     for split, count in COUNTS.items():
         planted[f"{split}_images"] = blobs(np.random.default_rng(ord(split[1])), count)
     one_pair = apart | {"test": ["train70", *apart["test"][1:]]}
     told = findings(audit(grouped(splits_of(planted), one_pair, tmp_path / "pair.csv")))
-    expected = "Measured here, none of the pairs of one lesion_id between test and others is found."
+    expected = "Measured here, no pair of one lesion_id between test and the other splits is found."
     assert told[-1] == expected
 
 
@@ -381,7 +381,10 @@ def test_where_no_pair_is_there_or_found_no_share_is_given(
         (["dataset=npz"], "dataset.path is missing: give it on the command line"),
         (["dataset=npz", "dataset.path=no.npz"], "no.npz is not a file: expected an npz"),
         (["dataset=npz", "dataset.pth=x"], "dataset.pth is unknown: did you mean 'dataset.path'?"),
-        (["model=cnn"], "'model=cnn' is no setting of an audit: expected dataset=OPTION or"),
+        (
+            ["model=cnn"],
+            "'model=cnn' is not an override of the dataset: expected dataset=OPTION or",
+        ),
         (["dataset"], "'dataset' is not an override: expected KEY=VALUE"),
         (["~dataset"], "the config group dataset is missing: expected dataset=OPTION"),
         (["dataset=synthetic", "dataset.fold=1"], "the official split has no folds"),
