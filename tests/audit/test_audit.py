@@ -90,6 +90,7 @@ def splits_of(content: dict[str, np.ndarray]) -> Splits:
     return checked_splits("Planted", ("a", "b", "c"), pairs, origin="memory")
 
 
+@pytest.mark.slow
 def test_what_is_planted_is_found_and_nothing_else(planted: dict[str, np.ndarray]) -> None:
     result = audit(splits_of(planted))
     found = {
@@ -152,6 +153,7 @@ def lesions(planted: dict[str, np.ndarray], tmp_path: Path) -> Splits:
     return grouped(splits_of(planted), names, tmp_path / "lesions.csv")
 
 
+@pytest.mark.slow
 def test_detection_is_measured_against_the_groups(lesions: Splits) -> None:
     result = audit(lesions)
     row = next(row for row in result.facts["detection"] if row["threshold"] == THRESHOLD)
@@ -221,6 +223,7 @@ def test_images_of_any_size_are_brought_to_one(size: tuple[int, int]) -> None:
         assert brought == pytest.approx(means, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_copies_are_found_in_large_gray_and_tiny_sets() -> None:
     generator = np.random.default_rng(1)
     large = blobs(generator, 50, size=96)
@@ -237,6 +240,7 @@ def test_copies_are_found_in_large_gray_and_tiny_sets() -> None:
     assert pairs.similarity[0] >= COPY, "found without others to compare with"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [28, 64, 100])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_of_one_color_are_like_nothing(size: int, channels: int) -> None:
@@ -409,6 +413,7 @@ def test_help(command: Callable[..., int], capsys: pytest.CaptureFixture) -> Non
     assert "dataset=npz" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_stored_figures_are_those_of_the_real_file(real_data: Path, real_index: Path) -> None:
     """The threshold has the largest F1 on train and val, its figures are those of test."""
     splits = npz.load(str(real_data), classes="dermamnist")

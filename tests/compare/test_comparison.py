@@ -26,6 +26,7 @@ from dermaexp.runs.locks import locked
 from dermaexp.training.run_metrics import run_metrics
 
 
+@pytest.mark.slow
 def test_means_deviations_and_ranks_by_hand(tmp_path: Path) -> None:
     """Ranked by val, though ffn is better on test."""
     for seed, (val, wrong) in enumerate([(0.7, 10), (0.8, 20), (0.9, 30)]):
@@ -71,6 +72,7 @@ def test_what_was_tested_with_its_last_epoch_has_no_best_one(tmp_path: Path) -> 
     assert [run["best_epoch"] for run in rows(tmp_path, "runs")] == ["1", ""]
 
 
+@pytest.mark.slow
 def test_an_undefined_val_auroc_ranks_last(tmp_path: Path) -> None:
     write_run(tmp_path / "a", "ffn", 0, val=0.9)
     write_run(tmp_path / "b", "ffn", 1, val=None)
@@ -173,6 +175,7 @@ def labels_of(folder: Path, *runs: tuple[str, dict, list[str]]) -> dict[str, set
     return {"headings": set(comparison.varied.values()), "labels": {g.label for g in groups}}
 
 
+@pytest.mark.slow
 def test_lists_of_options_go_by_what_was_given(tmp_path: Path) -> None:
     """Hydra names no option where it is a list."""
     found = labels_of(
@@ -191,6 +194,7 @@ def test_lists_of_options_go_by_what_was_given(tmp_path: Path) -> None:
     assert "_target_" not in (tmp_path / "comparison.html").read_text() + markdown
 
 
+@pytest.mark.slow
 def test_keys_within_lists_of_options(tmp_path: Path) -> None:
     found = labels_of(
         tmp_path,
@@ -203,6 +207,7 @@ def test_keys_within_lists_of_options(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_components_that_only_some_runs_have(tmp_path: Path) -> None:
     """What lacks one says so, and what is inside is compared among those that have it."""
     found = labels_of(
@@ -289,6 +294,7 @@ def test_alike_ends_of_keys_are_written_out(tmp_path: Path) -> None:
     assert varied == {"model.lr": "model.lr", "optimizer.lr": "optimizer.lr"}
 
 
+@pytest.mark.slow
 def test_what_sets_runs_apart_is_noted(tmp_path: Path) -> None:
     attempt = {"started": "", "command": "", "code_digest": "9" * 64, "git_commit": None}
     attempt["own_code"] = {}
@@ -405,6 +411,7 @@ def test_a_group_without_predictions_is_in_no_test(tmp_path: Path) -> None:
     assert table.notes == [f"nothing was tested: model=cnn is the best by val, but {reason}"]
 
 
+@pytest.mark.slow
 def test_other_test_data_are_refused_unless_forced(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "in" / "a", "cnn", val=0.7)
@@ -438,6 +445,7 @@ def test_fewer_test_images_are_other_test_data(tmp_path: Path) -> None:
     assert titles == {f"Leaderboard on Data, {n} test images" for n in (64, 100)}
 
 
+@pytest.mark.slow
 def test_a_sweep_that_still_runs(tmp_path: Path, monkeypatch, capsys) -> None:
     write_bytes(tmp_path / "multirun.yaml", b"")
     write_run(tmp_path / "job2")
@@ -476,6 +484,7 @@ def test_runs_that_lack_something_are_listed_not_compared(tmp_path: Path) -> Non
     assert left_out.reason == "its run.json cannot be read: no data.test_fingerprint"
 
 
+@pytest.mark.slow
 def test_any_mix_of_folders_each_run_once(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "outputs" / "2026" / "a", seed=0)

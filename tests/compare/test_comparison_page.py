@@ -28,6 +28,7 @@ from dermaexp.metrics import intervals, significance
 FIGURES = ("test_accuracy", "learning_curves", "per_class_accuracy", "confusion_matrices")
 
 
+@pytest.mark.slow
 def test_the_numbers_are_the_leaderboard_s(tmp_path: Path) -> None:
     ranked, runs, left_out, _ = comparison_page(make_sweep(tmp_path)).tables
     heading, *lines = ranked
@@ -58,6 +59,7 @@ def test_the_numbers_are_the_leaderboard_s(tmp_path: Path) -> None:
     assert left_out[1] == ["bad", "failed", "the <disk> is full"]
 
 
+@pytest.mark.slow
 def test_the_summary_says_what_was_found(tmp_path: Path) -> None:
     page = comparison_page(make_sweep(tmp_path))
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
@@ -75,6 +77,7 @@ def test_the_summary_says_what_was_found(tmp_path: Path) -> None:
         assert words in text
 
 
+@pytest.mark.slow
 def test_the_confusion_counts_are_sums_over_seeds(tmp_path: Path) -> None:
     comparison_page(make_sweep(tmp_path))
     found = confusions(tmp_path)
@@ -88,6 +91,7 @@ def test_the_confusion_counts_are_sums_over_seeds(tmp_path: Path) -> None:
     assert cnn == [[0, 40, 0], [0, 90, 10], [0, 0, 60]], "20 and 30 of the first images are wrong"
 
 
+@pytest.mark.slow
 def test_commands_files_and_runs_are_linked(tmp_path: Path) -> None:
     sweep = make_sweep(tmp_path / "a sweep")
     (sweep / "ffn0" / "report.html").write_text("")
@@ -106,6 +110,7 @@ def test_commands_files_and_runs_are_linked(tmp_path: Path) -> None:
     assert files | {f"figures/{name}.png" for name in FIGURES} <= set(links)
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
     page = comparison_page(make_sweep(tmp_path))
     assert len(page.addresses["src"]) == 4, "the confusion matrices are tables"
@@ -116,6 +121,7 @@ def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
         assert min(Image.open(tmp_path / "figures" / f"{name}.png").size) > 300
 
 
+@pytest.mark.slow
 def test_nothing_that_runs_hold_becomes_markup(tmp_path: Path) -> None:
     evil = "</script></title><script>alert(1)</script><img src=x onerror=alert(1)> {{ 7 * 7 }} $x^$"
     for seed, value in enumerate((evil, "relu")):
@@ -142,6 +148,7 @@ def test_nothing_that_runs_hold_becomes_markup(tmp_path: Path) -> None:
     assert page.text.count(evil) > 10
 
 
+@pytest.mark.slow
 def test_synthetic_data_are_named(tmp_path: Path) -> None:
     data = OTHER_DATA | {"name": "Synthetic lesions (SYNTHETIC DATA)", "synthetic": True}
     write_run(tmp_path / "synthetic" / "a", data=data)
@@ -163,6 +170,7 @@ def test_one_run_alone(tmp_path: Path) -> None:
     assert interval in page.text.replace("\N{NO-BREAK SPACE}", " ")
 
 
+@pytest.mark.slow
 def test_seeds_without_predictions_have_no_interval(tmp_path: Path) -> None:
     (make_sweep(tmp_path) / "cnn0" / "predictions.npz").unlink()
     page = comparison_page(tmp_path)
@@ -180,6 +188,7 @@ def test_no_run_can_be_compared(tmp_path: Path) -> None:
     assert (len(runs), left_out[1]) == (2, ["a", "failed", "no data"])
 
 
+@pytest.mark.slow
 def test_other_test_data_stand_in_tables_of_their_own(tmp_path: Path) -> None:
     write_run(tmp_path / "a", val=0.9)
     write_run(tmp_path / "b", val=0.8, data=OTHER_DATA)
@@ -197,6 +206,7 @@ def test_other_test_data_stand_in_tables_of_their_own(tmp_path: Path) -> None:
     assert "dermaexp.compare . --force --output ." in page.text, "else they would be refused"
 
 
+@pytest.mark.slow
 def test_many_groups_are_shown_and_the_page_stays_small(tmp_path: Path, monkeypatch) -> None:
     for index in range(24):
         config = {"optimizer": {"lr": 10.0 ** (-4 + index / 10)}}
@@ -220,6 +230,7 @@ def test_the_interval_of_a_mean_covers_images_and_seeds() -> None:
     assert significance.mean_accuracy_interval(other) == (wide_low, wide_high), "the same each time"
 
 
+@pytest.mark.slow
 def test_links_lead_out_of_a_folder_elsewhere(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     make_sweep(Path("runs"))

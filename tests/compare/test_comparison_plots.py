@@ -11,6 +11,7 @@ from dermaexp.compare.plots import Line
 from dermaexp.metrics import classification
 
 
+@pytest.mark.slow
 def test_group_curves_show_every_group_in_one_picture() -> None:
     histories = {f"group {k}": [history(k + 2, best=1)] for k in range(4)}
     figure = plots.group_curves(histories, title="All groups on Data")

@@ -109,6 +109,7 @@ def only_table(folder: Path) -> Table:
     return table
 
 
+@pytest.mark.slow
 def test_folds_are_one_group_with_their_mean_and_deviation(tmp_path: Path) -> None:
     write_folds(tmp_path, "cnn", 1.5)
     write_folds(tmp_path, "ffn", 0.5)
@@ -170,6 +171,7 @@ def test_accuracy_is_tested_by_mcnemar_on_all_folds_together(tmp_path: Path) -> 
     assert finding.words.endswith("(one seed each)")
 
 
+@pytest.mark.slow
 def test_several_seeds_are_tested_by_sign_flips_and_the_chance_of_seeds(tmp_path: Path) -> None:
     for model, skill in (("cnn", 1.2), ("ffn", 0.8)):
         write_folds(tmp_path, model, skill, seeds=(0, 1))
@@ -215,6 +217,7 @@ def scores_on(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, float
     }
 
 
+@pytest.mark.slow
 def test_intervals_are_those_of_a_plain_loop_over_folds(tmp_path: Path) -> None:
     write_folds(tmp_path, "cnn", 1.2)
     write_folds(tmp_path, "ffn", 0.6)
@@ -245,6 +248,7 @@ def test_auroc_is_the_mean_of_the_folds_not_that_of_pooled_scores(tmp_path: Path
     assert abs(estimate - (pooled[0] - pooled[1])) > 0.01
 
 
+@pytest.mark.slow
 def test_folds_are_plotted_apart(tmp_path: Path) -> None:
     """Three folds of the same content: the interval is that of one fold over the root of three."""
     for fold in range(3):
@@ -345,6 +349,7 @@ def titles(comparison: Comparison) -> list[tuple[str, list[str]]]:
     ]
 
 
+@pytest.mark.slow
 def test_folds_that_are_missing_stand_apart_while_a_sweep_runs(
     tmp_path: Path, monkeypatch, capsys
 ) -> None:
@@ -399,6 +404,7 @@ def test_no_fold_can_be_compared(tmp_path: Path) -> None:
     assert old["error"] == "its run.json cannot be read: no data.split.pool_fingerprint"
 
 
+@pytest.mark.slow
 def test_the_official_split_stands_apart(tmp_path: Path, monkeypatch, capsys) -> None:
     """Of one sweep, over folds that mean nothing to the official split."""
     for model in ("cnn", "ffn"):
@@ -447,6 +453,7 @@ def test_a_source_s_own_folds_are_a_config_key(tmp_path: Path) -> None:
     assert list(comparison_of([tmp_path]).varied) == ["dataset.fold"]
 
 
+@pytest.mark.slow
 def test_the_page_of_folds(tmp_path: Path) -> None:
     for model, skill in (("cnn", 1.5), ("ffn", 0.5)):
         write_folds(tmp_path, model, skill, seeds=(0, 1))

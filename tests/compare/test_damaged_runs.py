@@ -71,6 +71,7 @@ def mutations(content: Any) -> Iterator[tuple[str, Any]]:
             yield f"{'.'.join(map(str, path))}={value!r}", changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["run.json", "metrics.json"])
 def test_no_value_of_any_key_raises(name: str, tmp_path: Path, monkeypatch) -> None:
     """Reading, comparing and a run's page: they list it or do without."""

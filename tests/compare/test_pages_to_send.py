@@ -46,6 +46,7 @@ def test_files_of_others_are_not_overwritten(
     assert content(output) == {name: b'{"mine": 1}'}, "all or nothing"
 
 
+@pytest.mark.slow
 def test_a_comparison_replaces_its_own_files_alone(tmp_path: Path) -> None:
     """Figures that there are none of any more go, those of others stay."""
     write_run(tmp_path / "a", "cnn")
@@ -83,6 +84,7 @@ def test_files_without_a_list_are_not_overwritten(tmp_path: Path, monkeypatch, c
     assert (output / "leaderboard.csv").read_text() == "run,km\n1,10\n"
 
 
+@pytest.mark.slow
 def test_a_list_of_files_leads_nowhere_else(tmp_path: Path) -> None:
     write_run(tmp_path / "in" / "a")
     (tmp_path / "precious.txt").write_text("mine")
@@ -103,6 +105,7 @@ def test_a_list_of_files_leads_nowhere_else(tmp_path: Path) -> None:
     assert (tmp_path / "precious.txt").exists() and (tmp_path / "in" / "notes.txt").exists()
 
 
+@pytest.mark.slow
 def test_an_audit_and_a_report_overwrite_no_file_of_others(
     data_file: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
@@ -127,6 +130,7 @@ def test_an_audit_and_a_report_overwrite_no_file_of_others(
     assert run.report.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_pages_hold_no_absolute_paths(data_file: Path, tmp_path: Path, monkeypatch) -> None:
     home = tmp_path / "it's home"
     sweep = home / "my project" / "multirun" / "s"
@@ -193,6 +197,7 @@ def test_only_whole_names_are_shortened(tmp_path: Path, monkeypatch) -> None:
     assert shortened("/data/x", folder) == "/data/x"
 
 
+@pytest.mark.slow
 def test_cells_are_no_formulas(tmp_path: Path) -> None:
     names = [
         '=HYPERLINK("x")',

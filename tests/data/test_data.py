@@ -136,6 +136,7 @@ def test_labels_with_a_gap_need_names(arrays: Arrays, tmp_path: Path) -> None:
             npz.load(path)
 
 
+@pytest.mark.slow
 def test_synthetic_images_stay_synthetic_as_a_file(cache_folder: Path) -> None:
     drawn = synthetic.load(size=8, seed=1)
     (file,) = (cache_folder / "dermaexp").glob("synthetic_*_8px_seed1.npz")

@@ -407,6 +407,7 @@ def run(cli: Cli, data_file: Path, group_file: str) -> Callable[..., int]:
     return start
 
 
+@pytest.mark.slow
 def test_a_run_measures_clean_and_leaked(run, tmp_path: Path, capsys) -> None:
     assert run("hydra.run.dir=run", "report=true") == 0
     numbers = json.loads((tmp_path / "run" / "metrics.json").read_text())
@@ -425,6 +426,7 @@ def test_a_run_measures_clean_and_leaked(run, tmp_path: Path, capsys) -> None:
     assert "<h2>Leak</h2>" in page
 
 
+@pytest.mark.slow
 def test_a_run_on_a_fold(run, tmp_path: Path) -> None:
     options = ["dataset.split=grouped", "dataset.folds=3", "dataset.fold=2", "report=true"]
     assert run("hydra.run.dir=run", *options) == 0
@@ -478,6 +480,7 @@ def test_leak_of_the_official_split(real: Splits) -> None:
     assert is_nevus[~leaked(real)].mean() == pytest.approx(0.772, abs=0.001)
 
 
+@pytest.mark.slow
 def test_folds_of_the_real_file(real: Splits) -> None:
     official = {split: np.bincount(real[split].labels) for split in SPLITS}
     tested = Counter()

@@ -145,6 +145,7 @@ def test_a_root_that_cannot_be_written_is_no_reason_for_synthetic_data(
     assert derma.requests == 0
 
 
+@pytest.mark.slow
 def test_the_synthetic_stand_in_says_so(
     derma: Server, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -164,6 +165,7 @@ def test_the_synthetic_stand_in_says_so(
     assert medmnist.INFO["dermamnist"]["MD5"] in box
 
 
+@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_download_once(server: Server, tmp_path: Path) -> None:
     server.pause = 1.0  # long enough for the second to find the first at it
@@ -219,6 +221,7 @@ def test_larger_files_have_their_own_name_and_md5(
     assert (tmp_path / "dermamnist_64.npz").exists()
 
 
+@pytest.mark.slow
 def test_the_stand_in_is_stamped_on_all_that_a_run_leaves(
     derma: Server, cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

@@ -23,6 +23,7 @@ def composed(cli: Callable[..., int], capsys: pytest.CaptureFixture) -> Callable
     return compose
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_it_trains_on_any_data(
     experiment: str, cli: Callable[..., int], data_file: Path, tmp_path: Path
@@ -35,6 +36,7 @@ def test_it_trains_on_any_data(
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["data"]["name"] == "Small"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", ["ffn", "cnn"])
 def test_the_notebooks_are_the_defaults(net: str, composed: Callable[..., DictConfig]) -> None:
     notebook = composed(f"experiment=notebook_{net}")

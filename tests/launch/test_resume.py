@@ -74,6 +74,7 @@ def numbers(run: Path) -> tuple[dict, list[list[str]], dict[str, bytes]]:
 LAST_AVERAGE = ["epochs=2", "callbacks=[default,ema]", "checkpoint.test_with=last"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [RECIPE, LAST_AVERAGE], ids=["recipe", "last average"])
 def test_killed_at_any_write_it_ends_with_the_same_numbers(
     cli: Cli,
@@ -108,6 +109,7 @@ def test_killed_at_any_write_it_ends_with_the_same_numbers(
     assert writes > 10
 
 
+@pytest.mark.slow
 def test_a_moved_run_remembers_its_best_epoch(
     cli: Cli, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +130,7 @@ def test_a_moved_run_remembers_its_best_epoch(
     assert "hydra.run.dir=killed" in record["command"], "the first one's"
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_as_it_is(
     cli: Cli, options: list[str], tmp_path: Path, capsys
 ) -> None:
@@ -138,6 +141,7 @@ def test_a_finished_run_is_left_as_it_is(
     assert {file: file.read_bytes() for file in before} == before
 
 
+@pytest.mark.slow
 def test_other_data_are_not_gone_on_with(
     cli: Cli,
     options: list[str],
@@ -159,6 +163,7 @@ def test_other_data_are_not_gone_on_with(
     assert "resumed" not in json.loads((tmp_path / "killed" / "run.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code_changed", "seeds_epoch"), [(False, [2, 3]), (True, [1, 2, 3])], ids=["same", "changed"]
 )
@@ -228,6 +233,7 @@ def test_what_cannot_be_gone_on_with(
     assert errors.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["metrics.json", "predictions.npz"])
 @pytest.mark.parametrize("half", [True, False], ids=["half", "none"])
 def test_lost_results_are_regenerated_without_training(
@@ -246,6 +252,7 @@ def test_lost_results_are_regenerated_without_training(
     assert numbers(tmp_path / "run") == expected
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_reported(cli: Cli, options: list[str], tmp_path: Path, capsys) -> None:
     assert cli(*options, "hydra.run.dir=run") == 0
     record = tmp_path / "run" / "run.json"
@@ -257,6 +264,7 @@ def test_a_damaged_record_is_reported(cli: Cli, options: list[str], tmp_path: Pa
     assert errors.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
 def test_a_damaged_checkpoint_is_reported(
     cli: Cli, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, name: str
@@ -319,6 +327,7 @@ def test_a_link_that_leads_nowhere_is_a_file_of_others(
     assert link.is_symlink()
 
 
+@pytest.mark.slow
 def test_a_second_run_in_a_runs_folder_changes_nothing(
     cli: Cli, options: list[str], tmp_path: Path, capsys
 ) -> None:
@@ -330,6 +339,7 @@ def test_a_second_run_in_a_runs_folder_changes_nothing(
     assert {file: file.read_bytes() for file in before} == before, "Hydra's record of it neither"
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_anew_keeps_the_users_files(
     cli: Cli, options: list[str], tmp_path: Path
 ) -> None:
@@ -358,6 +368,7 @@ def test_a_run_that_starts_anew_keeps_the_users_files(
     assert (run / "metrics.json").exists()
 
 
+@pytest.mark.slow
 def test_a_missing_or_older_page_is_written(cli: Cli, options: list[str], tmp_path: Path) -> None:
     assert cli(*options, "hydra.run.dir=run") == 0  # with report=false
     run = tmp_path / "run"
@@ -379,6 +390,7 @@ def test_a_missing_or_older_page_is_written(cli: Cli, options: list[str], tmp_pa
     assert not (run / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_from_its_run_json(
     cli: Cli, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

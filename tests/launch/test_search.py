@@ -475,6 +475,7 @@ def test_what_cannot_be_searched(
     assert not list(tmp_path.rglob("*.*")), "nothing is written"
 
 
+@pytest.mark.slow
 def test_another_search_of_the_same_name(
     search: Search, objective: list[DictConfig], capsys
 ) -> None:

@@ -48,6 +48,7 @@ def rows(folder: Path, name: str = "leaderboard") -> list[dict[str, str]]:
     return list(csv.DictReader((folder / f"{name}.csv").open()))
 
 
+@pytest.mark.slow
 def test_a_grid_of_four(sweep, capsys, monkeypatch) -> None:
     loads = []
     instantiate = load.instantiate
@@ -82,6 +83,7 @@ def test_a_grid_of_four(sweep, capsys, monkeypatch) -> None:
     assert " in macro AUROC: " in " ".join(output.split())
 
 
+@pytest.mark.slow
 def test_one_failing_job_does_not_stop_the_others(sweep, capsys) -> None:
     folder = sweep("model=ffn", "batch_size=0,32", "optimizer.lr=1e-3,1e-2", code=1)
     runs = rows(folder, "runs")
@@ -95,6 +97,7 @@ def test_one_failing_job_does_not_stop_the_others(sweep, capsys) -> None:
     assert "UserError" in (failed / "dermaexp.log").read_text()
 
 
+@pytest.mark.slow
 def test_synthetic_jobs_are_stamped(cli, tmp_path: Path, capsys) -> None:
     jobs = ("dataset=synthetic", "trainer=debug", "model=ffn", "seed=0,1")
     assert cli("-m", *jobs, *QUICK[1:], "hydra.sweep.dir=sweep") == 0
@@ -105,6 +108,7 @@ def test_synthetic_jobs_are_stamped(cli, tmp_path: Path, capsys) -> None:
     assert "Leaderboard on Synthetic lesions (SYNTHETIC DATA)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_failing_comparison_is_an_error(sweep, monkeypatch, capsys) -> None:
     from dermaexp.compare import plots
 
@@ -122,6 +126,7 @@ def written(folder: Path) -> dict[str, int]:
     return {file.parent.name: file.stat().st_mtime_ns for file in folder.glob("*/run.json")}
 
 
+@pytest.mark.slow
 def test_a_named_sweep_trains_what_is_missing(sweep, cli, tmp_path: Path, capsys) -> None:
     """A wider grid, also over other keys, adds jobs to those that are there."""
     folder = sweep("name=lr study", "model=ffn", "seed=0,1")
@@ -145,6 +150,7 @@ def test_a_named_sweep_trains_what_is_missing(sweep, cli, tmp_path: Path, capsys
     assert written(folder) == everything
 
 
+@pytest.mark.slow
 def test_a_failed_job_is_retried(sweep, monkeypatch, capsys) -> None:
     options = ("name=s", "model=ffn,cnn", "seed=0,1")
     with monkeypatch.context() as patch:
@@ -161,6 +167,7 @@ def test_a_failed_job_is_retried(sweep, monkeypatch, capsys) -> None:
     assert {row["status"] for row in rows(folder, "runs")} == {"finished"}
 
 
+@pytest.mark.slow
 def test_a_sweep_can_stop_at_the_first_failure(sweep, tmp_path: Path, capsys) -> None:
     options = ("name=s", "model=ffn", "batch_size=32,0,16", "sweep.stop_on_failure=true")
     sweep(*options, code=1)
@@ -186,6 +193,7 @@ def test_a_sweeps_name_is_a_folder_of_its_own(cli, tmp_path: Path, capsys, name:
     assert not (tmp_path / "multirun").exists()
 
 
+@pytest.mark.slow
 def test_a_named_sweep_with_a_typo_leaves_nothing(cli, tmp_path: Path, capsys) -> None:
     assert cli("-m", "name=s", "optimizer.rl=1e-3,1e-2") == 1
     assert "did you mean 'optimizer.lr'?" in capsys.readouterr().err
@@ -224,6 +232,7 @@ def test_several_sources_of_a_sweep_are_loaded_once_each(monkeypatch, data_file:
 DEBUG = ("trainer=debug", "callbacks=no_figures", "report=false", "hydra.sweep.dir=s")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "jobs"),
     [
@@ -272,6 +281,7 @@ def test_keys_of_swept_options_work(
     assert sorted(ran, key=sorted) == sorted((set(one.split()) for one in jobs), key=sorted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "line"),
     [
@@ -300,6 +310,7 @@ def test_a_key_that_only_some_options_have(
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.slow
 def test_a_launcher_inside_a_swept_experiment(cli, tmp_path: Path, capsys) -> None:
     """It would have no effect; given on the command line it has."""
     folder = tmp_path / "conf" / "experiment"
@@ -315,6 +326,7 @@ def test_a_launcher_inside_a_swept_experiment(cli, tmp_path: Path, capsys) -> No
     assert errors.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_what_a_sweep_writes_over_is_its_own(cli, tmp_path: Path, capsys) -> None:
     folder = tmp_path / "multirun" / "s"
     folder.mkdir(parents=True)
@@ -354,6 +366,7 @@ def test_an_error_before_the_first_job_ends_the_sweep(cli, tmp_path: Path, capsy
     assert not (tmp_path / "multirun").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_run_in_a_sweep_is_listed(sweep, capsys, tmp_path: Path) -> None:
     folder = sweep("name=s", "model=ffn")
     (folder / "old").mkdir()
@@ -368,6 +381,7 @@ def test_a_damaged_run_in_a_sweep_is_listed(sweep, capsys, tmp_path: Path) -> No
         assert set(states) == {"old", next(name for name in states if name != "old")}
 
 
+@pytest.mark.slow
 def test_the_same_data_and_numbers_are_the_same_job(
     sweep, data_file: Path, tmp_path: Path, capsys
 ) -> None:
@@ -389,6 +403,7 @@ def test_the_same_data_and_numbers_are_the_same_job(
     assert len(written(folder)) == 4, "1 is a batch, 1.0 all of them"
 
 
+@pytest.mark.slow
 def test_a_jobs_folder_has_the_last_name_of_a_path(sweep, data_file: Path, tmp_path: Path) -> None:
     other = tmp_path / "home" / "anna"
     other.mkdir(parents=True)
@@ -399,6 +414,7 @@ def test_a_jobs_folder_has_the_last_name_of_a_path(sweep, data_file: Path, tmp_p
     assert names == {"dataset.path=small.npz", "dataset.path=x.npz"}
 
 
+@pytest.mark.slow
 def test_a_component_of_ones_own_has_its_own_rules(
     cli, data_file: Path, tmp_path: Path, monkeypatch
 ) -> None:

@@ -59,6 +59,7 @@ def test_a_bin_holds_its_upper_edge() -> None:
     assert np.flatnonzero(samples).tolist() == [8, 9]
 
 
+@pytest.mark.slow
 def test_perfect_calibration_has_no_error() -> None:
     targets, probabilities = calibrated_predictions(200_000, 5, seed=0)
     assert classification.expected_calibration_error(targets, probabilities) < 0.005

@@ -14,6 +14,7 @@ SETS = 300
 FEWEST = binom.ppf(0.001, SETS, 0.95)  # hits of a 95 % interval, bad luck included
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 4])
 def test_bootstrap_intervals_are_those_of_a_plain_loop(classes: int) -> None:
     """scikit-learn on the same resamples."""
@@ -121,6 +122,7 @@ def test_average_precision_interval_by_hand() -> None:
     assert np.isnan(intervals.average_precision_interval(np.nan, 0)).all()
 
 
+@pytest.mark.slow
 def test_balanced_accuracy_interval_holds_the_true_one() -> None:
     generator = np.random.default_rng(3)
     recall, held = np.array([0.3, 0.6, 0.9]), 0

@@ -136,6 +136,7 @@ def test_accuracy_difference_has_the_known_standard_error() -> None:
     assert found.p == pytest.approx(2 / 10_001), "no resample reaches 0: the smallest p of 10,000"
 
 
+@pytest.mark.slow
 def test_auroc_interval_is_that_of_a_plain_loop() -> None:
     runs = [predictions(120, 3, seed)[1] for seed in (0, 1)]
     targets = predictions(120, 3, 0)[0]
@@ -177,6 +178,7 @@ def test_equal_groups_have_p_1() -> None:
     )
 
 
+@pytest.mark.slow
 def test_holm_is_that_of_statsmodels() -> None:
     generator = np.random.default_rng(0)
     for size in (1, 2, 5, 30):

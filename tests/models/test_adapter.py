@@ -84,6 +84,7 @@ def test_resnets_have_the_parameters_of_medmnists(name: str, stages: list[int], 
     assert count(net) == total == count(reference)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_resnets_compute_what_torchvisions_do(name: str) -> None:
     torch.manual_seed(0)
@@ -135,6 +136,7 @@ def test_the_sides_that_are_tried() -> None:
     assert sides_to_try((3, 20, 36), any_size=False) == [64, 96, 128, 160, 192, 224, 256]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", FAMILIES)
 def test_torchvision_from_scratch(arch: str) -> None:
     with without_numbers(arch):
@@ -159,6 +161,7 @@ def test_gray_is_the_same_in_all_channels_and_every_parameter_learns(arch: str) 
     assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", FAMILIES)
 def test_torchvision_with_weights_has_a_new_head(
     arch: str, monkeypatch: pytest.MonkeyPatch
@@ -320,6 +323,7 @@ def test_what_torchvision_models_refuse(options: dict, message: str) -> None:
     assert message in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_run_with_torchvision(cli: Callable[..., int], data_file: Path, tmp_path: Path) -> None:
     data = ["dataset=npz", f"dataset.path={data_file}", "trainer=cpu", "epochs=1", *NO_FIGURES]
     assert cli(*data, "hydra.run.dir=run", "model=torchvision", f"model.arch={SMALL}") == 0
@@ -328,6 +332,7 @@ def test_a_run_with_torchvision(cli: Callable[..., int], data_file: Path, tmp_pa
         assert metrics["model"]["parameters"] == count(get_model(SMALL, num_classes=3))
 
 
+@pytest.mark.slow
 def test_without_timm(
     cli: Callable[..., int],
     data_file: Path,

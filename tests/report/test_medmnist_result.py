@@ -146,6 +146,7 @@ def test_medmnist_s_own_file_is_the_set(
     assert medmnist.load("breastmnist", 28, str(root), "error").medmnist_flag == "breastmnist"
 
 
+@pytest.mark.slow
 def test_a_run_on_a_medmnist_set_leaves_the_files(
     tiny_breastmnist: dict, root: Path, cli: Callable[..., int], tmp_path: Path
 ) -> None:

@@ -315,6 +315,7 @@ def test_the_flags_of_a_command_keep_their_values() -> None:
     assert page_module._flags(words) == words[:3]
 
 
+@pytest.mark.slow
 def test_the_command_does_without_torch(tmp_path: Path) -> None:
     run = make_run(tmp_path).path
     code = (

@@ -36,6 +36,7 @@ def test_the_commit_is_that_of_the_code(tmp_path: Path) -> None:
     assert git_commit(package) == f"{commit}+changes"
 
 
+@pytest.mark.slow
 def test_the_users_own_code_and_packages_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -275,6 +275,7 @@ def test_optimizers_and_schedulers(
     assert rates == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_a_number_is_named(train, capsys) -> None:
     """The rate explodes in epoch 3 of 4; what was good before stays."""
     run = train(
@@ -440,6 +441,7 @@ def test_a_batch_of_one_trains_what_can_be_trained(train) -> None:
     assert read(run, "metrics.json")["data"]["samples"]["train"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["stopping_threshold=0", "divergence_threshold=2"])
 def test_a_resumed_run_stays_stopped(train, cli: Cli, key: str) -> None:
     """By a threshold that the first epoch reaches."""
@@ -541,6 +543,7 @@ def test_names_are_text_and_nothing_else(train, capsys) -> None:
     assert f"{name} on small" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_name_never_leaves_the_folder_of_its_day(cli, data_file: Path, tmp_path: Path) -> None:
     options = ("dataset=npz", f"dataset.path={data_file}", "model=ffn", "epochs=1", *NO_FIGURES)
     assert cli(*options, 'name="../../x y"') == 0
