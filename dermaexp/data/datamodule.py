@@ -137,8 +137,8 @@ class ImageDataModule(LightningDataModule):
         trainer = self.trainer
         place = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         batches = self.batches(split, seed, weights, *place)
-        # Else each iterator would draw a number from the global generator, at another moment in a
-        # run that goes on than in one that was never interrupted.
+        # Otherwise each iterator takes a number from the global generator, at another moment in a
+        # resumed run than in one that was never interrupted.
         generator = torch.Generator().manual_seed(0)
         return DataLoader(self.images[split], sampler=batches, batch_size=None, generator=generator)
 

@@ -1,1 +1,1 @@
-"""Nets: plain modules from (N, C, H, W) float images to (N, classes) logits."""
+"""Models: plain modules from (N, C, H, W) float images to (N, classes) logits."""

@@ -1,4 +1,4 @@
-"""Other libraries' nets on our images, whatever their size and channels."""
+"""Other libraries' models on our images, whatever their size and channels."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from torch.nn import functional
 
 from dermaexp.core.errors import UserError
 
-STEP = 32  # pixels; most nets halve or cut their images by a divisor of it
-STEPS = 7  # so many multiples in a row hold one of 224, the size that most nets are made for
+STEP = 32  # pixels; most models halve or cut their images by a divisor of it
+STEPS = 7  # that many multiples in a row contain one of 224, the size of most models
 
 
 class Backbone(nn.Module):
-    """Images scaled to `side` x `side` bilinearly and standardised by `mean` and `std`, then `net`.
+    """Scales images to `side` x `side`, standardises them by `mean` and `std`, then applies `net`.
 
-    `side` None leaves them as they are. Gray images become as many channels as `mean` has.
+    `side` None keeps their size. Gray images get as many channels as `mean` has.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self, net: nn.Module, side: int | None, mean: Sequence[float], std: Sequence[float]
     ) -> None:
         super().__init__()
-        # With the channels of a pixel side by side, processors and tensor cores convolve faster.
+        # With the channels of a pixel side by side, CPUs and tensor cores convolve faster.
         self.net = net.to(memory_format=torch.channels_last)
         self.side = side
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
@@ -47,9 +50,10 @@ def check_size(size: int | None) -> None:
 
 
 def sides_to_try(image_shape: tuple[int, int, int], any_size: bool) -> list[int | None]:
-    """As the images are, for nets of `any_size`, then the next multiples of 32 upwards."""
+    """None (the images' own size) for models of `any_size`, then the next multiples of 32."""
     first = -(-max(image_shape[1:]) // STEP) * STEP
-    return [None] * any_size + [first + step * STEP for step in range(STEPS)]
+    sides: list[int | None] = [first + step * STEP for step in range(STEPS)]
+    return [None, *sides] if any_size else sides
 
 
 def fitted(
@@ -60,11 +64,11 @@ def fitted(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> Backbone:
-    """The net that `make` makes for the first of `sides` with which it takes such images."""
+    """The model that `make` builds for the first of `sides` at which it takes such images."""
     for side in sides:
         try:
             backbone = Backbone(make(side), side, mean, std)
-            backbone.eval()  # as running statistics must not be touched
+            backbone.eval()  # the trial must not change running statistics
             with torch.no_grad():
                 backbone(torch.zeros(1, *image_shape))
         except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:

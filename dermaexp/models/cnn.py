@@ -1,4 +1,4 @@
-"""The small convolutional net of the comparison."""
+"""The small convolutional network of the comparison."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POOL = 2
 
 
 class CNN(nn.Module):
-    """Blocks of unpadded conv 3x3, activation and max-pool 2x2, then fully connected layers."""
+    """Blocks of unpadded 3x3 convolution, activation and 2x2 max-pool; fully connected layers."""
 
     def __init__(
         self,

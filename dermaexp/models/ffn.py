@@ -1,4 +1,4 @@
-"""The feed-forward net of the comparison."""
+"""The feed-forward network of the comparison."""
 
 from __future__ import annotations
 

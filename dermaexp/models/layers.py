@@ -1,4 +1,4 @@
-"""Parts that several nets share."""
+"""Parts that several models share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ACTIVATIONS = {
 
 
 def activation_layer(name: str) -> nn.Module:
-    """The activation called `name`; UserError with the nearest one if there is none."""
+    """The activation called `name`; UserError with the nearest name if there is none."""
     if name not in ACTIVATIONS:
         raise UserError(f"model.activation={name} is unknown: {nearest(name, ACTIVATIONS)}")
     return ACTIVATIONS[name]()

@@ -1,4 +1,4 @@
-"""Residual nets for small images: ResNet-18 and ResNet-50 as MedMNIST trains them at 28 pixels.
+"""Residual networks for small images: ResNet-18 and ResNet-50 as MedMNIST trains them at 28 pixels.
 
 ResNet: He et al., 2016; the form for small images: MedMNIST v2, Yang et al., 2023, after
 K. Liu's pytorch-cifar.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-Branch = Callable[[int, int, int], nn.Sequential]  # of inputs, outputs and stride
+Branch = Callable[[int, int, int], nn.Sequential]  # (inputs, outputs, stride)
 
 STEM = 64
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))  # width and stride
@@ -31,8 +31,8 @@ def resnet50(image_shape: tuple[int, int, int], classes: int) -> ResNet:
 class ResNet(nn.Module):
     """A 3x3 stem that keeps the size, four stages of which three halve it, then their mean.
 
-    Takes any size from 1 pixel. On ImageNet's sizes the stem would halve twice before the stages:
-    that form is torchvision's.
+    Takes any size from 1 pixel. torchvision has the form for ImageNet's sizes, whose stem halves
+    twice before the stages.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ResNet(nn.Module):
             inputs = outputs
         self.stages = nn.Sequential(*stages)
         self.head = nn.Linear(inputs, classes)
-        # With the channels of a pixel side by side, processors and tensor cores convolve faster.
+        # With the channels of a pixel side by side, CPUs and tensor cores convolve faster.
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class ResNet(nn.Module):
 
 
 class Residual(nn.Module):
-    """A branch and its shortcut, which is a 1x1 convolution where size or width change."""
+    """A branch and its shortcut, which is a 1x1 convolution if size or width change."""
 
     def __init__(self, branch: Branch, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Residual(nn.Module):
 
 
 def basic(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    """Two convolutions 3x3."""
+    """Two 3x3 convolutions."""
     return nn.Sequential(
         *_convolution(inputs, outputs, 3, stride),
         nn.ReLU(),
@@ -81,7 +81,7 @@ def basic(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 
 
 def bottleneck(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    """A convolution 3x3 between two 1x1 that narrow and widen."""
+    """A 3x3 convolution between two 1x1 that narrow and widen."""
     width = outputs // EXPANSION
     return nn.Sequential(
         *_convolution(inputs, width, 1),

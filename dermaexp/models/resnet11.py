@@ -1,4 +1,4 @@
-"""A small residual net for images of 28 to 64 pixels, fast on processors too."""
+"""A small residual network for images of 28 to 64 pixels, fast on CPUs too."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ SMALLEST_SIDE = 8  # three halvings
 
 
 class ResNet11(nn.Module):
-    """Ten convolutions 3x3, three times halved, with a residual block after each halving.
+    """Ten 3x3 convolutions, three halvings, and a residual block after each halving.
 
-    After the ResNet-9 with which D. Page trained CIFAR-10 in a minute (DAWNBench, 2018), which has
-    no block in its middle stage. The last layer gets the mean and the maximum of every feature map,
-    so that the net takes any size.
+    Modelled on the ResNet-9 with which D. Page trained CIFAR-10 in a minute (DAWNBench, 2018),
+    which has no block in its middle stage. The last layer takes the mean and the maximum of every
+    feature map, so that images may have any size.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], classes: int, width: int = 24) -> None:
@@ -29,13 +29,13 @@ class ResNet11(nn.Module):
                 f"model=resnet11 halves images three times: expected at least {SMALLEST_SIDE} "
                 f"pixels a side, not {sides[0]}x{sides[1]}"
             )
-        stages = [_convolution(channels, width)]
+        stages: list[nn.Module] = [_convolution(channels, width)]
         for filters in (2 * width, 4 * width, 8 * width):
             stages += [_convolution(width, filters), nn.MaxPool2d(2), Residual(filters)]
             width = filters
         self.maps = nn.Sequential(*stages)
         self.head = nn.Linear(2 * width, classes)
-        # With the channels of a pixel side by side, processors and tensor cores convolve faster.
+        # With the channels of a pixel side by side, CPUs and tensor cores convolve faster.
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -44,16 +44,17 @@ class ResNet11(nn.Module):
 
 
 class Residual(nn.Module):
-    """x + two convolutions of x; at first x alone, as the last normalisation starts at zero."""
+    """x + two convolutions of x; starts as x alone, as the last normalisation starts at zero."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        last = nn.BatchNorm2d(channels)
         self.branch = nn.Sequential(
             _convolution(channels, channels),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
+            last,
         )
-        nn.init.zeros_(self.branch[-1].weight)
+        nn.init.zeros_(last.weight)
 
     def forward(self, maps: Tensor) -> Tensor:
         return (maps + self.branch(maps)).relu()

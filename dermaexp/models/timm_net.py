@@ -1,4 +1,4 @@
-"""timm's nets, from scratch or with the weights that it knows; timm is an extra."""
+"""timm's models, from scratch or with the weights that it knows; timm is an extra."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dermaexp.models.adapter import Backbone, check_size, fitted, one_line, side
 
 try:
     import timm
+    from timm.models import PretrainedCfg
 except ImportError as error:
     line = f"model=timm needs a package that is missing ({error}): pip install 'dermaexp[timm]'"
     raise UserError(line) from error
@@ -27,17 +28,18 @@ def build(
     size: int | None = None,
     standardised: bool = False,
 ) -> Backbone:
-    """The net that timm calls `arch`, for images (C, H, W) and `classes` logits.
+    """The model that timm calls `arch`, for images (C, H, W) and `classes` logits.
 
-    As `torchvision_net.build`, but for the names of `weights`: DEFAULT or one of timm's tags, such
-    as c3_in1k. The first layer of a net for gray images has one channel.
+    Takes what `torchvision_net.build` takes, but `weights` are DEFAULT or one of timm's tags, such
+    as c3_in1k. For gray images the first layer has one channel.
     """
     check_size(size)
     _check_arch(str(arch))
     pretrained = weights is not None
-    name = _tagged(arch, weights) if pretrained else arch
-    config = timm.models.get_pretrained_cfg(name)
+    name = arch if weights is None else _tagged(arch, weights)
+    config = timm.models.get_pretrained_cfg(name) or PretrainedCfg()
     any_size, own_side = not config.fixed_input_size, config.input_size[-1]
+    sides: list[int | None]
     if size:
         sides = [size]
     elif pretrained and not any_size:
@@ -65,7 +67,7 @@ def _check_arch(arch: str) -> None:
 
 
 def _tagged(arch: str, weights: str) -> str:
-    """timm's name of the net with those weights."""
+    """timm's name of the model with those weights."""
     names = timm.list_pretrained(f"{arch}.*")
     if weights == "DEFAULT" and names:
         return arch
@@ -77,33 +79,33 @@ def _tagged(arch: str, weights: str) -> str:
 
 
 def _for_channels(values: tuple[float, ...], channels: int) -> list[float]:
-    """The values of RGB, or their mean for gray, whose filters timm makes by adding up RGB's."""
+    """The values of RGB, or their mean for gray, whose filters are timm's sums of RGB's."""
     return list(values) if len(values) == channels else [sum(values) / len(values)] * channels
 
 
 def _maker(name: str, config: Any, **options: Any) -> Callable[[int | None], nn.Module]:
-    """What gives the net for a side; the same one for all, unless it is made for one."""
+    """Builds the model for a side: the same model for all, unless its size is fixed."""
 
-    def create(**more: int) -> nn.Module:
+    def create(**more: Any) -> nn.Module:
         try:
             return timm.create_model(name, **options, **more)
         except OSError as error:
-            # Not from the error: the line has what it says, and more.
+            # The line contains the message of the error.
             raise UserError(_unavailable(config, error)) from None
 
     if config.fixed_input_size:
         return lambda side: create(img_size=side)
-    net = create()
-    return lambda side: net
+    model = create()
+    return lambda side: model
 
 
 def _unavailable(config: Any, error: OSError) -> str:
-    """Which weights cannot be had, why, and where they are looked for."""
+    """Which weights are not available, why, and where they are looked for."""
     if config.hf_hub_id:
         from huggingface_hub import constants
 
-        name, folder = config.hf_hub_id, constants.HF_HUB_CACHE
-        remedy = f"run `hf download {name}` where there is a network"
+        name, folder = config.hf_hub_id, Path(constants.HF_HUB_CACHE)
+        remedy = f"run `hf download {name}` with a network"
     else:
         name, folder = Path(config.url).name, Path(torch.hub.get_dir(), "checkpoints")
         remedy = f"put {config.url} there"

@@ -1,4 +1,4 @@
-"""New folders: their names, and those that go again if nothing was run in them."""
+"""New folders: their names, and the removal of those in which nothing was run."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ UNUSED = {"multirun.yaml", LOCK}  # all that a sweep without a job leaves
 
 
 def new_folder(path: str) -> str:
-    """Create `path`, or `path-2`, `path-3`, … where it is taken, and return the one created.
+    """Create `path`, or `path-2`, `path-3`, … if it is taken, and return the one created.
 
-    Creating is what makes two runs that start in the same second get a folder each.
+    Creating it at once gives two runs that start in the same second a folder each.
     """
     for attempt in itertools.count(1):
         folder = Path(path if attempt == 1 else f"{path}-{attempt}")
@@ -32,19 +32,19 @@ def new_folder(path: str) -> str:
 
 
 def make(folder: Path) -> None:
-    """Create `folder`; one that is new goes again if nothing is run in it."""
+    """Create `folder`; a new one is removed at the end if nothing was run in it."""
     if not folder.exists():
         folder.mkdir(parents=True)
         _created.append(str(folder))
 
 
 def portable(name: str) -> str:
-    """The name, cut to what a file system takes, in characters that every one allows."""
+    """The name in characters and of a length that every file system allows."""
     return shortened(re.sub(r"[^\w.,=+-]+", "-", str(name)))
 
 
 def remove_unused() -> None:
-    """Remove the new folders in which nothing was run, as of a sweep with a typo in it."""
+    """Remove the new folders in which nothing was run, such as that of a sweep with a typo."""
     for folder in map(Path, _created):
         if folder.is_dir() and {entry.name for entry in folder.iterdir()} <= UNUSED:
             shutil.rmtree(folder)

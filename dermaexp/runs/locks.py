@@ -1,4 +1,4 @@
-"""Who works in a folder: a lock that ends with its process."""
+"""A lock on a folder in which a process works; it ends with the process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOCK = ".lock"
 def locked(folder: Path, *, wait: bool) -> Iterator[None]:
     """Hold `folder` for this process; the lock ends with the process, however that ends.
 
-    Raises UserError where another process holds it, unless `wait` is set.
+    Raises UserError if another process holds it, unless `wait` is set.
     """
     lock = FileLock(folder / LOCK)
     try:

@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: command, code, versions."""
+"""The provenance of a run's numbers: command, code, versions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COMMAND = "DERMAEXP_COMMAND"  # environment variable: the sweep's, in the proces
 
 
 def provenance() -> dict[str, Any]:
-    """The command, the code and the versions that it ran with, as in run.json."""
+    """The command, the code and the versions of this process, as in run.json."""
     versions = {"python": platform.python_version(), "dermaexp": dermaexp.__version__}
     return {
         "command": os.environ.get(COMMAND) or command(*sys.argv[1:]),
@@ -45,10 +45,10 @@ def provenance() -> dict[str, Any]:
 
 
 def components(config: Any) -> dict[str, dict[str, str]]:
-    """What the config's `_target_`s add: "versions" of packages, digests of the user's "own_code".
+    """What the `_target_`s add: "versions" of packages and digests of the user's "own_code".
 
-    `config` is resolved. A module or package outside of any distribution is the user's own: its
-    digest is that of its file, or of all files of the package.
+    `config` is resolved. A module or package outside of any distribution is the user's own; its
+    digest covers its file, or all files of the package.
     """
     targets = _targets(config)
     tops = {target.partition(".")[0] for target in targets} - KNOWN
@@ -74,16 +74,16 @@ def _targets(node: Any) -> set[str]:
 
 
 def _origin(module: str) -> Path | None:
-    """The file or the folder of a module at the top level; None if there is none."""
+    """The file or the folder of a top-level module; None if it has none."""
     spec = importlib.util.find_spec(module)
     if spec is None:
         return None
     if spec.submodule_search_locations:
         return Path(next(iter(spec.submodule_search_locations)))
-    return Path(spec.origin) if spec.has_location else None
+    return Path(spec.origin) if spec.has_location and spec.origin else None
 
 
-@functools.cache  # that which was loaded: the files may change while a sweep runs
+@functools.cache  # the code that was loaded: files may change while a sweep runs
 def _code() -> dict[str, str | None]:
     return {"git_commit": git_commit(PACKAGE), "code_digest": code_digest(PACKAGE)}
 
@@ -91,7 +91,7 @@ def _code() -> dict[str, str | None]:
 def code_digest(package: Path) -> str:
     """SHA-256 of a source file, or of the sources in the folder `package`.
 
-    Tells versions apart where git knows of no commit.
+    Distinguishes versions if git has no commit.
     """
     digest = hashlib.sha256()
     for file in [package] if package.is_file() else sorted(package.rglob("*.py")):
@@ -101,9 +101,9 @@ def code_digest(package: Path) -> str:
 
 
 def git_commit(package: Path) -> str | None:
-    """The commit of the code in `package`, with "+changes" where code or configs differ from it.
+    """The commit of the code in `package`, with "+changes" if code or configs differ from it.
 
-    None where git does not track it, as in an environment that lies inside some checkout.
+    None if git does not track it, as in an environment inside another checkout.
     """
 
     def git(*arguments: str) -> str:
