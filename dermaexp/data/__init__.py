@@ -1,1 +1,1 @@
-"""Sources give `Splits`; `ImageDataModule` turns them into batches."""
+"""Sources return `Splits`; `ImageDataModule` turns them into batches."""

@@ -11,11 +11,11 @@ from torch.utils.data import Sampler
 
 
 class Batches(Sampler):
-    """Index batches of one process out of `processes`, together every sample exactly once an epoch.
+    """Index batches of one of `processes`, which together take every sample once an epoch.
 
-    Each batch of `batch_size` samples is dealt out to the processes. The order depends on the seed
-    and the epoch alone, so that neither a restart nor the number of processes changes it. With
-    `weights` it is as many samples, each drawn with a chance in proportion to its weight.
+    Each batch of `batch_size` samples is divided among the processes. The order depends only on
+    the seed and the epoch: neither a restart nor the number of processes changes it. `weights`
+    samples as many with replacement, with probabilities in proportion to the weights.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Batches(Sampler):
         process: int = 0,
         processes: int = 1,
     ) -> None:
-        """`samples`: their number, or their indices. `seed` None keeps them in order."""
+        """`samples` is their number or their indices; `seed` None keeps them in order."""
         self.indices = torch.arange(samples) if isinstance(samples, int) else samples
         self.samples = samples = len(self.indices)
         self.seed = seed
@@ -37,9 +37,9 @@ class Batches(Sampler):
         self.processes = processes
         self.epoch = 0
         starts = list(range(0, samples, batch_size))
-        # A last batch of one sample, or with too few for all processes, joins the one before it:
-        # of one, batch normalisation knows no variance, and no process may be left without a batch
-        # while the others wait for its gradients.
+        # A last batch of one sample, or too small for all processes, joins the batch before it:
+        # batch normalisation needs the variance of two samples, and every process needs a batch,
+        # as the others wait for its gradients.
         if len(starts) > 1 and samples - starts[-1] < max(2, processes):
             starts.pop()
         self.bounds = list(zip(starts, [*starts[1:], samples], strict=True))
@@ -52,7 +52,7 @@ class Batches(Sampler):
         return len(self.bounds)
 
     def weight(self, number: int) -> float:
-        """This process's share of the samples of a batch, 1 being an equal one."""
+        """This process's share of the samples of a batch; an equal share is 1."""
         start, end = self.bounds[number]
         here = len(range(start + self.process, end, self.processes))
         return here * self.processes / (end - start)
@@ -70,5 +70,5 @@ class Batches(Sampler):
 
 
 def mixed_seed(*numbers: int) -> int:
-    """One seed of several numbers: that of (0, 1) has nothing to do with that of (1, 0)."""
+    """One seed from several numbers; (0, 1) and (1, 0) give unrelated seeds."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]) >> 1

@@ -49,9 +49,9 @@ class ImageDataModule(LightningDataModule):
         balance: float = 0.0,
         limits: Mapping[str, int | float | None] | None = None,
     ) -> None:
-        """`balance`: the training images of a class are drawn as if it had images ** (1 - balance).
+        """`balance` samples a class as if it had images ** (1 - balance) training images.
 
-        0 takes every image once an epoch, 1 draws all classes equally often. `limits` says, as
+        0 takes every image once an epoch, 1 samples all classes equally often. `limits` says, as
         Lightning's limit_*_batches, how much of a split is used: a number of batches, or a share of
         the images. Which images these are depends on the split alone, see `sample.spread`.
         """
@@ -88,7 +88,7 @@ class ImageDataModule(LightningDataModule):
         return dict(zip(classes, counts.tolist(), strict=True))
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader("train", seed=self.seed, weights=self._chances())
+        return self._loader("train", seed=self.seed, weights=self._weights())
 
     def val_dataloader(self) -> DataLoader:
         return self._loader("val")
@@ -97,7 +97,7 @@ class ImageDataModule(LightningDataModule):
         return self._loader("test")
 
     def _used(self, split: str, limit: int | float | None) -> np.ndarray:
-        """Indices of the images of `split` that are used, in its order."""
+        """Indices of the used images of `split`, in its order."""
         labels = self.splits[split].labels
         size = len(labels)
         if isinstance(limit, float):
@@ -106,8 +106,8 @@ class ImageDataModule(LightningDataModule):
             size = min(limit * self.batch_size, size)
         return spread(labels, size)
 
-    def _chances(self) -> Tensor | None:
-        """Of each used training image to be drawn, relative to the others'; None for equal ones."""
+    def _weights(self) -> Tensor | None:
+        """The sampling weight of each used training image; None if all are equal."""
         if not self.balance:
             return None
         counts = torch.tensor(list(self.class_counts.values()), dtype=torch.float64)
@@ -121,7 +121,7 @@ class ImageDataModule(LightningDataModule):
         process: int = 0,
         processes: int = 1,
     ) -> Batches:
-        """Index batches of one process, of the images of `split` that are used."""
+        """Index batches of one process over the used images of `split`."""
         return Batches(
             torch.from_numpy(self.used[split]),
             self.batch_size,

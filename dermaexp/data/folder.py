@@ -16,7 +16,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg"}
 
 
 def load(path: str, size: int, name: str | None = None) -> Splits:
-    """The splits below `path`; every class is a folder of `train`, in alphabetical order."""
+    """The splits below `path`; the classes are the folders of `train` in alphabetical order."""
     root = expanded(str(path)).absolute()
     if not root.is_dir():
         raise UserError(f"{root} is not a folder: expected DIR with {', '.join(SPLITS)} in it")

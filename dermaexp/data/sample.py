@@ -1,19 +1,19 @@
-"""A part of a split that stands for it, where a run is limited to fewer images."""
+"""A representative part of a split, for runs that are limited to fewer images."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# Neither the run's seed nor its batch size: the numbers of two runs that used as many images of
-# the same split are numbers of the same images, and can be compared.
+# Neither the run's seed nor its batch size counts: two runs that use as many images of a split use
+# the same images, and their numbers can be compared.
 SEED = 0
 
 
 def spread(labels: np.ndarray, size: int) -> np.ndarray:
     """Indices, in order, of `size` of the images with the `labels` (N,).
 
-    Each class has its share of them, every class at least one image if `size` allows it, the
-    largest classes first; within a class they are evenly spread over the split.
+    Each class gets its share, and at least one image if `size` allows, the largest classes first.
+    Within a class the images are spread evenly over the split.
     """
     if size >= len(labels):
         return np.arange(len(labels))
@@ -28,9 +28,9 @@ def spread(labels: np.ndarray, size: int) -> np.ndarray:
 
 
 def _allotted(counts: np.ndarray, size: int) -> np.ndarray:
-    """How many of `size` images each class (K,) gets, by the method of Huntington and Hill.
+    """The number of images for each class (K,), `size` in all, by the Huntington-Hill method.
 
-    The n-th image of a class ranks with count / sqrt(n (n - 1)): the first one before all others.
+    The n-th image of a class ranks with count / sqrt(n (n - 1)), the first before all others.
     """
     classes = np.repeat(np.arange(len(counts)), counts)
     before = np.concatenate([np.arange(count) for count in counts])

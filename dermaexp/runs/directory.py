@@ -116,7 +116,7 @@ class RunDirectory:
         write_json(self.path / "run.json", {"schema": SCHEMA, **record})
 
     def read_run(self) -> RunRecord:
-        """The content of run.json; ValueError where it is damaged, UserError where it is newer."""
+        """The content of run.json; ValueError if it is damaged, UserError if it is newer."""
         from dermaexp.runs.record import checked_record
 
         path = self.path / "run.json"
@@ -125,7 +125,7 @@ class RunDirectory:
     def read_earlier(self) -> RunRecord | None:
         """run.json of an earlier attempt, if there was one.
 
-        Raises UserError where it is damaged, or where dermaexp did not write it.
+        Raises UserError if it is damaged or if dermaexp did not write it.
         """
         from dermaexp.runs.record import STATUSES, checked_record
 
@@ -182,7 +182,7 @@ class RunDirectory:
     def read_history(self) -> list[dict[str, float]]:
         """A row for each epoch; reads an undefined value as NaN and leaves out unknown columns.
 
-        Raises ValueError where a column is missing or a row has another number of values.
+        Raises ValueError if a column is missing or a row has another number of values.
         """
         path = self.path / "history.csv"
         with naming(path), path.open(newline="", encoding="utf-8") as file:
