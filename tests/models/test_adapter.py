@@ -439,7 +439,7 @@ def test_timms_weights_that_cannot_be_had(timm_net, hub: Path) -> None:
         timm_net.build((1, 28, 28), 7, "test_resnet", "DEFAULT")
     message = str(error.value)
     assert message.startswith(f"timm/test_resnet.r160_in1k is not in {hub} and cannot be downl")
-    assert "run `hf download timm/test_resnet.r160_in1k` where there is a network" in message
+    assert "run `hf download timm/test_resnet.r160_in1k` with a network" in message
     assert message.endswith("or train from scratch with model.weights=null")
     assert "\n" not in message
 
