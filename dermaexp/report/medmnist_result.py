@@ -16,8 +16,6 @@ class MedMNISTResult(Callback):
 
     changes_numbers = False
 
-    changes_numbers = False
-
     def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.is_global_zero:
             run = CurrentRun(trainer, module)
