@@ -19,9 +19,8 @@ from dermaexp.core.errors import UserError
 from dermaexp.core.files import read_json, write_bytes
 from dermaexp.launch.folders import job_folder
 from dermaexp.launch.record import recording
-from dermaexp.report import page
 from dermaexp.report.style import write_figure
-from dermaexp.runs.directory import FIGURES, HISTORY_COLUMNS, RunDirectory
+from dermaexp.runs.directory import HISTORY_COLUMNS, RunDirectory
 from dermaexp.runs.folders import new_folder, remove_unused
 from dermaexp.runs.identity import canonical, config_digest
 
@@ -194,7 +193,3 @@ def test_a_job_folder_belongs_to_all_that_can_change_its_numbers(tmp_path: Path)
 
 def job_config(sweep: Path, name: str, **settings: object) -> DictConfig:
     return OmegaConf.create({"name": name, **settings, "hydra": {"sweep": {"dir": str(sweep)}}})
-
-
-def test_the_page_shows_the_figures_in_the_order_of_the_run_directory() -> None:
-    assert list(page.FIGURES) == list(FIGURES)
