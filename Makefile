@@ -24,6 +24,7 @@ lint: $(TEST) ## check style, types, imports and spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/mypy
 
 format: $(TEST) ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
