@@ -449,6 +449,7 @@ def finished_jobs(sweep: Path) -> dict[str, int]:
     return {file.parent.name: file.stat().st_mtime_ns for file in finished}
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_twice_equals_one_never_killed(data_file: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     whole.mkdir()

@@ -107,6 +107,7 @@ def jobs(folder: Path = FOLDER) -> Iterator[tuple[RunDirectory, list[str]]]:
         yield RunDirectory(file.parent), json.loads(file.read_text())["overrides"]
 
 
+@pytest.mark.slow
 def test_each_trial_is_a_job_with_its_val_score_from_which_a_lost_study_is_restored(
     search: Search, capsys
 ) -> None:
@@ -138,6 +139,7 @@ def test_each_trial_is_a_job_with_its_val_score_from_which_a_lost_study_is_resto
     assert trials() == before
 
 
+@pytest.mark.slow
 def test_a_killed_search_equals_one_that_was_not(
     search: Search, objective: list[DictConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +188,7 @@ def kill_at_call(number: int, target: str, before: bool, monkeypatch: pytest.Mon
     monkeypatch.setattr(owner, name, counted)
 
 
+@pytest.mark.slow
 def test_a_trial_with_seeds_failed_or_killed_in_one_of_them_runs_that_one_again(
     search: Search, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
@@ -233,6 +236,7 @@ def test_a_trial_with_seeds_failed_or_killed_in_one_of_them_runs_that_one_again(
     assert trials() == [("COMPLETE", params, score)]
 
 
+@pytest.mark.slow
 def test_resume_goes_on_with_a_search_or_one_of_its_runs(
     cli: Callable[..., int], search: Search, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
@@ -254,6 +258,7 @@ def test_resume_goes_on_with_a_search_or_one_of_its_runs(
     assert header.endswith(f": python -m dermaexp {config_dir} experiment=best")
 
 
+@pytest.mark.slow
 def test_more_trials_later(search: Search, objective: list[DictConfig]) -> None:
     assert search(trials=3, name="whole") == 0
     assert search(trials=1) == 0
@@ -265,6 +270,7 @@ def test_more_trials_later(search: Search, objective: list[DictConfig]) -> None:
     assert len(objective) == 2, "enough of them finished"
 
 
+@pytest.mark.slow
 def test_failed_trials_are_retried_a_bounded_number_of_times(
     search: Search, objective: list[DictConfig], monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
@@ -288,6 +294,7 @@ def test_failed_trials_are_retried_a_bounded_number_of_times(
     assert "best of 1 trials" in output and "failed trials: 2\n" in output
 
 
+@pytest.mark.slow
 def test_seeds_and_folds_of_several_trials_at_once(
     search: Search, objective: list[DictConfig], pasted: Pasted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +326,7 @@ def test_seeds_and_folds_of_several_trials_at_once(
     assert len(again) == 4 and tried.issuperset(again)
 
 
+@pytest.mark.slow
 def test_the_best_trial_runs_again_by_its_experiment_file(
     cli: Callable[..., int],
     objective: list[DictConfig],
@@ -364,6 +372,7 @@ def test_the_best_trial_runs_again_by_its_experiment_file(
     assert again.name == best.name == "1e3"
 
 
+@pytest.mark.slow
 def test_an_experiment_named_best_of_ones_own(
     cli: Callable[..., int], objective: list[DictConfig], pasted: Pasted, capsys, monkeypatch
 ) -> None:

@@ -357,6 +357,7 @@ def timm_net():
     return timm_net
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arch", "side"),
     [
