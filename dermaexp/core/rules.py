@@ -6,7 +6,16 @@ from collections.abc import Iterator, Mapping
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, Field, StrictFloat, StrictInt, ValidationError, WrapValidator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+    WrapValidator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from dermaexp.core.errors import UserError, nearest
@@ -18,17 +27,32 @@ Flag = Annotated[bool, Field(strict=True, description="true or false")]
 Count = Annotated[int, Field(strict=True, ge=1, description="a whole number from 1")]
 Index = Annotated[int, Field(strict=True, ge=0, description="a whole number from 0")]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False, description="a number")]
+NotNegative = Annotated[Finite, Field(ge=0, description="a number from 0")]
 Positive = Annotated[Finite, Field(gt=0, description="a number above 0")]
 Share = Annotated[Finite, Field(ge=0, le=1, description="a number from 0 to 1")]
 NonEmpty = Annotated[str, Field(strict=True, min_length=1, description="some text")]
 # The command line reads 15 as a number.
 Text = Annotated[NonEmpty | StrictInt | StrictFloat, Field(description="some text")]
 
+FEW = 4  # choices that a line may list; of more it names the nearest
 OURS = ("dermaexp.", "pytorch_lightning.", "torch.")
 # On a field for a component: one of the user's own has rules of its own.
 UNLESS_OWN = WrapValidator(
     lambda value, check: check(value) if value is None or _is_ours(value) else None
 )
+
+
+class Component(BaseModel):
+    """The base of a component's rules: another key than its own is a typo, and refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_hydras_keys(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        return {key: value for key, value in values.items() if not str(key).startswith("_")}
 
 
 def check(model: type[Model], values: Mapping[str, Any], key: str = "") -> Model:
@@ -76,6 +100,8 @@ def _line(
     if inner and rest:  # other places are inside a value, such as a number of a list
         return _line(inner, values[name], place, problem, (*rest,))
     given = f"{place}={typed(values[name])}" if name in values else f"{place} is missing"
+    if problem == "literal_error" and len(choices := _choices(field.annotation)) > FEW:
+        return f"{given} is unknown: {nearest(str(values[name]), choices)}"
     return f"{given}: expected {_expected(field)}"
 
 
@@ -99,9 +125,13 @@ def _words(kind: Any) -> str:
         fields = [part for part in kind.__metadata__ if isinstance(part, FieldInfo)]
         return fields[-1].description or ""
     if get_origin(kind) is Literal:
-        *first, last = map(str, get_args(kind))
+        *first, last = _choices(kind)
         return f"{', '.join(first)} or {last}"
     return " or ".join(_words(part) for part in get_args(kind) if part is not NoneType)
+
+
+def _choices(literal: Any) -> list[str]:
+    return [str(choice) for choice in get_args(literal)]
 
 
 def _is_ours(component: Any) -> bool:

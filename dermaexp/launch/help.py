@@ -21,7 +21,7 @@ def help_keys(*, _root_: DictConfig) -> str:
     from dermaexp.launch import validate  # with pydantic, for which --cfg job should not wait
 
     # What to give instead of the key follows a semicolon.
-    takes = {key: words.partition(";")[0] for key, words in rules(validate.Config)}
+    takes = {key: words.partition(";")[0] for key, words in rules(validate.rules_for(_root_))}
     given = {
         key: value
         for key, value in _leaves(_root_)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from dermaexp.core import rules
 from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
-from dermaexp.core.rules import Count, Flag, Text
+from dermaexp.core.rules import Component, Count, Flag, Text
 from dermaexp.data.config import DatasetConfig
 from dermaexp.report.config import FigureCallbacks
+from dermaexp.training import config as training
 from dermaexp.training.config import OptimizerConfig, SamplerConfig, TrainingCallbacks
 from dermaexp.training.trainer_keys import TrainerConfig
 
+COMPONENTS = training.COMPONENTS
 LARGEST_SEED = 2**32 - 1  # NumPy's
 
 Seed = Annotated[
@@ -32,15 +35,11 @@ Seed = Annotated[
 Directory = Annotated[Text, Field(description="a run or sweep directory, alone on the line")]
 
 
-class CheckpointConfig(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class CheckpointConfig(Component):
     test_with: Literal["best", "last"]
 
 
-class SweepConfig(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class SweepConfig(Component):
     stop_on_failure: Flag
 
 
@@ -65,7 +64,7 @@ class CallbacksConfig(TrainingCallbacks, FigureCallbacks):
 
 
 class Config(TopLevel):
-    """All of the config; a group without rules here has its own when it is built."""
+    """All of the config; Any stands where the group's component decides, see `rules_for`."""
 
     model_config = ConfigDict(extra="forbid")  # a typo in +KEY=VALUE would change nothing
 
@@ -87,6 +86,22 @@ CORRECTING = (
     "dermaexp.training.losses.WeightedCrossEntropy",
     "dermaexp.training.losses.LogitAdjusted",
 )
+
+
+def rules_for(config: Mapping[str, Any] | DictConfig) -> type[BaseModel]:
+    """Return Config with the rules of the components that `config` names by their _target_."""
+    groups = {group: config.get(group) for group in GROUPS}
+    return _composed(
+        tuple((name, str(group.get("_target_"))) for name, group in groups.items() if group)
+    )
+
+
+@functools.cache  # a sweep's jobs share it
+def _composed(targets: tuple[tuple[str, str], ...]) -> type[BaseModel]:
+    models: dict[str, Any] = {
+        group: (COMPONENTS[target], ...) for group, target in targets if target in COMPONENTS
+    }
+    return cast(type[BaseModel], create_model("Composed", __base__=Config, **models))
 
 
 def warnings(config: DictConfig) -> list[str]:
@@ -117,7 +132,7 @@ def check(config: DictConfig) -> None:
     values = to_dict(config, resolve=True, throw_on_missing=True)
     for group in GROUPS:
         _check_given(group, values)
-    rules.check(Config, values)
+    rules.check(rules_for(values), values)
     _check_callbacks(values["callbacks"], values["checkpoint"]["test_with"])
 
 

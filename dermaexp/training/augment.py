@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dermaexp.core.errors import UserError
+from dermaexp.core import rules
+from dermaexp.training.config import AugmentConfig
 
 LARGEST_ERASED_SIDE = 0.5  # of the image's
 
@@ -21,59 +22,21 @@ class Augment(nn.Module):
     targets into shares of the classes (N, K). Uses torch's global generator.
     """
 
-    def __init__(
-        self,
-        classes: int,
-        *,
-        dihedral: bool = False,
-        rotation: float = 0.0,
-        scale: float = 0.0,
-        shift: float = 0.0,
-        brightness: float = 0.0,
-        contrast: float = 0.0,
-        saturation: float = 0.0,
-        erase: float = 0.0,
-        mixup: float = 0.0,
-        cutmix: float = 0.0,
-        alpha: float = 1.0,
-    ) -> None:
-        """`dihedral`: one of the 8 flips and quarter turns, which cost no sharpness.
+    def __init__(self, classes: int, **options: Any) -> None:
+        """Takes the `options` of AugmentConfig, which change nothing by default.
 
-        `rotation`: up to so many degrees either way; `scale`: zoom by a factor up to exp(scale)
-        either way; `shift`: up to this share of the side. All three mirror the image at its edges.
-        `brightness`, `contrast`, `saturation`: factors from 1 - x to 1 + x. `erase`: the share of
-        images that lose a rectangle (Zhong et al., AAAI 2020). `mixup`, `cutmix`: the shares of
-        batches that are mixed (Zhang et al., ICLR 2018) or pasted into each other (Yun et al.,
-        ICCV 2019), with a share from Beta(`alpha`, `alpha`).
+        `dihedral`: one of the 8 flips and quarter turns, which cost no sharpness. `rotation`: up to
+        so many degrees either way; `scale`: zoom by a factor up to exp(scale) either way; `shift`:
+        up to this share of the side. All three mirror the image at its edges. `brightness`,
+        `contrast`, `saturation`: factors from 1 - x to 1 + x. `erase`: the share of images that
+        lose a rectangle (Zhong et al., AAAI 2020). `mixup`, `cutmix`: the shares of batches that
+        are mixed (Zhang et al., ICLR 2018) or pasted into each other (Yun et al., ICCV 2019), with
+        a share from Beta(`alpha`, `alpha`).
         """
         super().__init__()
-        if not isinstance(dihedral, bool):
-            raise UserError(f"augment.dihedral={dihedral}: expected true or false")
-        _check("rotation", rotation, 180)
-        shares = {
-            "scale": scale,
-            "shift": shift,
-            "brightness": brightness,
-            "contrast": contrast,
-            "saturation": saturation,
-            "erase": erase,
-            "mixup": mixup,
-            "cutmix": cutmix,
-        }
-        for name, value in shares.items():
-            _check(name, value, 1)
-        _check("mixup + augment.cutmix", mixup + cutmix, 1)
-        if type(alpha) not in (int, float) or not 0 < alpha < math.inf:
-            raise UserError(f"augment.alpha={alpha}: expected a number above 0")
         self.classes = classes
-        self.dihedral = dihedral
-        self.rotation = rotation
-        self.scale = scale
-        self.shift = shift
-        self.colours = (brightness, contrast, saturation)
-        self.erase = erase
-        self.mixup = mixup
-        self.cutmix = cutmix
+        self.options = rules.check(AugmentConfig, options, "augment")
+        alpha = self.options.alpha
         self.beta = torch.distributions.Beta(alpha, alpha)
 
     def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,27 +45,29 @@ class Augment(nn.Module):
             return self._changed(images, targets)
 
     def _changed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        if self.dihedral:
+        by = self.options
+        if by.dihedral:
             images = random_dihedral(images)
-        if self.rotation or self.scale or self.shift:
-            images = random_affine(images, self.rotation, self.scale, self.shift)
-        if any(self.colours):
-            images = random_colours(images, *self.colours)
-        if self.erase:
-            images = random_erasing(images, self.erase)
-        if self.mixup or self.cutmix:
+        if by.rotation or by.scale or by.shift:
+            images = random_affine(images, by.rotation, by.scale, by.shift)
+        if by.brightness or by.contrast or by.saturation:
+            images = random_colours(images, by.brightness, by.contrast, by.saturation)
+        if by.erase:
+            images = random_erasing(images, by.erase)
+        if by.mixup or by.cutmix:
             return self._mixed(images, targets)
         return images, targets
 
     def _mixed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Mix the batch with itself in another order, or leave it; return targets as shares."""
         shares = functional.one_hot(targets, self.classes).to(images.dtype)
+        mixup, cutmix = self.options.mixup, self.options.cutmix
         choice = torch.rand(()).item()
-        if choice >= self.mixup + self.cutmix:
+        if choice >= mixup + cutmix:
             return images, shares
         kept = self.beta.sample().item()
         partners = torch.randperm(len(images), device=images.device)
-        if choice < self.mixup:
+        if choice < mixup:
             images = kept * images + (1 - kept) * images[partners]
         else:
             images, kept = pasted(images, images[partners], kept)
@@ -196,8 +161,3 @@ def _stretch(images: Tensor, size: int) -> Tensor:
 def _uniform(images: Tensor, low: float, high: float) -> Tensor:
     """Return a random number for each image (N,)."""
     return torch.empty(len(images), device=images.device).uniform_(low, high)
-
-
-def _check(name: str, value: Any, largest: float) -> None:
-    if type(value) not in (int, float) or not 0 <= value <= largest:
-        raise UserError(f"augment.{name}={value}: expected a number from 0 to {largest}")

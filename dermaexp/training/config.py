@@ -2,22 +2,96 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from annotated_types import Predicate
+from pydantic import BaseModel, Field, model_validator
 
 from dermaexp.core.errors import UserError
-from dermaexp.core.rules import UNLESS_OWN, Index, Positive, Share
+from dermaexp.core.rules import (
+    UNLESS_OWN,
+    Component,
+    Finite,
+    Flag,
+    Index,
+    NotNegative,
+    Positive,
+    Share,
+)
+
+Angle = Annotated[Finite, Field(ge=0, le=180, description="a number from 0 to 180")]
+Smoothing = Annotated[NotNegative, Field(lt=1, description="a number from 0 below 1")]
+# Beyond 10, a rare class weighs all there is.
+Power = Annotated[NotNegative, Field(lt=10, description="a number from 0 below 10")]
+Weights = Annotated[
+    Sequence[NotNegative],
+    Predicate(any),
+    Field(description="numbers from 0, not all 0, in the order of the classes"),
+]
+Milestones = Annotated[
+    Sequence[Share], Field(description="fractions of the training, such as [0.5,0.75]")
+]
 
 
 class OptimizerConfig(BaseModel):
     lr: Positive | None = None
 
 
-class SamplerConfig(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class SamplerConfig(Component):
     balance: Share
+
+
+class CosineConfig(Component):
+    min_factor: NotNegative
+
+
+class MultistepConfig(Component):
+    milestones: Milestones
+    gamma: Positive
+
+
+class OneCycleConfig(Component):
+    warmup: Share
+
+
+class CrossEntropyConfig(Component):
+    label_smoothing: Smoothing = 0.0
+
+
+class WeightedConfig(CrossEntropyConfig):
+    power: Power = 1.0
+    weights: Weights | None = None
+
+
+class FocalConfig(CrossEntropyConfig):
+    gamma: NotNegative = 2.0
+
+
+class LogitAdjustedConfig(CrossEntropyConfig):
+    tau: NotNegative = 1.0
+
+
+class AugmentConfig(Component):
+    """The options of `augment.Augment`, whose docstring says what each does."""
+
+    dihedral: Flag = False
+    rotation: Angle = 0.0
+    scale: Share = 0.0
+    shift: Share = 0.0
+    brightness: Share = 0.0
+    contrast: Share = 0.0
+    saturation: Share = 0.0
+    erase: Share = 0.0
+    mixup: Share = 0.0
+    cutmix: Share = 0.0
+    alpha: Positive = 1.0
+
+    @model_validator(mode="after")
+    def _mixes_a_batch_once(self) -> Self:
+        if (both := self.mixup + self.cutmix) > 1:
+            raise UserError(f"augment.mixup + augment.cutmix={both}: expected a number from 0 to 1")
+        return self
 
 
 class EMAConfig(BaseModel):
@@ -43,3 +117,15 @@ class EarlyStoppingConfig(BaseModel):
 class TrainingCallbacks(BaseModel):
     ema: Annotated[EMAConfig | None, UNLESS_OWN] = None
     early_stopping: Annotated[EarlyStoppingConfig | None, UNLESS_OWN] = None
+
+
+COMPONENTS: dict[str, type[Component]] = {  # by _target_
+    "dermaexp.training.augment.Augment": AugmentConfig,
+    "dermaexp.training.losses.CrossEntropy": CrossEntropyConfig,
+    "dermaexp.training.losses.WeightedCrossEntropy": WeightedConfig,
+    "dermaexp.training.losses.FocalLoss": FocalConfig,
+    "dermaexp.training.losses.LogitAdjusted": LogitAdjustedConfig,
+    "dermaexp.training.schedules.cosine": CosineConfig,
+    "dermaexp.training.schedules.multistep": MultistepConfig,
+    "dermaexp.training.schedules.onecycle": OneCycleConfig,
+}

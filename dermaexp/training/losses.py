@@ -6,17 +6,20 @@ over the images of the batch. The val and test losses of a run are always plain 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dermaexp.core import rules
 from dermaexp.core.errors import UserError
-
-LARGEST_POWER = 10  # beyond, a rare class weighs all there is
+from dermaexp.training.config import (
+    CrossEntropyConfig,
+    FocalConfig,
+    LogitAdjustedConfig,
+    WeightedConfig,
+)
 
 
 class CrossEntropy(nn.Module):
@@ -24,7 +27,8 @@ class CrossEntropy(nn.Module):
 
     def __init__(self, counts: Mapping[str, int], label_smoothing: float = 0.0) -> None:
         super().__init__()
-        self.label_smoothing = _checked("label_smoothing", label_smoothing, below=1)
+        rules.check(CrossEntropyConfig, {"label_smoothing": label_smoothing}, "loss")
+        self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         return functional.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
@@ -45,13 +49,16 @@ class WeightedCrossEntropy(nn.Module):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        self.label_smoothing = _checked("label_smoothing", label_smoothing, below=1)
+        given = {"power": power, "weights": weights, "label_smoothing": label_smoothing}
+        rules.check(WeightedConfig, given, "loss")
+        self.label_smoothing = label_smoothing
         images = torch.tensor(list(counts.values()), dtype=torch.float64)
         if weights is None:
             _check_images("loss=weighted", counts, counts)
-            scaled = images ** -_checked("power", power, below=LARGEST_POWER)
+            scaled = images**-power
         else:
-            scaled = _checked_weights(weights, counts)
+            _check_weights(weights, counts)
+            scaled = torch.tensor(list(weights), dtype=torch.float64)
         scaled = scaled * images.sum() / (scaled * images).sum()
         self.weights: Tensor
         self.register_buffer("weights", scaled.float(), persistent=False)
@@ -77,8 +84,9 @@ class FocalLoss(nn.Module):
         self, counts: Mapping[str, int], gamma: float = 2.0, label_smoothing: float = 0.0
     ) -> None:
         super().__init__()
-        self.gamma = _checked("gamma", gamma)
-        self.label_smoothing = _checked("label_smoothing", label_smoothing, below=1)
+        rules.check(FocalConfig, {"gamma": gamma, "label_smoothing": label_smoothing}, "loss")
+        self.gamma = gamma
+        self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         classes = logits.shape[1]
@@ -101,10 +109,11 @@ class LogitAdjusted(nn.Module):
         self, counts: Mapping[str, int], tau: float = 1.0, label_smoothing: float = 0.0
     ) -> None:
         super().__init__()
+        rules.check(LogitAdjustedConfig, {"tau": tau, "label_smoothing": label_smoothing}, "loss")
         _check_images("loss=logit_adjusted", counts, counts)
-        self.label_smoothing = _checked("label_smoothing", label_smoothing, below=1)
+        self.label_smoothing = label_smoothing
         images = torch.tensor(list(counts.values()), dtype=torch.float64)
-        shift = _checked("tau", tau) * (images / images.sum()).log()
+        shift = tau * (images / images.sum()).log()
         self.shift: Tensor
         self.register_buffer("shift", shift.float(), persistent=False)
 
@@ -114,17 +123,15 @@ class LogitAdjusted(nn.Module):
         )
 
 
-def _checked_weights(weights: Any, counts: Mapping[str, int]) -> Tensor:
-    numbers = weights if isinstance(weights, Sequence) and not isinstance(weights, str) else []
-    is_valid = all(type(w) in (int, float) and 0 <= w < math.inf for w in numbers)
-    if len(numbers) != len(counts) or not is_valid or not any(numbers):
+def _check_weights(weights: Sequence[float], counts: Mapping[str, int]) -> None:
+    """Raise UserError unless each class has its weight, and each weighted class an image."""
+    if len(weights) != len(counts):
         raise UserError(
             f"loss.weights={weights}: expected {len(counts)} numbers from 0, not all 0, in the "
             f"order of the classes: {', '.join(counts)}"
         )
-    weighted = [name for name, weight in zip(counts, numbers, strict=True) if weight]
-    _check_images(f"loss.weights={list(numbers)}", counts, weighted)
-    return torch.tensor([float(weight) for weight in numbers], dtype=torch.float64)
+    weighted = [name for name, weight in zip(counts, weights, strict=True) if weight]
+    _check_images(f"loss.weights={list(weights)}", counts, weighted)
 
 
 def _check_images(given: str, counts: Mapping[str, int], weighted: Iterable[str]) -> None:
@@ -135,10 +142,3 @@ def _check_images(given: str, counts: Mapping[str, int], weighted: Iterable[str]
             "expected images of every weighted class; give loss=cross_entropy, or loss=weighted "
             "with loss.weights that are 0 there"
         )
-
-
-def _checked(name: str, value: Any, below: float = math.inf) -> float:
-    if type(value) not in (int, float) or not 0 <= value < below:
-        limit = f" below {below}" if below < math.inf else ""
-        raise UserError(f"loss.{name}={value}: expected a number from 0{limit}")
-    return value

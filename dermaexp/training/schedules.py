@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
-from dermaexp.core.errors import UserError
+from dermaexp.core import rules
+from dermaexp.training.config import MultistepConfig
 
 
 def cosine(optimizer: Optimizer, steps: int, min_factor: float) -> LRScheduler:
@@ -19,11 +20,7 @@ def multistep(
     optimizer: Optimizer, steps: int, milestones: Sequence[float], gamma: float
 ) -> LRScheduler:
     """Multiply lr by `gamma` at each milestone, a fraction of the training; else UserError."""
-    if not all(type(share) in (int, float) and 0 <= share <= 1 for share in milestones):
-        raise UserError(
-            f"scheduler.milestones={list(milestones)}: expected fractions of the training, such "
-            "as [0.5,0.75]"
-        )
+    rules.check(MultistepConfig, {"milestones": milestones, "gamma": gamma}, "scheduler")
     return MultiStepLR(optimizer, [max(1, round(share * steps)) for share in milestones], gamma)
 
 

@@ -12,7 +12,7 @@ from annotated_types import Predicate
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from dermaexp.core.errors import UserError, nearest
-from dermaexp.core.rules import Count, Finite, Flag
+from dermaexp.core.rules import Count, Flag, NotNegative
 
 # Keys that build.build_trainer sets itself -> what to give instead. A test compares the two.
 SET_BY_US = {
@@ -91,16 +91,20 @@ Time = Annotated[
         "{minutes: 90}"
     ),
 ]
-Clip = Annotated[Finite, Field(ge=0, description="a number from 0, or null")]
+Clip = Annotated[NotNegative, Field(description="a number from 0, or null")]
 Precision = Annotated[
     Any,
     Predicate(lambda value: not str(value).endswith("16-true")),
     Field(description="32-true, bf16-mixed, 16-mixed or 64-true"),
 ]
+Accelerator = Annotated[Any, Field(description="auto, cpu, gpu or another of Lightning's")]
+Devices = Annotated[Any, Field(description="a number, a list of indices or auto")]
 Deterministic = Annotated[Flag | Literal["warn"], Field(description="true, false or warn")]
 
 
 class TrainerConfig(BaseModel):
+    accelerator: Accelerator = None
+    devices: Devices = None
     max_epochs: Epochs  # without which Lightning trains 1,000
     min_epochs: Count | None = None
     max_steps: Count | None = None

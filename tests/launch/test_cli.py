@@ -110,6 +110,15 @@ PROJECT = Path(__file__).resolve().parents[2]
         (["loss=fokal"], "loss=fokal is unknown: did you mean 'focal'?"),
         (["experiment=quik"], "experiment=quik is unknown: did you mean 'quick'?"),
         (["callbacks.history=null"], "give callbacks.learning_curves=null too"),
+        (["augment=light", "augment.rotation=999"], "augment.rotation=999: expected a number"),
+        (["+augment.rotate=9"], "the key augment.rotate is used by nothing: did you mean 'augme"),
+        (["loss=focal", "loss.gamma=-1"], "loss.gamma=-1: expected a number from 0"),
+        (["loss=weighted", "loss.weights=[0,0]"], "loss.weights=[0, 0]: expected numbers from 0"),
+        (["scheduler=onecycle", "scheduler.warmup=2"], "scheduler.warmup=2: expected a number"),
+        (
+            ["scheduler=multistep", "scheduler.milestones=[a]"],
+            "scheduler.milestones=['a']: expected fractions of the training, such as [0.5,0.75]",
+        ),
     ],
 )
 def test_bad_input_is_reported_in_one_line(
@@ -128,11 +137,11 @@ def test_bad_input_is_reported_in_one_line(
     [
         (["trainer=gpu"], "trainer cannot be built: MisconfigurationException: No supported gpu"),
         (["optimizer.weight_decay=-1"], "optimizer cannot be built: Invalid weight_decay value"),
-        (["scheduler=onecycle", "scheduler.warmup=2"], "scheduler cannot be built: "),
         (
-            ["scheduler=multistep", "scheduler.milestones=[a]"],
-            "scheduler.milestones=['a']: expected fractions of the training, such as [0.5,0.75]",
+            ["scheduler=cosine", "scheduler._target_=torch.optim.lr_scheduler.StepLR"],
+            "scheduler cannot be built: ",
         ),
+        (["loss=weighted", "loss.weights=[1,2]"], "loss.weights=[1, 2]: expected 3 numbers from"),
         (["callbacks.misclassified.count=-1"], "callbacks.misclassified.count=-1: expected a"),
         (["callbacks.montage.columns=1.5"], "callbacks.montage.columns=1.5: expected a whole"),
         (
@@ -150,7 +159,6 @@ def test_bad_input_is_reported_in_one_line(
         (["+trainer.max_epoch=3"], "trainer has no key max_epoch: did you mean 'max_epochs'?"),
         (["model._target_=dermaexp.models.resnet.ResNet"], "model cannot be built: "),
         (["loss=weighted", "dataset.classes=[a,b,c,d]"], "weighs 'd', of which there is no train"),
-        (["augment=light", "augment.rotation=999"], "augment.rotation=999: expected a number"),
         (["dataset.classes=[a,b]"], "label 2 is out of range, expected 0 to 1 (2 classes)"),
     ],
 )
