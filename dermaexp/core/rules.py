@@ -94,7 +94,8 @@ def _line(
     place = f"{key}.{name}" if key else name
     if name not in model.model_fields:
         valid = [f"{key}.{name}" if key else name for name in model.model_fields]
-        return f"the key {place} is used by nothing: {nearest(place, valid)}"
+        hint = nearest(place, valid) if valid else f"{key} takes none"
+        return f"the key {place} is used by nothing: {hint}"
     field = model.model_fields[name]
     inner = _model(field)
     if inner and rest:  # other places are inside a value, such as a number of a list

@@ -15,12 +15,13 @@ from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
 from dermaexp.core.rules import Component, Count, Flag, Text
 from dermaexp.data.config import DatasetConfig
+from dermaexp.models import config as models
 from dermaexp.report.config import FigureCallbacks
 from dermaexp.training import config as training
 from dermaexp.training.config import OptimizerConfig, SamplerConfig, TrainingCallbacks
 from dermaexp.training.trainer_keys import TrainerConfig
 
-COMPONENTS = training.COMPONENTS
+COMPONENTS = models.COMPONENTS | training.COMPONENTS
 LARGEST_SEED = 2**32 - 1  # NumPy's
 
 Seed = Annotated[
@@ -98,10 +99,10 @@ def rules_for(config: Mapping[str, Any] | DictConfig) -> type[BaseModel]:
 
 @functools.cache  # a sweep's jobs share it
 def _composed(targets: tuple[tuple[str, str], ...]) -> type[BaseModel]:
-    models: dict[str, Any] = {
+    fields: dict[str, Any] = {
         group: (COMPONENTS[target], ...) for group, target in targets if target in COMPONENTS
     }
-    return cast(type[BaseModel], create_model("Composed", __base__=Config, **models))
+    return cast(type[BaseModel], create_model("Composed", __base__=Config, **fields))
 
 
 def warnings(config: DictConfig) -> list[str]:

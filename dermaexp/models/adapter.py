@@ -43,12 +43,6 @@ class Backbone(nn.Module):
         return self.net(images.contiguous(memory_format=torch.channels_last))
 
 
-def check_size(size: int | None) -> None:
-    """Raise UserError unless `size` is a whole number of pixels or None."""
-    if size is not None and (type(size) is not int or size < 1):
-        raise UserError(f"model.size={size}: expected a whole number of pixels from 1, or null")
-
-
 def sides_to_try(image_shape: tuple[int, int, int], any_size: bool) -> list[int | None]:
     """None (the images' own size) for models of `any_size`, then the next multiples of 32."""
     first = -(-max(image_shape[1:]) // STEP) * STEP

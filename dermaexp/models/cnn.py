@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from dermaexp.core import rules
 from dermaexp.core.errors import UserError
-from dermaexp.models.layers import activation_layer, check_widths, classifier_head
+from dermaexp.models.config import Activation, CNNConfig
+from dermaexp.models.layers import ACTIVATIONS, classifier_head
 
 KERNEL = 3
 POOL = 2
@@ -22,17 +24,18 @@ class CNN(nn.Module):
         classes: int,
         channels: Sequence[int] = (32,),
         hidden: Sequence[int] = (128,),
-        activation: str = "relu",
+        activation: Activation = "relu",
     ) -> None:
         """`image_shape` is (C, H, W); `channels` the filters of each block, `hidden` as in FFN."""
         super().__init__()
-        check_widths("model.channels", channels)
+        given = {"channels": channels, "hidden": hidden, "activation": activation}
+        rules.check(CNNConfig, given, "model")
         inputs, height, width = image_shape
         blocks: list[nn.Module] = []
         for filters in channels:
             blocks += [
                 nn.Conv2d(inputs, filters, KERNEL),
-                activation_layer(activation),
+                ACTIVATIONS[activation](),
                 nn.MaxPool2d(POOL),
             ]
             inputs = filters

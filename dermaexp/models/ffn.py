@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from dermaexp.core import rules
+from dermaexp.models.config import Activation, FFNConfig
 from dermaexp.models.layers import classifier_head
 
 
@@ -18,10 +20,11 @@ class FFN(nn.Module):
         image_shape: tuple[int, int, int],
         classes: int,
         hidden: Sequence[int] = (256,),
-        activation: str = "sigmoid",
+        activation: Activation = "sigmoid",
     ) -> None:
         """`image_shape` is (C, H, W); `hidden` the units of each hidden layer."""
         super().__init__()
+        rules.check(FFNConfig, {"hidden": hidden, "activation": activation}, "model")
         head = classifier_head(math.prod(image_shape), hidden, classes, activation)
         self.layers = nn.Sequential(nn.Flatten(), *head)
 

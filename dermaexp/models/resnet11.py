@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dermaexp.core import rules
 from dermaexp.core.errors import UserError
+from dermaexp.models.config import ResNet11Config
 
 SMALLEST_SIDE = 8  # three halvings
 
@@ -21,8 +23,7 @@ class ResNet11(nn.Module):
     def __init__(self, image_shape: tuple[int, int, int], classes: int, width: int = 24) -> None:
         """`image_shape` is (C, H, W); `width` the filters of the first convolution."""
         super().__init__()
-        if type(width) is not int or width < 1:
-            raise UserError(f"model.width={width}: expected a whole number from 1")
+        rules.check(ResNet11Config, {"width": width}, "model")
         channels, *sides = image_shape
         if min(sides) < SMALLEST_SIDE:
             raise UserError(

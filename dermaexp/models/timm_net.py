@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from dermaexp.core import rules
 from dermaexp.core.errors import UserError, nearest_of
-from dermaexp.models.adapter import Backbone, check_size, fitted, one_line, sides_to_try
+from dermaexp.models.adapter import Backbone, fitted, one_line, sides_to_try
+from dermaexp.models.config import BackboneConfig
 
 try:
     import timm
@@ -33,7 +35,7 @@ def build(
     Takes what `torchvision_net.build` takes, but `weights` are DEFAULT or one of timm's tags, such
     as c3_in1k. For gray images the first layer has one channel.
     """
-    check_size(size)
+    rules.check(BackboneConfig, {"arch": arch, "weights": weights, "size": size}, "model")
     _check_arch(str(arch))
     pretrained = weights is not None
     name = arch if weights is None else _tagged(arch, weights)

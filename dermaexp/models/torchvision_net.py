@@ -12,8 +12,10 @@ import torchvision.models
 from torch import Tensor, nn
 from torchvision.models import Inception3, WeightsEnum, get_model, get_model_weights, list_models
 
+from dermaexp.core import rules
 from dermaexp.core.errors import UserError, nearest
-from dermaexp.models.adapter import Backbone, check_size, fitted, one_line, sides_to_try
+from dermaexp.models.adapter import Backbone, fitted, one_line, sides_to_try
+from dermaexp.models.config import BackboneConfig
 
 # Families whose models have a fixed image size -> the arguments that give it.
 FIXED_SIZE: dict[str, Callable[[int | None], dict[str, Any]]] = {
@@ -40,7 +42,7 @@ def build(
     the model takes, or with weights its own size if that is fixed. Raises UserError for unknown
     names, for sizes that the model does not take, and for weights that are not available.
     """
-    check_size(size)
+    rules.check(BackboneConfig, {"arch": arch, "weights": weights, "size": size}, "model")
     names = list_models(module=torchvision.models)
     if arch not in names:
         raise UserError(f"model.arch={arch} is unknown: {nearest(str(arch), names)}")

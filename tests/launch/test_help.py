@@ -29,7 +29,7 @@ def test_keys_have_their_values_and_types(shown: Callable[..., list[str]]) -> No
     assert "checkpoint.test_with=best best or last" in lines
     assert "epochs=3 a whole number from 1" in lines
     assert "trainer.max_epochs=3 a whole number from 1" in lines
-    assert "model.hidden=[256]" in lines
+    assert "model.hidden=[256] a list of whole numbers from 1, such as [64,32]" in lines
     assert "augment.rotation=0 a number from 0 to 180" in lines
     assert "loss.label_smoothing=0.0 a number from 0 below 1" in lines
     assert "trainer.devices=1 a number, a list of indices or auto" in lines

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
 
 from dermaexp.core.errors import UserError
 from dermaexp.models.cnn import CNN
+from dermaexp.models.config import Activation
 from dermaexp.models.ffn import FFN
+from dermaexp.models.layers import ACTIVATIONS
 from dermaexp.models.resnet11 import ResNet11
 
 
@@ -91,3 +95,7 @@ def test_what_resnet11_refuses() -> None:
         ResNet11((3, 28, 28), 7, width=0)
     with pytest.raises(UserError, match=r"at least 8 pixels a side, not 7x9"):
         ResNet11((3, 7, 9), 7)
+
+
+def test_each_activation_of_the_config_has_its_layer() -> None:
+    assert tuple(ACTIVATIONS) == get_args(Activation)
