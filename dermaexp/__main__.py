@@ -12,7 +12,7 @@ from dermaexp import __version__
 from dermaexp.core.console import print_error
 from dermaexp.core.errors import INTERRUPTED
 from dermaexp.launch import flags, folders, resume, sweep, swept
-from dermaexp.launch.config import config_folder
+from dermaexp.launch.config_folder import config_folder
 from dermaexp.launch.explain import RunError, explain
 from dermaexp.launch.help import help_keys
 from dermaexp.launch.job import task

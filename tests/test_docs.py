@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from dermaexp.launch.config import config_folder
+from dermaexp.launch.config_folder import config_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"

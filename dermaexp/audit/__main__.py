@@ -18,7 +18,7 @@ from dermaexp.core.console import console, print_error, print_note
 from dermaexp.core.errors import INTERRUPTED, UserError
 from dermaexp.data.load import load_splits
 from dermaexp.launch import validate
-from dermaexp.launch.config import config_folder
+from dermaexp.launch.config_folder import config_folder
 from dermaexp.launch.explain import explain
 from dermaexp.launch.hydra_internals import initialized
 from dermaexp.runs.folders import new_folder

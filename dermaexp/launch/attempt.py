@@ -14,7 +14,7 @@ from dermaexp.core.console import console, print_note, print_warning
 from dermaexp.core.errors import UserError
 from dermaexp.data.load import load_splits
 from dermaexp.launch import earlier, resume
-from dermaexp.launch.config import effective, identity
+from dermaexp.launch.identity import effective, identity
 from dermaexp.launch.record import recording
 from dermaexp.report import html
 from dermaexp.runs.directory import RunDirectory

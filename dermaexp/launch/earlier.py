@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from dermaexp.core.errors import UserError
 from dermaexp.core.overrides import command
-from dermaexp.launch.config import data_record, effective, identity
+from dermaexp.launch.identity import data_record, effective, identity
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.identity import config_digest
 

@@ -31,7 +31,7 @@ from dermaexp.core.errors import (
     typed,
 )
 from dermaexp.core.overrides import as_typed
-from dermaexp.launch import config, framework_errors
+from dermaexp.launch import config_folder, framework_errors
 
 
 class RunError(BaseException):
@@ -121,8 +121,10 @@ def _explain_missing_option(error: MissingConfigException) -> str:
         return one_line(error)
     group, _, option = file.rpartition("/")
     if not group:
-        return f"--config-name {file} is unknown: {nearest(file, config.options(''))}"
-    known = error.options or config.options(group)  # Hydra names none for an option in a list
+        return f"--config-name {file} is unknown: {nearest(file, config_folder.options(''))}"
+    known = error.options or config_folder.options(
+        group
+    )  # Hydra names none for an option in a list
     if not known:
         return f"{file} is not in the config folder: python -m dermaexp --help lists what is"
     return f"{group}={option} is unknown: {nearest(option, known)}"
@@ -142,7 +144,7 @@ def _explain_key(error: OmegaConfBaseException, outer: BaseException) -> str:
 def _nearest_key(given: str, keys: list[str]) -> str:
     """A hint at the nearest of `keys`, or at how to get a key that a group does not have yet."""
     group, callback = [*given.split("."), ""][:2]
-    is_callback = group == "callbacks" and callback in config.options(group)
+    is_callback = group == "callbacks" and callback in config_folder.options(group)
     if is_callback and f"{group}.{callback}" not in keys:
         return f"give '{group}=[default,{callback}]' too"
     leaf = given.rpartition(".")[2].casefold()

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
-from dermaexp.launch.config import data_record, effective, identity
+from dermaexp.launch.identity import data_record, effective, identity
 from dermaexp.runs.directory import NAMES, NAMES_OF_HYDRA, RunDirectory, those_there
 from dermaexp.runs.folders import portable
 from dermaexp.runs.identity import config_digest

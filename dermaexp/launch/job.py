@@ -14,7 +14,6 @@ from omegaconf import DictConfig
 from dermaexp.core.console import console, print_error, quiet
 from dermaexp.core.errors import UserError
 from dermaexp.core.overrides import command
-from dermaexp.launch.attempt import Job, attempt
 from dermaexp.launch.explain import RunError, explain
 from dermaexp.launch.follow import end_with_parent
 from dermaexp.launch.framework_errors import ignore_schema_warning
@@ -39,6 +38,8 @@ def run_job(config: DictConfig) -> float:
     In a sweep a failure is printed at once and gives NaN, so that the other jobs still run, unless
     sweep.stop_on_failure is set; a single run raises it.
     """
+    from dermaexp.launch.attempt import Job, attempt  # with NumPy, which --cfg job does not need
+
     hydra = HydraConfig.get()
     directory = RunDirectory(Path(hydra.runtime.output_dir))
     in_sweep = hydra.mode == RunMode.MULTIRUN

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import naming, read_json, write_bytes, write_csv, write_json
 from dermaexp.runs.locks import LOCK
 
-if TYPE_CHECKING:  # pydantic, which those load, would slow down each start of the command line
+if TYPE_CHECKING:  # NumPy and pydantic would slow down each start of the command line
+    import numpy as np
+
     from dermaexp.runs.metrics_file import Metrics
     from dermaexp.runs.record import RunRecord
 
@@ -211,6 +211,8 @@ class RunDirectory:
 
     def write_predictions(self, **arrays: np.ndarray) -> None:
         """Arrays `{val,test}_probabilities` (N, K) float32 and `{val,test}_targets` (N,) int64."""
+        import numpy as np
+
         buffer = io.BytesIO()
         untyped: dict[str, Any] = {**arrays}  # else mypy takes one of them for allow_pickle
         np.savez_compressed(buffer, **untyped)
@@ -220,6 +222,8 @@ class RunDirectory:
         return (self.path / "predictions.npz").exists()
 
     def read_predictions(self) -> dict[str, np.ndarray]:
+        import numpy as np
+
         path = self.path / "predictions.npz"
         with naming(path), np.load(path, allow_pickle=False) as file:
             return dict(file)
@@ -231,6 +235,8 @@ class RunDirectory:
         no heading and a row for each image: its index and its `scores` (K,), with enough digits
         that float32 values read back equal.
         """
+        import numpy as np
+
         text = io.StringIO()
         rows = np.column_stack([np.arange(len(scores)), scores.astype(np.float64)])
         np.savetxt(text, rows, ["%d", *["%.9g"] * scores.shape[1]], delimiter=",")

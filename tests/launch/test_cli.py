@@ -269,9 +269,10 @@ def test_answers_without_torch(arguments: list[str], code: int, shown: str, tmp_
     assert "Traceback" not in answer.stderr
 
 
-def test_shows_the_config_without_pydantic(tmp_path: Path) -> None:
-    """Loading it takes a fifth of the time that this may take."""
-    (tmp_path / "pydantic.py").write_text("raise ImportError('pydantic was imported')")
+def test_shows_the_config_without_numpy_and_pydantic(tmp_path: Path) -> None:
+    """Loading each takes a fifth of the time that this may take."""
+    for package in ("numpy", "pydantic"):
+        (tmp_path / f"{package}.py").write_text(f"raise ImportError('{package} was imported')")
     path = f"{tmp_path}:{PROJECT}"
     answer = run_module("-m", "dermaexp", "--cfg", "job", folder=tmp_path, PYTHONPATH=path)
     assert (answer.returncode, answer.stderr) == (0, "")

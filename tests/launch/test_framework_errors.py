@@ -21,7 +21,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from dermaexp.core.errors import causes
 from dermaexp.launch import framework_errors
-from dermaexp.launch.config import config_folder
+from dermaexp.launch.config_folder import config_folder
 from dermaexp.launch.hydra_internals import initialized
 
 VERSIONS = f"hydra-core {hydra.__version__}, omegaconf {omegaconf.__version__}"

@@ -12,7 +12,7 @@ from hydra import compose
 from hydra.errors import MissingConfigException
 
 from dermaexp.launch import hydra_internals
-from dermaexp.launch.config import config_folder
+from dermaexp.launch.config_folder import config_folder
 
 HYDRA = f"hydra-core {hydra.__version__}"
 PACKAGE = Path(hydra_internals.__file__).resolve().parents[1]

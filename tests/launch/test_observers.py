@@ -8,7 +8,8 @@ import pytest
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from dermaexp.launch.config import config_folder, effective, options
+from dermaexp.launch.config_folder import config_folder, options
+from dermaexp.launch.identity import effective
 from dermaexp.launch.observers import only_observes
 
 

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from dermaexp.core.errors import UserError
 from dermaexp.core.override_grammar import parse_one
 from dermaexp.launch import validate
-from dermaexp.launch.config import effective
+from dermaexp.launch.identity import effective
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.identity import config_digest
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from dermaexp.core.errors import UserError
 from dermaexp.core.override_grammar import Override, parse, text_of
 from dermaexp.launch import validate
-from dermaexp.launch.config import data_record, effective, identity
+from dermaexp.launch.identity import data_record, effective, identity
 from dermaexp.launch.search.composer import Composer
 from dermaexp.launch.search.space import (
     REPEATED,

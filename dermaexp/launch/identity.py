@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dermaexp.data.load import PREPARATION, load_splits
 from dermaexp.launch.observers import only_observes
 from dermaexp.runs.identity import canonical
 
 # No number depends on these; calibrate adds some, for which a finished run is only tested again.
 WITHOUT_EFFECT = ("name", "calibrate", "report", "resume", "sweep")
-
-
-def config_folder() -> Path:
-    """Return the wheel's `conf/` inside the package, or a checkout's beside it."""
-    package = Path(__file__).resolve().parents[1]
-    packaged = package / "conf"
-    return packaged if packaged.is_dir() else package.parent / "conf"
-
-
-def options(group: str) -> list[str]:
-    """The options of a config group such as callbacks; none of an unknown one.
-
-    Files whose names begin with _ are parts of others.
-    """
-    return sorted(file.stem for file in (config_folder() / group).glob("[!_]*.yaml"))
 
 
 def effective(config: DictConfig) -> dict[str, Any]:
@@ -56,6 +39,8 @@ def _observes(callback: Any) -> bool:
 
 def data_record(config: DictConfig) -> dict[str, Any] | None:
     """Return the record of the config's data, or None where loading fails: a job says why."""
+    from dermaexp.data.load import load_splits  # with NumPy, which --cfg job does not need
+
     try:
         return load_splits(config.dataset).record
     except Exception:
@@ -71,6 +56,8 @@ def identity(values: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[
     content: dict[str, Any] = canonical(values)
     if data is None:
         return content
+    from dermaexp.data.load import PREPARATION
+
     dataset = {key: content["dataset"].get(key) for key in PREPARATION}
     dataset |= {
         "fingerprint": data["fingerprint"],
