@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from dermaexp.core import rules
 from dermaexp.core.errors import UserError, nearest
 from dermaexp.core.files import expanded
+from dermaexp.data.config import FolderConfig
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
@@ -17,11 +19,10 @@ SUFFIXES = {".png", ".jpg", ".jpeg"}
 
 def load(path: str, size: int, name: str | None = None) -> Splits:
     """The splits below `path`; the classes are the folders of `train` in alphabetical order."""
+    rules.check(FolderConfig, {"path": str(path), "size": size, "name": name}, "dataset")
     root = expanded(str(path)).absolute()
     if not root.is_dir():
         raise UserError(f"{root} is not a folder: expected DIR with {', '.join(SPLITS)} in it")
-    if not isinstance(size, int) or size < 1:
-        raise UserError(f"dataset.size={size}: expected a whole number of pixels from 1")
     classes = tuple(folder.name for folder in _class_folders(root / "train"))
     for name_of_class in classes:
         folder = root / "train" / name_of_class

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pooch
 import requests
 from filelock import FileLock
 
-from dermaexp.core.errors import UserError, nearest
+from dermaexp.core import rules
+from dermaexp.core.errors import UserError
 from dermaexp.core.files import expanded
 from dermaexp.data import npz, synthetic
-from dermaexp.data.medmnist_info import INFO, SIZES
+from dermaexp.data.config import MedMNISTConfig
+from dermaexp.data.medmnist_info import INFO
 from dermaexp.data.splits import Note, Splits, checked_splits
 
 TIMEOUT = 20  # seconds without an answer
@@ -30,7 +31,9 @@ def load(flag: str, size: int, root: str, if_unavailable: str) -> Splits:
     If it cannot be downloaded, the synthetic set may stand in for DermaMNIST (`if_unavailable`);
     the splits say so in their title and in a note.
     """
-    info = _info(flag, size, if_unavailable)
+    given = {"flag": flag, "size": size, "root": str(root), "if_unavailable": if_unavailable}
+    rules.check(MedMNISTConfig, given, "dataset")
+    info = INFO[flag]
     suffix = "" if size == 28 else f"_{size}"
     file = expanded(str(root)) / f"{flag}{suffix}.npz"
     url, md5 = info[f"url{suffix}"], info[f"MD5{suffix}"]
@@ -100,24 +103,6 @@ def _why(error: Exception, url: str) -> str:
     if isinstance(error, requests.RequestException):
         return f"the connection to {host} broke"
     return f"the file from {host} has another MD5"
-
-
-def _info(flag: str, size: int, if_unavailable: str) -> dict[str, Any]:
-    if flag not in INFO:
-        raise UserError(f"dataset.flag={flag} is unknown: {nearest(flag, INFO)}")
-    if "multi-label" in INFO[flag]["task"]:
-        raise UserError(
-            f"dataset.flag={flag} has several labels per image, which is not supported: "
-            f"expected one of {', '.join(f for f in INFO if f != flag)}"
-        )
-    if size not in SIZES:
-        raise UserError(f"dataset.size={size}: MedMNIST has {', '.join(map(str, SIZES))}")
-    choices = ("synthetic", "error") if flag == "dermamnist" else ("error",)
-    if if_unavailable not in choices:
-        raise UserError(
-            f"dataset.if_unavailable={if_unavailable}: expected {' or '.join(choices)} for {flag}"
-        )
-    return INFO[flag]
 
 
 def _synthetic_note(name: str, file: Path, url: str, md5: str, reason: Exception) -> Note:

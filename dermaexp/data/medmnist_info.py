@@ -8,9 +8,11 @@ from __future__ import annotations
 import runpy
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-SIZES = (28, 64, 128, 224)
+from dermaexp.data.config import MedMNISTSize
+
+SIZES: tuple[int, ...] = get_args(MedMNISTSize)
 
 
 def _read_info() -> dict[str, dict[str, Any]]:

@@ -10,22 +10,20 @@ import numpy as np
 import pooch
 from tqdm import tqdm
 
+from dermaexp.core import rules
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
 from dermaexp.data import npz
+from dermaexp.data.config import SyntheticConfig
 from dermaexp.data.lesions import CLASS_COUNTS, CLASSES, VERSION, generate_splits
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
 
-SMALLEST = 8  # pixels
 QUICK = 64  # pixels, generated in some seconds
 
 
 def load(size: int = 28, seed: int = 0) -> Splits:
     """The synthetic set at `size` pixels, generated once and kept in the user's cache folder."""
-    if not isinstance(size, int) or size < SMALLEST:
-        raise UserError(f"dataset.size={size}: expected a whole number of pixels from {SMALLEST}")
-    if not isinstance(seed, int) or seed < 0:
-        raise UserError(f"dataset.seed={seed}: expected a whole number from 0")
+    rules.check(SyntheticConfig, {"size": size, "seed": seed}, "dataset")
     file = pooch.os_cache("dermaexp") / f"synthetic_v{VERSION}_{size}px_seed{seed}.npz"
     try:
         arrays = npz.read_arrays(file)

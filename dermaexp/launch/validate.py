@@ -14,6 +14,7 @@ from dermaexp.core import rules
 from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
 from dermaexp.core.rules import Component, Count, Flag, Text
+from dermaexp.data import config as data
 from dermaexp.data.config import DatasetConfig
 from dermaexp.models import config as models
 from dermaexp.report.config import FigureCallbacks
@@ -21,7 +22,11 @@ from dermaexp.training import config as training
 from dermaexp.training.config import OptimizerConfig, SamplerConfig, TrainingCallbacks
 from dermaexp.training.trainer_keys import TrainerConfig
 
-COMPONENTS = models.COMPONENTS | training.COMPONENTS
+COMPONENTS: dict[str, type[BaseModel]] = {
+    **data.COMPONENTS,
+    **models.COMPONENTS,
+    **training.COMPONENTS,
+}
 LARGEST_SEED = 2**32 - 1  # NumPy's
 
 Seed = Annotated[
@@ -141,7 +146,7 @@ def check_dataset(config: DictConfig) -> None:
     """Do the same for the config group dataset alone."""
     _check_given("dataset", config)
     values = to_dict(config.dataset, resolve=True, throw_on_missing=True)
-    rules.check(DatasetConfig, values, "dataset")
+    rules.check(COMPONENTS.get(values["_target_"], DatasetConfig), values, "dataset")
 
 
 def _check_given(group: str, config: Mapping[str, Any] | DictConfig) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from dermaexp.core import rules
 from dermaexp.core.errors import UserError
-from dermaexp.data.config import DatasetConfig
+from dermaexp.data.config import COMPONENTS, DatasetConfig
 
 PLAIN = {"grayscale": True, "normalize": False}
 GROUPED = {"split": "grouped", "groups": "lesions.csv"}
@@ -27,7 +27,6 @@ PAIR = "expected true, false or [mean, std] of pixels in [0, 1]"
         ({"normalize": [True, 1]}, PAIR),
         ({"normalize": ["0.5", "0.5"]}, PAIR),
         ({"normalize": 0.5}, PAIR),
-        ({"path": None}, "dataset.path is missing: give it on the command line, dataset.path=FILE"),
         ({"groups": ""}, "dataset.groups=: expected the path of a CSV file, or null"),
         ({"groups": 5}, "dataset.groups=5: expected the path of a CSV file, or null"),
         ({"group_column": 5}, "dataset.group_column=5: expected the name of a column"),
@@ -47,6 +46,26 @@ def test_values_that_make_no_sense(given: dict, line: str) -> None:
         rules.check(DatasetConfig, PLAIN | given, "dataset")
     assert line in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "given", "line"),
+    [
+        ("synthetic", {"size": 7}, "dataset.size=7: expected a whole number of pixels from 8"),
+        ("synthetic", {"sise": 28}, "dataset.sise is used by nothing: did you mean 'dataset.size'"),
+        ("synthetic", {"grayscale": 1}, "dataset.grayscale=1: expected true or false"),
+        ("synthetic", GROUPED | {"groups": None}, "needs to know which images belong together"),
+        ("npz", {"path": None}, "dataset.path=null: expected the path of an npz file"),
+        ("folder", {"path": "images"}, "dataset.size is missing: expected a whole number of pix"),
+    ],
+)
+def test_sources_check_their_keys_and_those_of_every_dataset(
+    source: str, given: dict, line: str
+) -> None:
+    target = f"dermaexp.data.{source}.load"
+    with pytest.raises(UserError) as error:
+        rules.check(COMPONENTS[target], PLAIN | {"_target_": target} | given, "dataset")
+    assert line in str(error.value)
 
 
 @pytest.mark.parametrize(

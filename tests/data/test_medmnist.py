@@ -190,8 +190,8 @@ def test_two_processes_download_once(server: Server, tmp_path: Path) -> None:
         ({"flag": "bloodmist"}, "did you mean 'bloodmnist'"),
         ({"flag": "chestmnist"}, "several labels per image, which is not supported"),
         ({"flag": "organmnist3d"}, "is unknown"),
-        ({"size": 32}, "MedMNIST has 28, 64, 128, 224"),
-        ({"if_unavailable": "draw"}, "expected synthetic or error for dermamnist"),
+        ({"size": 32}, "dataset.size=32: expected 28, 64, 128 or 224"),
+        ({"if_unavailable": "draw"}, "draw: expected synthetic or error"),
         ({"flag": "bloodmnist", "if_unavailable": "synthetic"}, "expected error for bloodmnist"),
     ],
 )
