@@ -90,7 +90,6 @@ def splits_of(content: dict[str, np.ndarray]) -> Splits:
     return checked_splits("Planted", ("a", "b", "c"), pairs, origin="memory")
 
 
-@pytest.mark.slow
 def test_what_is_planted_is_found_and_nothing_else(planted: dict[str, np.ndarray]) -> None:
     result = audit(splits_of(planted))
     found = {
@@ -153,7 +152,6 @@ def lesions(planted: dict[str, np.ndarray], tmp_path: Path) -> Splits:
     return grouped(splits_of(planted), names, tmp_path / "lesions.csv")
 
 
-@pytest.mark.slow
 def test_detection_is_measured_against_the_groups(lesions: Splits) -> None:
     result = audit(lesions)
     row = next(row for row in result.facts["detection"] if row["threshold"] == THRESHOLD)
@@ -223,7 +221,6 @@ def test_images_of_any_size_are_brought_to_one(size: tuple[int, int]) -> None:
         assert brought == pytest.approx(means, abs=1e-5)
 
 
-@pytest.mark.slow
 def test_copies_are_found_in_large_gray_and_tiny_sets() -> None:
     generator = np.random.default_rng(1)
     large = blobs(generator, 50, size=96)
@@ -310,6 +307,7 @@ def test_the_command_leaves_files_and_a_page(
     assert f"audit: {folder}" in shown.replace("\n", "")
 
 
+@pytest.mark.slow
 def test_the_command_with_groups(
     command: Callable[..., int], planted_file: Path, lesions: Splits, tmp_path: Path
 ) -> None:

@@ -36,7 +36,6 @@ def test_it_trains_on_any_data(
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["data"]["name"] == "Small"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("net", ["ffn", "cnn"])
 def test_the_notebooks_are_the_defaults(net: str, composed: Callable[..., DictConfig]) -> None:
     notebook = composed(f"experiment=notebook_{net}")

@@ -396,6 +396,7 @@ def test_an_experiment_named_best_of_ones_own(
     assert [digest(config) for config in pasted()] == [before]
 
 
+@pytest.mark.slow
 def test_the_configs_space_and_the_command_lines(
     search: Search, objective: list[DictConfig], capsys
 ) -> None:

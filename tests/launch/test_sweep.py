@@ -310,7 +310,6 @@ def test_a_key_that_only_some_options_have(
     assert not (tmp_path / "s").exists()
 
 
-@pytest.mark.slow
 def test_a_launcher_inside_a_swept_experiment(cli, tmp_path: Path, capsys) -> None:
     """It would have no effect; given on the command line it has."""
     folder = tmp_path / "conf" / "experiment"

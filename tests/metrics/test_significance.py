@@ -224,6 +224,7 @@ def test_equal_groups_seldom_differ() -> None:
     assert 0.01 * SETS <= claims["bootstrap"] <= MOST, "Holm of three is no more than cautious"
 
 
+@pytest.mark.slow
 def test_lucky_seeds_are_seldom_taken_for_a_better_group() -> None:
     claims = false_claims(seeds=3, seed_noise=0.6, sets=SETS)
     assert claims["both"] <= claims["bootstrap"] <= MOST

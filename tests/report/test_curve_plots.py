@@ -69,7 +69,6 @@ def test_the_area_under_the_steps_is_the_average_precision(predictions) -> None:
     assert {"absent no images", "title"} <= set(words)
 
 
-@pytest.mark.slow
 def test_thirteen_classes_look_different_and_find_room() -> None:
     targets, probabilities = random_predictions(500, 13, seed=1)
     names = [f"organ {k} with a name that is folded into lines" for k in range(13)]
@@ -88,7 +87,6 @@ def test_thirteen_classes_look_different_and_find_room() -> None:
         assert legend.x0 >= axes.get_window_extent().x1
 
 
-@pytest.mark.slow
 def test_reliability_shows_accuracy_confidence_and_counts(predictions) -> None:
     targets, probabilities = predictions
     sharper = probabilities**2 / (probabilities**2).sum(axis=1, keepdims=True)

@@ -39,6 +39,7 @@ def train(cli: Callable[..., int], data_file: Path, tmp_path: Path) -> Callable[
     return run
 
 
+@pytest.mark.slow
 def test_a_callback_of_ones_own_sees_every_metric(
     train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +88,7 @@ def test_model_checkpoint(train) -> None:
         assert torch.load(run / "checkpoints" / name, weights_only=True)["state_dict"]
 
 
+@pytest.mark.slow
 def test_learning_rate_monitor(train, monkeypatch: pytest.MonkeyPatch) -> None:
     """It asks for a logger; its rates are those of history.csv."""
     rates = []
