@@ -108,7 +108,7 @@ class NpzConfig(Component):
 class MedMNISTConfig(Component):
     flag: MedMNISTFlag
     size: MedMNISTSize
-    root: Text
+    root: Folder
     if_unavailable: Literal["synthetic", "error"]
 
     @model_validator(mode="after")

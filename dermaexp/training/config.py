@@ -36,6 +36,7 @@ Milestones = Annotated[
 
 class OptimizerConfig(BaseModel):
     lr: Positive | None = None
+    weight_decay: NotNegative | None = None
 
 
 class SamplerConfig(Component):

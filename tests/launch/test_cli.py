@@ -64,6 +64,7 @@ PROJECT = Path(__file__).resolve().parents[2]
         (["epochs=true"], "epochs=true: expected a whole number from 1"),
         (["seed=-1"], "seed=-1: expected a whole number from 0 to 4294967295"),
         (["optimizer.lr=0"], "optimizer.lr=0: expected a number above 0"),
+        (["optimizer.weight_decay=-1"], "optimizer.weight_decay=-1: expected a number from 0"),
         (["checkpoint.test_with=first"], "checkpoint.test_with=first: expected best or last"),
         (["calibrate=maybe"], "calibrate=maybe: expected true or false"),
         (["dataset.grayscale=maybe"], "dataset.grayscale=maybe: expected true or false"),
@@ -143,7 +144,10 @@ def test_bad_input_is_reported_in_one_line(
     ("arguments", "line"),
     [
         (["trainer=gpu"], "trainer cannot be built: MisconfigurationException: No supported gpu"),
-        (["optimizer.weight_decay=-1"], "optimizer cannot be built: Invalid weight_decay value"),
+        (
+            ["optimizer=sgd", "optimizer.momentum=-1"],
+            "optimizer cannot be built: Invalid momentum value",
+        ),
         (
             ["scheduler=cosine", "scheduler._target_=torch.optim.lr_scheduler.StepLR"],
             "scheduler cannot be built: ",

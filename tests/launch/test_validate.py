@@ -17,10 +17,10 @@ CHECKED = ("dataset", "model", "scheduler", "loss", "augment")
 FROM_THE_JOB = {"image_shape", "classes", "counts", "optimizer", "steps"}
 
 
-def test_each_component_in_conf_has_its_rules() -> None:
+def test_each_component_with_rules_is_in_conf() -> None:
     files = [file for group in CHECKED for file in (CONF / group).glob("*.yaml")]
     targets = {(yaml.safe_load(file.read_text()) or {}).get("_target_") for file in files}
-    assert targets - {None} == set(validate.COMPONENTS)
+    assert set(validate.COMPONENTS) <= targets
 
 
 @pytest.mark.parametrize(("target", "model"), validate.COMPONENTS.items())
