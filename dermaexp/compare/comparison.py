@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dermaexp.compare.notes import with_peculiarities
@@ -27,22 +27,45 @@ FOLDS = (
 class Table:
     """The run groups tested on the same images, ranked by mean val macro AUROC."""
 
-    title: str
-    data: str  # the name of the data, or names
-    images: int  # in test
-    synthetic: bool  # in whole or in part
     groups: tuple[RunGroup, ...]
     baselines: tuple[Baseline, ...]
     evidence: Evidence
+    title: str = ""
+
+    @property
+    def data(self) -> str:
+        """The name of the data, or names."""
+        return " and ".join(dict.fromkeys(group.data for group in self.groups))
+
+    @property
+    def images(self) -> int:
+        """The number of test images."""
+        return sum(images for _, _, images in self.groups[0].tested_on)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the data are synthetic, in whole or in part."""
+        return any(group.runs[0].data.get("synthetic") for group in self.groups)
 
     @property
     def cross_validated(self) -> bool:
         return bool(self.groups[0].folds)
 
     @property
+    def folds(self) -> str:
+        """The number of folds that were run, such as "5 of 5"; empty for the official split."""
+        run, folds = self.groups[0].runs[0], self.groups[0].folds
+        return f"{len(folds)} of {run.split['folds']}" if folds else ""
+
+    @property
+    def counts(self) -> list[str]:
+        """The columns that count what a score is a mean of."""
+        return ["seeds", "folds"] if self.cross_validated else ["seeds"]
+
+    @property
     def subject(self) -> str:
         """The data, and the folds of a cross-validation."""
-        return _subject(self.groups)
+        return ", ".join(filter(None, (self.data, self.groups[0].cross_validation)))
 
     @property
     def unit(self) -> str:
@@ -124,8 +147,9 @@ def comparison_of(folders: Sequence[Path]) -> Comparison:
     by_test: dict[tuple[object, ...], list[RunGroup]] = {}
     for group in run_groups(compared):
         by_test.setdefault(group.tested_on, []).append(group)
-    titles = _titles(list(by_test.values()))
-    tables = [_table(title, groups) for title, groups in zip(titles, by_test.values(), strict=True)]
+    tables: list[Table] = []
+    for groups in by_test.values():
+        tables.append(_table(groups, [table.title for table in tables]))
     return Comparison(
         tuple(folders),
         tuple(tables),
@@ -134,40 +158,16 @@ def comparison_of(folders: Sequence[Path]) -> Comparison:
     )
 
 
-def _table(title: str, groups: Sequence[RunGroup]) -> Table:
+def _table(groups: Sequence[RunGroup], taken: Sequence[str]) -> Table:
+    """The table of `groups`, whose title is none of those `taken`."""
     noted = with_peculiarities(groups)
     found = [baseline_of(*(fold[0].metrics for fold in group.by_fold)) for group in noted]
     baselines = {baseline.predicted: baseline for baseline in found}
-    return Table(
-        title,
-        _data(groups),
-        _images(groups[0]),
-        any(group.runs[0].data.get("synthetic") for group in groups),
-        tuple(noted),
-        tuple(baselines.values()),
-        compare_with_best(noted),
-    )
-
-
-def _titles(tables: Sequence[Sequence[RunGroup]]) -> list[str]:
-    titles = []
-    for groups in tables:
-        titles.append(f"Leaderboard on {_subject(groups)}, {_images(groups[0]):,} test images")
-        if titles[-1] in titles[:-1]:  # different data under the same name
-            titles[-1] += f" {groups[0].tested_on[0][1][:8]}"
-    return titles
-
-
-def _images(group: RunGroup) -> int:
-    return sum(images for _, _, images in group.tested_on)
-
-
-def _subject(groups: Sequence[RunGroup]) -> str:
-    return ", ".join(filter(None, (_data(groups), groups[0].cross_validation)))
-
-
-def _data(groups: Sequence[RunGroup]) -> str:
-    return " and ".join(dict.fromkeys(group.data for group in groups))
+    table = Table(tuple(noted), tuple(baselines.values()), compare_with_best(noted))
+    title = f"Leaderboard on {table.subject}, {table.images:,} test images"
+    if title in taken:  # different data under the same name
+        title += f" {groups[0].tested_on[0][1][:8]}"
+    return replace(table, title=title)
 
 
 def _headings(keys: Sequence[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from dermaexp.compare.figures import captioned_figures
 from dermaexp.compare.run_groups import RunGroup
 from dermaexp.compare.significance import TESTED
 from dermaexp.core.shortened import short_command, short_path, shortened
-from dermaexp.core.text import counted
+from dermaexp.core.text import counted, names_and_values
 from dermaexp.metrics.names import HEADLINES, METRICS
 from dermaexp.metrics.significance import LEVEL
 from dermaexp.report import html
@@ -104,7 +104,7 @@ def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
 def _title(comparison: Comparison) -> str:
     names = {run.name for run in comparison.runs}
     tables = comparison.tables
-    data = " and ".join(dict.fromkeys(table.data for table in tables))
+    data = " and ".join(_distinct(table.data for table in tables))
     if len(tables) == 1:
         data = tables[0].subject
     title = f"{names.pop()}: comparison" if len(names) == 1 else "Comparison"
@@ -124,10 +124,10 @@ def _table(table: Table, comparison: Comparison) -> dict[str, Any]:
         "method": table.evidence.method,
         "caption": _caption(table),
         "repeated_over": table.repeated_over,
-        "counts": list(tables.count_cells(table.groups[0])),
+        "counts": table.counts,
         "scores": list(tables.SHOWN),
         "tested": [METRICS[metric].label for metric in TESTED],
-        "rows": _rows(table, comparison.varied or {"name": "name"}),
+        "rows": _rows(table, comparison),
         "confusions": {
             "classes": table.groups[0].runs[0].metrics["data"]["classes"],
             "groups": [
@@ -155,8 +155,9 @@ def _caption(table: Table) -> str:
 def _summary(table: Table, low: float, high: float) -> list[str]:
     """Describes the best group; `low` and `high` bound its mean test accuracy."""
     best = table.groups[0]
-    val = tables.shown_scores(best, "{:.3f}", " ± ")["val AUROC"]
-    if best.mean("val", "macro_auroc") is None:
+    score = "val", "macro_auroc"
+    val = tables.score_text(best.mean(*score), best.sd(*score), 3)
+    if not val:
         lines = [f"is listed first ({_mean_of(best)}): val macro AUROC is undefined for all."]
     elif len(table.groups) == 1:
         lines = [f"is the only run group. Its val macro AUROC is {val} ({_mean_of(best)})."]
@@ -203,71 +204,33 @@ def _verdicts(table: Table) -> list[str]:
     ]
 
 
-def _rows(table: Table, varied: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The ranked table's rows, the baselines last."""
-    found = {pair.other.label: pair.findings for pair in table.evidence.pairs}
-    rows: list[dict[str, Any]] = []
-    for rank, group in enumerate(table.groups, 1):
-        cells = tables.varied_cells(group)
-        findings = found.get(group.label, {})
-        rows.append(
-            {
-                "rank": rank,
-                "varied": [cells.get(key, "") for key in varied],
-                "counts": list(tables.count_cells(group).values()),
-                "scores": list(tables.shown_scores(group, "{:.3f}", " ± ").values()),
-                "p": [_p_cell(findings[key].p_text) if key in findings else "" for key in TESTED],
-            }
-        )
-    for baseline in table.baselines:
-        scores = [
-            html.fixed(baseline.scores[metric], 3) if split == "test" else ""
-            for split, metric in tables.SHOWN.values()
-        ]
-        label = "majority baseline" + (f": {baseline.label}" if table.baselines[1:] else "")
-        rows.append(
-            {
-                "rank": "",
-                "varied": [label, *[""] * (len(varied) - 1)],
-                "counts": [""] * len(tables.count_cells(table.groups[0])),
-                "scores": scores,
-                "p": [""] * len(TESTED),
-            }
-        )
-    return rows
-
-
-def _p_cell(text: str) -> str:
-    """ "p = 0.031" -> "0.031", "p < 0.001" -> "< 0.001"."""
-    return text.removeprefix("p ").removeprefix("= ")
+def _rows(table: Table, comparison: Comparison) -> list[list[Any]]:
+    """The ranked table's rows: rank, values of the varied keys, counts, scores and p."""
+    varied = list(comparison.varied) or ["name"]
+    tested = [f"p, {METRICS[metric].label}" for metric in TESTED]
+    columns = ["rank", *varied, "n", *table.counts[1:], *tables.SHOWN, *tested]
+    baseline = "" if table.baselines[1:] else "majority baseline"
+    rows = tables.shown_rows(table, varied, 3, " ± ", baseline)
+    return [[row.get(column, "") for column in columns] for row in rows]
 
 
 def _runs(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
     """One row per run: group by group, then those left out."""
-    varied = comparison.varied
+    runs = [*comparison.runs, *comparison.left_out]
     rows = []
-    for table in comparison.tables:
-        for rank, group in enumerate(table.groups, 1):
-            for run in group.runs:
-                scores = [html.fixed(run.score(*score)) for score in RUN_SCORES.values()]
-                row = _run_row(run, varied, folder) | {"rank": rank, "scores": scores}
-                rows.append(row | {"seconds": f"{run.seconds:,.1f}"})
-    return rows + [_run_row(run, varied, folder) for run in comparison.left_out]
-
-
-def _run_row(run: Run, varied: Mapping[str, str], folder: Path) -> dict[str, Any]:
-    cells = tables.run_cells(run, varied, folder)
-    return {
-        "rank": "",
-        "seed": "" if cells["seed"] is None else cells["seed"],
-        "fold": cells.get("fold", ""),
-        "varied": [cells.get(key, "") for key in varied or ["name"]],
-        "data": cells["data"] or "",
-        "scores": [""] * len(RUN_SCORES),
-        "seconds": "",
-        "status": run.status,
-        **_link(run, folder),
-    }
+    for run, row in zip(runs, tables.run_rows(comparison, folder), strict=True):
+        known = {key: value for key, value in row.items() if value is not None}
+        rows.append(
+            {
+                **dict.fromkeys(("rank", "seed", "fold", "data"), ""),
+                **known,
+                "varied": [row.get(key, "") for key in comparison.varied or ["name"]],
+                "scores": [html.fixed(row.get("_".join(score))) for score in RUN_SCORES.values()],
+                "seconds": f"{run.seconds:,.1f}" if run.compared else "",
+                **_link(run, folder),
+            }
+        )
+    return rows
 
 
 def _link(run: Run, folder: Path) -> dict[str, str]:
@@ -290,19 +253,15 @@ def _regenerate(comparison: Comparison, folder: Path) -> str:
 def _provenance(runs: Sequence[Run]) -> dict[str, str]:
     """Maps labels to the distinct values of all runs in tables."""
     records = [run.record for run in runs]
-    versions = [
-        ", ".join(f"{name} {version}" for name, version in record.get("versions", {}).items())
-        for record in records
-    ]
     values = {
         "Data": (record["data"]["name"] for record in records),
         "Data fingerprint": (run.source_fingerprint for run in runs),
         "Test fingerprint": (record["data"]["test_fingerprint"] for record in records),
-        "Git commit": (record.get("git_commit") for record in records),
+        "Git commit": (record["git_commit"] for record in records),
         "Code digest": (record["code_digest"] for record in records),
-        "Device": (record.get("device", {}).get("name") for record in records),
-        "Platform": (record.get("platform") for record in records),
-        "Versions": versions,
+        "Device": (record["device"]["name"] for record in records),
+        "Platform": (record["platform"] for record in records),
+        "Versions": (names_and_values(record["versions"]) for record in records),
     }
     return {label: "; ".join(_distinct(found)) for label, found in values.items()}
 

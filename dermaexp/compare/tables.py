@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dermaexp.compare.comparison import SEEDS, Comparison, Table
-from dermaexp.compare.run_groups import SPLITS, RunGroup
+from dermaexp.compare.run_groups import SPLITS
 from dermaexp.compare.significance import TESTED
 from dermaexp.compare.varied_keys import config_values, value_text
 from dermaexp.core.console import console, print_table
 from dermaexp.core.files import csv_bytes
 from dermaexp.core.shortened import short_path, shortened
-from dermaexp.core.text import cell_text
+from dermaexp.core.text import cell_text, fixed
 from dermaexp.metrics.names import HEADLINES, METRICS
 from dermaexp.runs.collect import Run
 
@@ -25,25 +25,26 @@ SHOWN = {  # in the terminal and on the page: heading -> split and metric
     for split, metric in (("val", "macro_auroc"), *(("test", metric) for metric in HEADLINES))
 }
 SHOWN_PAIRS = 4  # in the terminal
-SCORES = [f"{split}_{metric}" for split in SPLITS for metric in HEADLINES]
+SCORES = {  # in the CSV files: column -> split and metric
+    f"{split}_{metric}": (split, metric) for split in SPLITS for metric in HEADLINES
+}
+LEFT_OUT_COLUMNS = {"status": "status", "error": "reason", "folder": "folder"}
 
 
 def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
     """The contents of leaderboard.csv, runs.csv and leaderboard.md in `folder`."""
-    varied = list(comparison.varied)
-    with_sd = [column for score in SCORES for column in (score, f"{score}_sd")]
-    tested = [f"p_{metric}" for metric in TESTED]
-    counts = ["n", "seeds", *(["folds"] if comparison.has_folds else [])]
-    groups = ["rank", "name", *varied, *counts, *with_sd, *tested, "best_epoch", "seconds"]
-    groups += ["data", "test_images", "notes"]
-    places = ["seed", *(["fold"] if comparison.has_folds else [])]
-    runs = ["rank", "name", *places, *varied, *SCORES, "best_epoch", "seconds"]
-    runs += ["status", "error", "data", "folder"]
-    ranked = [row for table in comparison.tables for row in _group_rows(table)]
+    folds = ["folds"] if comparison.has_folds else []
+    groups = ["rank", "name", *comparison.varied, "n", "seeds", *folds]
+    groups += [column for score in SCORES for column in (score, f"{score}_sd")]
+    groups += [f"p_{metric}" for metric in TESTED]
+    groups += ["best_epoch", "seconds", "data", "test_images", "notes"]
+    runs = ["rank", "name", "seed", *(["fold"] if folds else []), *comparison.varied, *SCORES]
+    runs += ["best_epoch", "seconds", "status", "error", "data", "folder"]
+    ranked = [row for table in comparison.tables for row in group_rows(table)]
     markdown = shortened(_markdown(comparison), folder)
     return {
         "leaderboard.csv": csv_bytes(groups, shortened(ranked, folder)),
-        "runs.csv": csv_bytes(runs, shortened(_run_rows(comparison, folder), folder)),
+        "runs.csv": csv_bytes(runs, shortened(run_rows(comparison, folder), folder)),
         "leaderboard.md": markdown.encode(errors="replace"),
     }
 
@@ -51,22 +52,9 @@ def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
 def show(comparison: Comparison) -> None:
     """Prints the tables with their findings, and the runs left out."""
     names = comparison.varied or {"name": "name"}
+    columns = {"rank": "", **names, "n": "seeds", **{heading: heading for heading in SHOWN}}
     for table in comparison.tables:
-        rows = [
-            {
-                "rank": rank,
-                "n": group.runs_per_fold,
-                **varied_cells(group),
-                **shown_scores(group, "{:.3f}", "±"),
-            }
-            for rank, group in enumerate(table.groups, 1)
-        ]
-        for baseline in table.baselines:
-            scores = {key: baseline.scores[metric] for key, (_, metric) in SHOWN.items()}
-            cells = {key: f"{score:.3f}" for key, score in scores.items()} | {"val AUROC": None}
-            rows.append({next(iter(names)): "majority", **cells})
-        columns = {"rank": "", **names, "n": "seeds", **{key: key for key in SHOWN}}
-        print_table(table.title, columns, [dict.fromkeys(columns) | row for row in rows])
+        print_table(table.title, columns, shown_rows(table, names, 3, "±", "majority"))
         for line in _lines_below(table):
             console.print(line, markup=False)
     if comparison.warning:
@@ -74,88 +62,93 @@ def show(comparison: Comparison) -> None:
     for run in comparison.damaged:
         console.print(f"note: {run.directory.path.name}: {run.damage}", markup=False)
     if comparison.left_out:
-        columns = {"status": "status", "error": "reason", "folder": "folder"}
-        print_table(LEFT_OUT, columns, [_left_out_row(run) for run in comparison.left_out])
+        print_table(LEFT_OUT, LEFT_OUT_COLUMNS, _left_out_rows(comparison))
 
 
-def _group_rows(table: Table) -> list[dict[str, Any]]:
-    """The table's rows of leaderboard.csv, the baselines last."""
+def group_rows(table: Table) -> list[dict[str, Any]]:
+    """The table's rows by column of leaderboard.csv, the baselines last.
+
+    "p, METRIC" holds each p as text, for tables that people read.
+    """
     found = {pair.other.label: pair.findings for pair in table.evidence.pairs}
-    numbers = " ".join(map(str, table.groups[0].folds))
-    folds = {"folds": numbers} if numbers else {}
+    folds = " ".join(map(str, table.groups[0].folds))
+    data = {"folds": folds, "test_images": table.images}
     rows = []
     for rank, group in enumerate(table.groups, 1):
-        row = {"rank": rank, "name": group.runs[0].name, **varied_cells(group)}
-        row |= {"n": group.runs_per_fold, "seeds": " ".join(map(str, group.seeds)), **folds}
-        for split in SPLITS:
-            for metric in HEADLINES:
-                row[f"{split}_{metric}"] = group.mean(split, metric)
-                row[f"{split}_{metric}_sd"] = group.sd(split, metric)
-        row |= {f"p_{name}": one.p for name, one in found.get(group.label, {}).items()}
+        varied = {key: value_text(value) for key, value in group.varied.items()}
+        row = {"rank": rank, "name": group.runs[0].name, **(varied or {"name": group.label})}
+        row |= {"n": group.runs_per_fold, "seeds": " ".join(map(str, group.seeds)), **data}
+        for score, place in SCORES.items():
+            row |= {score: group.mean(*place), f"{score}_sd": group.sd(*place)}
+        for metric, finding in found.get(group.label, {}).items():
+            text = finding.p_text.removeprefix("p ").removeprefix("= ")
+            row |= {f"p_{metric}": finding.p, f"p, {METRICS[metric].label}": text}
         row |= {"best_epoch": group.best_epoch, "seconds": group.seconds, "data": group.data}
-        rows.append(row | {"test_images": table.images, "notes": "; ".join(group.notes)})
+        rows.append(row | {"notes": "; ".join(group.notes)})
     for baseline in table.baselines:
-        scores = {f"test_{metric}": score for metric, score in baseline.scores.items()}
-        row = {"name": f"majority baseline: {baseline.label}", **folds, **scores}
-        rows.append(row | {"data": table.data, "test_images": table.images})
+        row = {f"test_{metric}": score for metric, score in baseline.scores.items()}
+        row |= {"name": f"majority baseline: {baseline.label}", "data": table.data}
+        rows.append(row | data)
     return rows
 
 
-def _run_rows(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
-    """The rows of runs.csv: group by group, then the runs left out."""
+def shown_rows(
+    table: Table, varied: Iterable[str], digits: int, sign: str, baseline: str = ""
+) -> list[dict[str, Any]]:
+    """`group_rows` for people: such as "0.691 ± 0.005" by heading in SHOWN.
+
+    A baseline is named in the first of the `varied` columns, by its own name if none is given.
+    """
     rows = []
-    for table in comparison.tables:
-        for rank, group in enumerate(table.groups, 1):
-            for run in group.runs:
-                row = {"rank": rank, **run_cells(run, comparison.varied, folder)}
-                row |= {f"{s}_{m}": run.score(s, m) for s in SPLITS for m in HEADLINES}
-                row |= {"best_epoch": run.best_epoch, "seconds": run.seconds}
-                rows.append(row)
-    rows += [run_cells(run, comparison.varied, folder) for run in comparison.left_out]
+    for row in group_rows(table):
+        is_group = "rank" in row
+        for heading, (split, metric) in SHOWN.items():
+            mean, sd = (row.get(f"{split}_{metric}{of}") for of in ("", "_sd"))
+            undefined = "undefined" if is_group else ""
+            row[heading] = score_text(mean, sd, digits, sign) or undefined
+        row["folds"] = table.folds if is_group else ""
+        if not is_group:
+            row[next(iter(varied))] = baseline or row["name"]
+        rows.append(row)
     return rows
 
 
-def run_cells(run: Run, varied: Iterable[str], folder: Path) -> dict[str, Any]:
-    """What is known of any run, even if it failed before its config was recorded."""
-    is_known = {"config", "choices", "overrides"} <= set(run.record)
-    values = config_values(run) if is_known else {}
-    return {
-        "name": run.name,
-        "seed": run.record.get("seed"),
-        **({} if run.fold is None else {"fold": run.fold}),
-        **{key: value_text(values[key]) for key in varied if key in values},
-        "status": run.status,
-        "error": run.reason or run.damage or None,
-        "data": run.data.get("name"),
-        "folder": short_path(run.directory.path, folder),
-    }
+def score_text(mean: float | None, sd: float | None, digits: int, sign: str = " ± ") -> str:
+    """Such as "0.691 ± 0.005", without what is None."""
+    return sign.join(fixed(part, digits) for part in (mean, sd) if part is not None)
 
 
-def _left_out_row(run: Run) -> dict[str, Any]:
-    return {"status": run.status, "error": run.reason, "folder": run.directory.path.name}
+def run_rows(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
+    """The rows of runs.csv: group by group, then the runs left out.
+
+    Holds what is known of any run, even if it failed before its config was recorded.
+    """
+    ranks: list[tuple[int | None, Run]] = [
+        (rank, run)
+        for table in comparison.tables
+        for rank, group in enumerate(table.groups, 1)
+        for run in group.runs
+    ]
+    rows = []
+    for rank, run in [*ranks, *((None, run) for run in comparison.left_out)]:
+        is_known = {"config", "choices", "overrides"} <= set(run.record)
+        values = config_values(run) if is_known else {}
+        row = {"rank": rank, "name": run.name, "seed": run.record.get("seed"), "fold": run.fold}
+        row |= {key: value_text(values[key]) for key in comparison.varied if key in values}
+        if run.compared:
+            row |= {score: run.score(*place) for score, place in SCORES.items()}
+            row |= {"best_epoch": run.best_epoch, "seconds": run.seconds}
+        row |= {"status": run.status, "error": run.reason or run.damage or None}
+        row |= {"data": run.data.get("name"), "folder": short_path(run.directory.path, folder)}
+        rows.append(row)
+    return rows
 
 
-def varied_cells(group: RunGroup) -> dict[str, str]:
-    """The values of the keys that vary, or else the name."""
-    cells = {key: value_text(value) for key, value in group.varied.items()}
-    return cells or {"name": group.label}
-
-
-def count_cells(group: RunGroup) -> dict[str, int | str]:
-    """The number of seeds, in cross-validation also of folds, such as "5 of 5"."""
-    cells: dict[str, int | str] = {"seeds": group.runs_per_fold}
-    if group.folds:
-        cells["folds"] = f"{len(group.folds)} of {group.runs[0].split['folds']}"
-    return cells
-
-
-def shown_scores(group: RunGroup, number: str, sign: str) -> dict[str, str]:
-    """Such as "0.691 ± 0.005", without the deviation for a single run."""
-    cells = {}
-    for key, score in SHOWN.items():
-        parts = [part for part in (group.mean(*score), group.sd(*score)) if part is not None]
-        cells[key] = sign.join(number.format(part) for part in parts) or "undefined"
-    return cells
+def _left_out_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    return [
+        {"status": run.status, "error": run.reason, "folder": run.directory.path.name}
+        for run in comparison.left_out
+    ]
 
 
 def _lines_below(table: Table) -> list[str]:
@@ -180,37 +173,32 @@ def _markdown(comparison: Comparison) -> str:
         lines = (f"{run.directory.path.name}: {run.damage}" for run in comparison.damaged)
         sections += [f"## {DAMAGED}", _markdown_list(lines)]
     if comparison.left_out:
-        rows = [list(_left_out_row(run).values()) for run in comparison.left_out]
-        sections += [f"## {LEFT_OUT}", _markdown_table(["status", "reason", "folder"], rows)]
+        rows = _left_out_rows(comparison)
+        sections += [f"## {LEFT_OUT}", _markdown_table(LEFT_OUT_COLUMNS, rows)]
     return "\n\n".join(sections) + "\n"
 
 
 def _markdown_sections(table: Table, names: Sequence[str]) -> list[str]:
     """A table with its findings and notes."""
-    rows: list[list[object]] = []
-    for rank, group in enumerate(table.groups, 1):
-        cells = varied_cells(group)
-        counts = count_cells(group) | {"seeds": ", ".join(map(str, group.seeds))}
-        epoch = "" if group.best_epoch is None else f"{group.best_epoch:.1f}"
-        scores = shown_scores(group, "{:.4f}", " ± ").values()
-        row = [rank, *(cells.get(name) for name in names), *counts.values(), *scores]
-        rows.append([*row, epoch, f"{group.seconds:.1f}"])
-    counted = list(count_cells(table.groups[0]))
-    for baseline in table.baselines:
-        label = [f"majority baseline: {baseline.label}", *[None] * (len(names) - 1)]
-        constant = [baseline.scores[metric] for split, metric in SHOWN.values() if split == "test"]
-        rows.append([None, *label, *[None] * len(counted), None, *constant, None, None])
-    heading = ["rank", *names, *counted, *SHOWN, "best epoch", "seconds"]
-    sections = [f"## {_plain(table.title)}", _markdown_table(heading, rows)]
+    headings = ["rank", *names, *table.counts, *SHOWN, "best epoch", "seconds"]
+    rows = shown_rows(table, names, 4, " ± ")
+    for row in rows:
+        row["seeds"] = row.get("seeds", "").replace(" ", ", ")
+        row["best epoch"] = fixed(row.get("best_epoch"), 1)
+        row["seconds"] = fixed(row.get("seconds"), 1)
+    columns = {heading: heading for heading in headings}
+    sections = [f"## {_plain(table.title)}", _markdown_table(columns, rows)]
     for pair in table.evidence.pairs:
         sections.append(_markdown_list(one.words for one in pair.findings.values()))
     sections += [table.evidence.method] if table.evidence.pairs else []
     return [*sections, "Notes:", _markdown_list(table.notes)] if table.notes else sections
 
 
-def _markdown_table(heading: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [heading, ["---"] * len(heading), *rows]
-    cells = [[_plain(cell_text(value)).replace("|", "\\|") for value in line] for line in lines]
+def _markdown_table(columns: Mapping[str, str], rows: Sequence[Mapping[str, object]]) -> str:
+    """The `columns` (key -> heading) of `rows`."""
+    lines = [columns.values(), ["---"] * len(columns)]
+    lines += [[cell_text(row.get(key)) for key in columns] for row in rows]
+    cells = [[_plain(value).replace("|", "\\|") for value in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 

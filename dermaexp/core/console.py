@@ -96,11 +96,14 @@ def print_summary(
 def print_table(
     title: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, object]]
 ) -> None:
-    """Print the `columns` (key -> heading) of `rows`; numbers are aligned right."""
+    """Print the `columns` (key -> heading) of `rows`, which may lack some.
+
+    Numbers are aligned right.
+    """
     table = Table(title=escape(title), title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
     for key, heading in columns.items():
-        numeric = any(isinstance(row[key], (int, float)) for row in rows)
+        numeric = any(isinstance(row.get(key), (int, float)) for row in rows)
         table.add_column(escape(heading), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(cell_text(row[key])) for key in columns))
+        table.add_row(*(escape(cell_text(row.get(key))) for key in columns))
     console.print(table)

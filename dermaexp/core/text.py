@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def cell_text(value: object) -> str:
@@ -32,3 +32,8 @@ def percent(share: float) -> str:
 def counted(noun: str, numbers: Sequence[int]) -> str:
     """ "fold 3", or "folds 0, 1, 3"."""
     return f"{noun}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+def names_and_values(values: Mapping[str, object]) -> str:
+    """ "torch 2.5, numpy 2.1"."""
+    return ", ".join(f"{name} {value}" for name, value in values.items())

@@ -13,6 +13,7 @@ from dermaexp import __version__
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
 from dermaexp.core.shortened import short_command, shortened
+from dermaexp.core.text import names_and_values
 from dermaexp.report import html
 from dermaexp.report.results import results_of
 from dermaexp.runs.directory import RunDirectory
@@ -166,7 +167,7 @@ def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
         "Config digest": run.get("config_digest"),
         "Code digest": run.get("code_digest"),
         "Git commit": run.get("git_commit"),
-        "Versions": ", ".join(f"{package} {version}" for package, version in versions.items()),
+        "Versions": names_and_values(versions),
         "Platform": run.get("platform"),
     }
 
