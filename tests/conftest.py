@@ -70,6 +70,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     with warnings.catch_warnings():
         yield functools.partial(exit_code, monkeypatch, main)
     logging.captureWarnings(False)
+    for handler in set(logging.root.handlers).difference(handlers):
+        handler.close()  # a run's dermaexp.log
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
 

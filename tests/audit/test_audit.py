@@ -221,6 +221,7 @@ def test_images_of_any_size_are_brought_to_one(size: tuple[int, int]) -> None:
         assert brought == pytest.approx(means, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_copies_are_found_in_large_gray_and_tiny_sets() -> None:
     generator = np.random.default_rng(1)
     large = blobs(generator, 50, size=96)
@@ -248,6 +249,7 @@ def test_images_of_one_color_are_like_nothing(size: int, channels: int) -> None:
             assert not len(near_duplicates(embedding, flat, flat)), level
 
 
+@pytest.mark.slow
 def test_blocks_do_not_change_what_is_found(
     planted: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
