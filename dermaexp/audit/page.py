@@ -73,7 +73,7 @@ def show(audit: Audit) -> None:
     for name, splits in audit.facts["classes"].items():
         row: dict[str, object] = {"class": name}
         for split, own in splits.items():
-            row |= {split: own["images"], f"{split}_share": f"{own['share']:.1%}"}
+            row |= {split: own["images"], f"{split}_share": percent(own["share"])}
         rows.append(row)
     print_table(f"Images of {audit.splits.title}", headings, rows)
     for sentence in findings(audit):

@@ -75,8 +75,10 @@ def _accuracies(table: Table, intervals: Mapping[str, tuple[float, float]]) -> C
     caption += _folds_caption(table) if table.cross_validated else _seeds_caption(table)
     if any(math.isnan(low) for low, _ in intervals.values()):
         caption += f" There is no interval without predictions.npz of every {table.unit}."
-    caption += " Intervals of two groups may overlap even if the groups differ significantly, as "
-    caption += "both predict the same images."
+    caption += (
+        " Intervals of two run groups may overlap even if they differ significantly, as both "
+    )
+    caption += "predict the same images."
     return CaptionedFigure("test_accuracy", figure, caption)
 
 
@@ -86,13 +88,13 @@ def _seeds_caption(table: Table) -> str:
     caption = ""
     if several:
         caption += (
-            " A large dot is the mean over a group's seeds, a small dot a single seed. The line is "
-            "the 95 % interval of the mean and covers other images and other seeds: the middle 95 "
-            f"% of {significance.RESAMPLES:,} bootstrap resamples of the images, with noise for "
-            "the choice of seeds (standard error over seeds times Student's t)."
+            " A large dot is the mean over a run group's seeds, a small dot a single seed. The "
+            "line is the 95 % interval of the mean and covers other images and other seeds: the "
+            f"middle 95 % of {significance.RESAMPLES:,} bootstrap resamples of the images, with "
+            "noise for the choice of seeds (standard error over seeds times Student's t)."
         )
     if len(several) < len(table.groups):
-        whose = "For a group with one seed it" if several else "The line"
+        whose = "For a run group with one seed it" if several else "The line"
         caption += (
             f" {whose} is the 95 % Wilson interval, which covers other images but not other seeds."
         )
@@ -109,8 +111,8 @@ def _folds_caption(table: Table) -> str:
     )
     if any(group.runs_per_fold > 1 for group in table.groups):
         caption += (
-            " For a group with several seeds, noise for their choice was added to each resample "
-            "(standard error over seeds times Student's t)."
+            " For a run group with several seeds, noise for their choice was added to each "
+            "resample (standard error over seeds times Student's t)."
         )
     return caption
 
@@ -120,11 +122,11 @@ def _curves(table: Table, histories: Mapping[str, Sequence[Sequence[dict]]]) -> 
     title = f"Validation on {table.subject}"
     if any(len(kept) > 1 for kept in histories.values()):
         title += f", mean and range over {table.repeated_over}"
-        caption += f" A line is the mean over a group's {table.repeated_over}, its band the range "
-        caption += "from the lowest to the highest "
+        caption += f" A line is the mean over a run group's {table.repeated_over}, its band the "
+        caption += "range from the lowest to the highest "
         caption += "run." if table.cross_validated else "seed."
     if len(histories) < len(table.groups):
-        caption += " Groups without history.csv are missing."
+        caption += " Run groups without history.csv are missing."
     return CaptionedFigure("learning_curves", plots.group_curves(histories, title=title), caption)
 
 
@@ -138,7 +140,7 @@ def _class_accuracies(table: Table) -> CaptionedFigure:
     pooled = " with all folds pooled," if table.cross_validated else ""
     caption = (
         f"Recall on test: the percentage of each true class that is predicted correctly,{pooled} "
-        "as a mean over a group's seeds; n is the number of test images of the class."
+        "as a mean over a run group's seeds; n is the number of test images of the class."
     )
     return CaptionedFigure("per_class_accuracy", figure, caption)
 
@@ -150,15 +152,15 @@ def _confusion_matrices(table: Table) -> CaptionedFigure:
         _classes(table),
         title=f"Confusion on {table.subject}, test" + (", the best two by val" if best[1:] else ""),
     )
-    caption = f"Percentage of each true class, and counts over a group's {table.repeated_over}."
+    caption = f"Percentage of each true class, and counts over a run group's {table.repeated_over}."
     return CaptionedFigure("confusion_matrices", figure, caption)
 
 
 def _effects(table: Table, lines: Mapping[str, Sequence[Line]]) -> CaptionedFigure:
     caption = (
         f"Every run group by each config key that varies: the mean over its {table.unit}s, with "
-        f"single {table.unit}s as small dots. A line joins groups that differ in this key only. "
-        "Choose values on val, not on test."
+        f"single {table.unit}s as small dots. A line joins run groups that differ in this key "
+        "only. Choose values on val, not on test."
     )
     return CaptionedFigure(
         "effects",

@@ -146,14 +146,14 @@ def _table(table: Table, comparison: Comparison) -> dict[str, Any]:
 def _caption(table: Table) -> str:
     each = ", where a fold's score is the mean over its seeds" if table.cross_validated else ""
     return (
-        f"A run group is one config with all its {table.repeated_over}. Groups are ranked by mean "
-        f"val macro AUROC. Scores are means ± standard deviations over {table.unit}s{each}; p is "
-        "that of no difference from the best group on test, two-sided and Holm-corrected."
+        f"A run group is one config with all its {table.repeated_over}. Run groups are ranked by "
+        f"mean val macro AUROC. Scores are means ± standard deviations over {table.unit}s{each}; p "
+        "is that of no difference from the best run group on test, two-sided and Holm-corrected."
     )
 
 
 def _summary(table: Table, low: float, high: float) -> list[str]:
-    """Describes the best group; `low` and `high` bound its mean test accuracy."""
+    """Describes the best run group; `low` and `high` bound its mean test accuracy."""
     best = table.groups[0]
     score = "val", "macro_auroc"
     val = tables.score_text(best.mean(*score), best.sd(*score), 3)
@@ -187,7 +187,7 @@ def _summary(table: Table, low: float, high: float) -> list[str]:
 
 
 def _verdicts(table: Table) -> list[str]:
-    """Counts the groups that the best one beats in each metric, and those that beat it."""
+    """Counts the run groups that the best one beats in each metric, and those that beat it."""
     pairs = table.evidence.pairs
     if not pairs:
         return []
@@ -199,8 +199,8 @@ def _verdicts(table: Table) -> list[str]:
         beaten = shown.count(False)
         parts.append(text + (f" (and is beaten by {beaten})" if beaten else ""))
     return [
-        f"Of the other groups it beats {', '.join(parts[:-1])} and {parts[-1]}, with p < {LEVEL:g} "
-        "after correction for their number. No difference is shown for the rest."
+        f"Of the other run groups it beats {', '.join(parts[:-1])} and {parts[-1]}, with p < "
+        f"{LEVEL:g} after correction for their number. No difference is shown for the rest."
     ]
 
 

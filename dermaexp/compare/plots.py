@@ -10,9 +10,10 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from dermaexp.compare.varied_keys import value_text
+from dermaexp.core.text import percent
 from dermaexp.metrics.names import labels_of
 from dermaexp.report.style import (
     BLUE,
@@ -21,6 +22,7 @@ from dermaexp.report.style import (
     TEXT,
     TITLE,
     label_epochs,
+    label_percent,
     new_figure,
     plain_text,
     wrap,
@@ -106,7 +108,7 @@ def group_accuracies(
         figure = new_figure(12, 2.2 + 0.55 * len(means))
         axes = figure.subplots()
     for baseline, accuracy in baselines.items():
-        label = f"{baseline}: {accuracy:.1%}"
+        label = f"{baseline}: {percent(accuracy)}"
         axes.axvline(accuracy, color=ORANGE, linewidth=2, label=label, zorder=1)
     has_interval = np.isfinite(bounds).all(axis=1)
     axes.hlines(
@@ -132,7 +134,9 @@ def group_accuracies(
         }
         axes.plot(*zip(*single, strict=True), "o", label=f"one {unit}", **style)
     for row, (mean, (low, high)) in enumerate(zip(means, bounds, strict=True)):
-        text = f"{mean:.1%}" + (f"  [{low:.1%}, {high:.1%}]" if has_interval[row] else "")
+        text = percent(mean)
+        if has_interval[row]:
+            text += f"  [{percent(low)}, {percent(high)}]"
         axes.annotate(
             text,
             (1, row),
@@ -146,7 +150,7 @@ def group_accuracies(
     axes.set_yticks(rows, [wrap(group, LABEL_LETTERS) for group in accuracies], fontsize=SMALL)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    label_percent(axes.xaxis, decimals=None)
     axes.tick_params(axis="x", labelsize=SMALL)
     axes.set_xlabel("test accuracy", fontsize=TEXT)
     figure.legend(loc="outside lower center", fontsize=TEXT, ncols=4)

@@ -250,8 +250,8 @@ def _method(images: int, resamples: int, pairs: int, cross_validated: bool) -> s
     return (
         f"Each run group is compared with the best by val on the same {images:,} test images. "
         f"Intervals: {resamples:,} bootstrap resamples of the images{within}, plus the spread of "
-        "the seeds if a group has several; they are not corrected for the number of comparisons. "
-        f"p: two-sided, from the same resamples{correction}. For accuracy, p is McNemar's exact "
-        f"test{pooled} with one seed each, else the larger of the resamples' p and the exact "
-        f"sign-flip test's. One seed says nothing about other seeds.{caveat}"
+        "the seeds if a run group has several; they are not corrected for the number of "
+        f"comparisons. p: two-sided, from the same resamples{correction}. For accuracy, p is "
+        f"McNemar's exact test{pooled} with one seed each, else the larger of the resamples' p "
+        f"and the exact sign-flip test's. One seed says nothing about other seeds.{caveat}"
     )

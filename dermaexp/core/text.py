@@ -25,8 +25,9 @@ def fixed(value: float | None, digits: int = 4) -> str:
     return "" if value is None or value != value else f"{value:.{digits}f}"
 
 
-def percent(share: float) -> str:
-    return f"{share:.1%}".replace("%", "\N{NO-BREAK SPACE}%")
+def percent(share: float, digits: int = 1) -> str:
+    """ "95.0 %", with `digits` decimals and a space that does not break."""
+    return f"{share:.{digits}%}".replace("%", "\N{NO-BREAK SPACE}%")
 
 
 def counted(noun: str, numbers: Sequence[int]) -> str:

@@ -14,8 +14,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import PercentFormatter
 
+from dermaexp.core.text import percent
 from dermaexp.metrics import classification, curves
 from dermaexp.metrics.intervals import wilson_interval
 from dermaexp.report.style import (
@@ -25,6 +25,7 @@ from dermaexp.report.style import (
     SMALL,
     TEXT,
     figure_of,
+    label_percent,
     plain_text,
     put_title,
     wrap,
@@ -64,8 +65,8 @@ def roc_curves(
         entries.append(line)
         if name in marked:
             sensitivity, specificity = marked[name]
-            text = f"{name}, threshold chosen on val:\nsensitivity {sensitivity:.1%}, "
-            text += f"specificity {specificity:.1%}"
+            text = f"{name}, threshold chosen on val:\nsensitivity {percent(sensitivity)}, "
+            text += f"specificity {percent(specificity)}"
             axes.plot(1 - specificity, sensitivity, "o", color="black", markersize=9, zorder=4)
             axes.annotate(
                 text,
@@ -80,7 +81,7 @@ def roc_curves(
             1 - curves.SPECIFICITY,
             color=GRAY,
             linewidth=1,
-            label=f"{curves.SPECIFICITY:.0%} specificity",
+            label=f"{percent(curves.SPECIFICITY, 0)} specificity",
         )
     )
     _add_legend(axes, entries, "class and AUROC")
@@ -117,7 +118,7 @@ def precision_recall_curves(
         line.set(**_look(label))
         prevalence = points.positives / len(y_true)
         axes.axhline(prevalence, color=line.get_color(), linestyle=":", linewidth=1.2, zorder=1)
-        score = f"{curves.average_precision(points):.3f} ({prevalence:.1%})"
+        score = f"{curves.average_precision(points):.3f} ({percent(prevalence)})"
         line.set_label(f"{wrap(name, NAME_WIDTH)}  {score}")
         entries.append(line)
     _add_legend(axes, entries, "class, average precision and share of the images (dotted)")
@@ -149,11 +150,11 @@ def reliability(y_true: np.ndarray, y_scores: Mapping[str, np.ndarray], *, title
         edges = np.linspace(0, 1, classification.BINS + 1)
         below.hist(y_score.max(axis=1), edges, color=BLUE)
         below.set_xlabel("confidence (probability of the predicted class)", fontsize=TEXT)
-        below.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        label_percent(below.xaxis)
         for axes in (above, below):
             axes.tick_params(labelsize=SMALL)
     rows[0, 0].set_ylabel("accuracy", fontsize=TEXT)
-    rows[0, 0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    label_percent(rows[0, 0].yaxis)
     rows[1, 0].set_ylabel("images", fontsize=TEXT)
     rows[0, 0].legend(fontsize=SMALL, loc="upper left")
     put_title(title, figure)

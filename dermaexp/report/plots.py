@@ -11,8 +11,8 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
+from dermaexp.core.text import percent
 from dermaexp.metrics import classification
 from dermaexp.metrics.intervals import wilson_interval
 from dermaexp.report.style import (
@@ -24,6 +24,7 @@ from dermaexp.report.style import (
     TEXT,
     figure_of,
     label_epochs,
+    label_percent,
     new_figure,
     plain_text,
     put_title,
@@ -156,15 +157,15 @@ def per_class_accuracy(
     axes.errorbar(recalls, rows, xerr=errors, fmt="none", ecolor="black", capsize=4)
     for row, (recall, high) in enumerate(zip(recalls, bounds[:, 1], strict=True)):
         if np.isfinite(recall):
-            axes.text(high + 0.012, row, f"{recall:.1%}", va="center", fontsize=TEXT)
-    axes.axvline(overall, color=ORANGE, linewidth=2, label=f"overall accuracy {overall:.1%}")
+            axes.text(high + 0.012, row, percent(recall), va="center", fontsize=TEXT)
+    axes.axvline(overall, color=ORANGE, linewidth=2, label=f"overall accuracy {percent(overall)}")
     names = [f"{wrap(name, 26)}\nn = {n:,}" for name, n in zip(classes, samples, strict=True)]
     axes.set_yticks(rows, names, fontsize=SMALL)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set_xlim(0, 1.12)
     axes.set_xticks(np.linspace(0, 1, 6))
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    label_percent(axes.xaxis)
     axes.set_xlabel("accuracy within the class (recall), with 95 % Wilson interval", fontsize=TEXT)
     axes.tick_params(axis="x", labelsize=SMALL)
     figure = figure_of(axes)
@@ -213,7 +214,7 @@ def misclassified(
             (predicted[index], "predicted", RED, y - half_height - 0.07, "bottom"),
             (y_true[index], "true", "black", y + half_height + 0.07, "top"),
         ):
-            text = wrap(f"{word}: {classes[answer]} {y_score[index, answer]:.0%}", 32)
+            text = wrap(f"{word}: {classes[answer]} {percent(y_score[index, answer], 0)}", 32)
             axes.text(x, place_y, text, ha="center", va=align, fontsize=SMALL, color=color)
     figure = figure_of(axes)
     heading = f"{title}: {len(wrong):,} of {len(y_true):,} wrong, most confident first"

@@ -9,9 +9,10 @@ from pathlib import Path
 import matplotlib
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from dermaexp.core.files import write_bytes
 
@@ -68,6 +69,11 @@ def label_epochs(axes: Axes, quantity: str) -> None:
     axes.set_ylabel(quantity, fontsize=TEXT)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(labelsize=SMALL)
+
+
+def label_percent(axis: Axis, decimals: int | None = 0) -> None:
+    """Label the ticks of an axis of shares as "20 %"; without `decimals` the range decides."""
+    axis.set_major_formatter(PercentFormatter(1.0, decimals, symbol="\N{NO-BREAK SPACE}%"))
 
 
 def wrap(name: str, width: int) -> str:

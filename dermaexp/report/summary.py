@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dermaexp.core.console import console, print_summary
+from dermaexp.core.text import percent
 from dermaexp.data.splits import Splits
 from dermaexp.metrics.baseline import baseline_of
 from dermaexp.metrics.leak import TEST_PARTS
@@ -27,7 +28,7 @@ def conclude(name: str, splits: Splits, results: Mapping[str, Any]) -> None:
     points = results["operating_points"]
     if point := points["classes"].get(HIGHLIGHTED):
         rows = rows | {side: f"{HIGHLIGHTED} {side}" for side in point["val"]}
-        level = f"{points['specificity']:.0%}"
+        level = percent(points["specificity"], 0)
         notes.append(f"{HIGHLIGHTED}: at the threshold with {level} specificity on val")
         columns[val] = columns[val] | point["val"]
         columns[test] = columns[test] | point["test"]

@@ -213,7 +213,7 @@ def test_many_groups_are_shown_and_the_page_stays_small(tmp_path: Path, monkeypa
         write_run(tmp_path / str(index), wrong=20 + index, config=config)
     page = comparison_page(tmp_path)
     assert len(page.tables[0]) == 1 + 24 + 1
-    assert "20 more groups" in page.text
+    assert "20 more run groups" in page.text
     assert (tmp_path / "comparison.html").stat().st_size < 3e6
 
 

@@ -56,7 +56,7 @@ def test_group_accuracies_are_dots_with_their_intervals() -> None:
     drawn = [(0.7, 0), (0.8, 0), (0.5, 2), (0.5, 2)]
     assert list(zip(seeds.get_xdata(), seeds.get_ydata(), strict=True)) == drawn
     words = texts(figure)
-    for text in ("75.0% [65.0%, 85.0%]", "50.0%", "always a: 62.0%", "ffn $x^$", "one seed"):
+    for text in ("75.0 % [65.0 %, 85.0 %]", "50.0 %", "always a: 62.0 %", "ffn $x^$", "one seed"):
         assert text in words
     assert axes.get_ylim()[0] > axes.get_ylim()[1], "the best on top"
 

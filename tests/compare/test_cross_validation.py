@@ -479,7 +479,7 @@ def test_the_page_of_folds(tmp_path: Path) -> None:
         "the spread over the folds does not measure that variation",
         "means ± standard deviations over folds, where a fold's score is the mean over its seeds",
         "over all folds and seeds of the group",
-        "A line is the mean over a group's folds and seeds",
+        "A line is the mean over a run group's folds and seeds",
         f"Comparison on Data, {NAME}",
     ):
         assert words in text

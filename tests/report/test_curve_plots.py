@@ -37,9 +37,9 @@ def test_roc_curves_go_through_scikit_learn_s_points(predictions) -> None:
         assert f"{name} {sklearn_metrics.roc_auc_score(is_class, scores):.3f}" in words
     (point,) = [line for line in lines if line.get_marker() == "o"]
     assert point.get_xydata()[0] == pytest.approx([0.07, 0.4])
-    assert "melanoma, threshold chosen on val: sensitivity 40.0%, specificity 93.0%" in words
+    assert "melanoma, threshold chosen on val: sensitivity 40.0 %, specificity 93.0 %" in words
     assert any(list(line.get_xdata()) == pytest.approx([0.05] * 2) for line in lines)
-    for line in ("absent no images", "95% specificity", "cnn on Data, test"):
+    for line in ("absent no images", "95 % specificity", "cnn on Data, test"):
         assert line in words
 
 
@@ -65,7 +65,7 @@ def test_the_area_under_the_steps_is_the_average_precision(predictions) -> None:
         share = np.mean(targets == label)
         assert list(level.get_ydata()) == [share, share]
         assert level.get_color() == line.get_color()
-        assert f"{CLASSES[label]} {area:.3f} ({share:.1%})" in words
+        assert f"{CLASSES[label]} {area:.3f} ({100 * share:.1f} %)" in words
     assert {"absent no images", "title"} <= set(words)
 
 

@@ -71,7 +71,7 @@ def test_per_class_accuracy_has_bars_intervals_and_the_overall_line() -> None:
     overall = 181 / 200
     assert any(list(line.get_xdata()) == [overall, overall] for line in axes.lines)
     words = texts(figure)
-    for line in ("overall accuracy 90.5%", "60.0%", "75.0%", "96.7%", "melanoma n = 40"):
+    for line in ("overall accuracy 90.5 %", "60.0 %", "75.0 %", "96.7 %", "melanoma n = 40"):
         assert line in words
 
 
@@ -88,8 +88,8 @@ def test_misclassified_shows_the_most_confident_mistakes_first() -> None:
     assert (first.get_array()[0, 0], second.get_array()[0, 0]) == (2, 0)
     assert first.get_extent()[0] < second.get_extent()[0]
     words = texts(figure)
-    assert "predicted: melanoma 90%" in words
-    assert f"true: {LESIONS[0]} 5%" in words
+    assert "predicted: melanoma 90 %" in words
+    assert f"true: {LESIONS[0]} 5 %" in words
     assert "cnn on Data, test: 3 of 5 wrong, most confident first" in words
     none_wrong = plots.misclassified(
         images, probabilities.argmax(axis=1), probabilities, count=2, **options

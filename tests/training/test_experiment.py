@@ -486,7 +486,7 @@ def test_the_table_shows_the_operating_point_of_melanoma(train, capsys) -> None:
         *shares,
         f"{low:.3f}\N{EN DASH}{high:.3f}",
     ]
-    assert "melanoma: at the threshold with 95% specificity on val" in output
+    assert "melanoma: at the threshold with 95\N{NO-BREAK SPACE}% specificity on val" in output
     temperature = numbers["calibration"]["temperature"]
     assert f"at temperature {temperature:.2f}, fitted on val" in output
 

@@ -1,8 +1,8 @@
 "use strict";
-// Sorts the body of every table.sortable by a click on a heading, up first, then down.
+// Sorts the body of every table.sortable by a click on a heading: first ascending, then descending.
 
 for (const table of document.querySelectorAll("table.sortable")) {
-  table.caption?.firstElementChild?.append(" A click on a heading sorts.");
+  table.caption?.firstElementChild?.append(" Click a heading to sort.");
   const headings = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
   headings.forEach((heading, column) => {
     // A button, so that Enter, Space and screen readers find it.
