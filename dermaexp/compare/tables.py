@@ -133,7 +133,12 @@ def run_rows(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
     for rank, run in [*ranks, *((None, run) for run in comparison.left_out)]:
         is_known = {"config", "choices", "overrides"} <= set(run.record)
         values = config_values(run) if is_known else {}
-        row = {"rank": rank, "name": run.name, "seed": run.record.get("seed"), "fold": run.fold}
+        row: dict[str, Any] = {
+            "rank": rank,
+            "name": run.name,
+            "seed": run.record.get("seed"),
+            "fold": run.fold,
+        }
         row |= {key: value_text(values[key]) for key in comparison.varied if key in values}
         if run.compared:
             row |= {score: run.score(*place) for score, place in SCORES.items()}
