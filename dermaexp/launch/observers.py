@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import resolve_name
 from pathlib import Path
 
 MARK = "changes_numbers"  # the class attribute
@@ -18,15 +19,37 @@ def only_observes(target: str) -> bool:
     it. A class that says nothing, or cannot be found in this way, may change numbers; so may one
     that inherits from an observer.
     """
-    module, _, name = target.rpartition(".")
-    for statement in _statements(module):
+    seen: set[str] = set()
+    while target not in seen:  # modules may import it from each other
+        seen.add(target)
+        found = _found(*target.rpartition(".")[::2])
+        if isinstance(found, ast.ClassDef):
+            return any(map(_says_so, found.body))
+        if found is None:
+            return False
+        target = found
+    return False
+
+
+def _found(module: str, name: str) -> ast.ClassDef | str | None:
+    """The class of this name in a module, or the dotted name under which it imports it."""
+    spec = _spec(module)
+    for statement in _statements(spec):
         if isinstance(statement, ast.ClassDef) and statement.name == name:
-            return any(map(_says_so, statement.body))
-        if isinstance(statement, ast.ImportFrom) and not statement.level:
+            return statement
+        if isinstance(statement, ast.ImportFrom):
             for alias in statement.names:
                 if (alias.asname or alias.name) == name:
-                    return only_observes(f"{statement.module}.{alias.name}")
-    return False
+                    return _source(statement, spec.parent if spec else None) + f".{alias.name}"
+    return None
+
+
+def _source(statement: ast.ImportFrom, package: str | None) -> str:
+    """The module from which `statement` in `package` imports; "" above its top-level package."""
+    try:
+        return resolve_name("." * statement.level + (statement.module or ""), package)
+    except ImportError:
+        return ""
 
 
 def _says_so(statement: ast.stmt) -> bool:
@@ -40,9 +63,8 @@ def _says_so(statement: ast.stmt) -> bool:
     return is_false and any(isinstance(name, ast.Name) and name.id == MARK for name in names)
 
 
-def _statements(module: str) -> list[ast.stmt]:
+def _statements(spec: ModuleSpec | None) -> list[ast.stmt]:
     """The statements of a module's source; none where it cannot be found or read."""
-    spec = _spec(module)
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return []
     try:

@@ -39,6 +39,10 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (package / "__init__.py").write_text("raise ImportError('not imported for this')\n")
     (package / "parts" / "__init__.py").write_text(
         "from own_callbacks.parts.watching import Watching, Acting as Other\n"
+        "from .watching import Typed as Near\n"
+        "from . import watching\n"
+        "from own_callbacks.parts import Endless\n"
+        "from ...above import Far\n"
     )
     (package / "parts" / "watching.py").write_text(
         "from dermaexp.training.callbacks import History\n"
@@ -61,6 +65,10 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("own_callbacks.parts.watching.Watching", True),
         ("own_callbacks.parts.watching.Typed", True),
         ("own_callbacks.parts.Watching", True),
+        ("own_callbacks.parts.Near", True),
+        ("own_callbacks.parts.watching", False),
+        ("own_callbacks.parts.Endless", False),
+        ("own_callbacks.parts.Far", False),
         ("own_callbacks.parts.watching.History", True),
         ("own_folder.watching.A", True),
         ("own_folder.A", False),
