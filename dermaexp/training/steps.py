@@ -18,7 +18,6 @@ from dermaexp.metrics.predictions import Predictions
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.training.callbacks import (
     BestCheckpoint,
-    LastCheckpoint,
     StopAtLimit,
     load_checkpoint,
 )
@@ -39,7 +38,7 @@ class Fitted(NamedTuple):
     planned_epochs: int
     ended_by: str | None  # what ended it, if not its last planned epoch
     keeps_best: bool  # in best.ckpt
-    keeps_last: bool  # in last.ckpt
+    had_ended: bool  # before it was resumed: no batch was trained now
 
 
 class Selected(NamedTuple):
@@ -63,21 +62,22 @@ def fit(
         planned_epochs=trainer.max_epochs or 0,
         ended_by=_ended_by(trainer),
         keeps_best=bool(callbacks_of(trainer, BestCheckpoint)),
-        keeps_last=bool(callbacks_of(trainer, LastCheckpoint)),
+        had_ended=not classifier.train_loss.update_called,
     )
 
 
 def select_weights(fitted: Fitted, directory: RunDirectory, test_with: str) -> Selected:
     """Return the weights of the best or of the last epoch, as `test_with` says.
 
-    The last epoch's are those of last.ckpt, if it is of that epoch: where a resumed training had
-    ended before, Lightning leaves the weights without their moving average.
+    The last epoch's are as the training left them: callbacks may change them at its very end, after
+    last.ckpt. Where a resumed training had ended before, Lightning leaves the weights without their
+    moving average, and those of last.ckpt are taken, if it is of that epoch.
     """
     best = load_checkpoint(directory.best_checkpoint) if fitted.keeps_best else None
     best_epoch = best["epoch"] + 1 if best else None
     if best and test_with == "best":
         return Selected(best["state_dict"], best_epoch)
-    if fitted.keeps_last:
+    if fitted.had_ended:
         last = load_checkpoint(directory.last_checkpoint)
         if last["epoch"] + 1 == fitted.epochs:
             return Selected(last["state_dict"], best_epoch)

@@ -107,3 +107,17 @@ def test_learning_rate_monitor(train, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert rates == pytest.approx([row["lr"] for row in RunDirectory(run).read_history()])
     assert rates[0] > rates[1] > rates[2]
+
+
+def test_stochastic_weight_averaging(train) -> None:
+    """It changes the weights after the last epoch and last.ckpt: these are tested with."""
+    average = "+callbacks.average"
+    run = train(
+        f"{average}._target_=pytorch_lightning.callbacks.StochasticWeightAveraging",
+        f"{average}.swa_lrs=0.01",
+        f"{average}.swa_epoch_start=1",
+        "checkpoint.test_with=last",
+    )
+    directory = RunDirectory(run)
+    last = directory.read_history()[-1]
+    assert directory.read_metrics()["val"]["loss"] != pytest.approx(last["val_loss"], rel=1e-6)
