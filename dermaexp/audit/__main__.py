@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,7 +20,7 @@ from dermaexp.launch import validate
 from dermaexp.launch.config_folder import config_folder
 from dermaexp.launch.explain import explain
 from dermaexp.launch.hydra_internals import initialized
-from dermaexp.runs.folders import new_folder
+from dermaexp.runs.folders import dated_folder
 
 
 def main() -> None:
@@ -35,7 +34,7 @@ def main() -> None:
         for note in splits.notes:
             print_note(*note)
         result = audit(splits)
-        folder = arguments.output or _new_folder()
+        folder = arguments.output or dated_folder("audits")
         # Matplotlib is not loaded for a mistyped key.
         from dermaexp.audit.page import show, write
 
@@ -65,11 +64,6 @@ def composed(overrides: Sequence[str], config_dir: Path | None = None) -> DictCo
         raise UserError(f"--config-dir {config_dir} is not a folder: expected one with dataset/")
     with initialized(config_folder(), config_dir and config_dir.absolute()):
         return compose("config", list(overrides))
-
-
-def _new_folder() -> Path:
-    now = datetime.now()
-    return Path(new_folder(f"audits/{now:%Y-%m-%d}/{now:%H-%M-%S}"))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from dermaexp.compare import tables
@@ -13,7 +12,7 @@ from dermaexp.compare.comparison import Comparison, comparison_of
 from dermaexp.compare.output import write
 from dermaexp.core.console import console, print_error
 from dermaexp.core.errors import UserError, line_of
-from dermaexp.runs.folders import new_folder
+from dermaexp.runs.folders import dated_folder
 
 
 def main() -> None:
@@ -61,8 +60,7 @@ def _output(folders: Sequence[Path]) -> Path:
     """The sweep's own folder, or a new one."""
     if len(folders) == 1 and (folders[0] / "multirun.yaml").is_file():
         return folders[0]
-    now = datetime.now()
-    return Path(new_folder(f"comparisons/{now:%Y-%m-%d}/{now:%H-%M-%S}"))
+    return dated_folder("comparisons")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,10 @@ class Table:
         return " and ".join(dict.fromkeys(group.data for group in self.groups))
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        return self.groups[0].runs[0].classes
+
+    @property
     def images(self) -> int:
         """The number of test images."""
         return sum(images for _, _, images in self.groups[0].tested_on)

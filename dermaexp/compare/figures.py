@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from dermaexp.compare import plots
@@ -133,8 +132,8 @@ def _curves(table: Table, histories: Mapping[str, Sequence[Sequence[dict]]]) -> 
 def _class_accuracies(table: Table) -> CaptionedFigure:
     figure = plots.class_accuracies(
         {group.label: classification.recalls(group.confusion) for group in table.groups},
-        _samples(table.groups[0]),
-        _classes(table),
+        table.groups[0].confusion.sum(axis=1) // table.groups[0].runs_per_fold,
+        table.classes,
         title=f"Accuracy within each class on {table.subject}, test, %",
     )
     pooled = " with all folds pooled," if table.cross_validated else ""
@@ -149,7 +148,7 @@ def _confusion_matrices(table: Table) -> CaptionedFigure:
     best = table.groups[:2]
     figure = plots.confusion_matrices(
         {group.label: group.confusion for group in best},
-        _classes(table),
+        table.classes,
         title=f"Confusion on {table.subject}, test" + (", the best two by val" if best[1:] else ""),
     )
     caption = f"Percentage of each true class, and counts over a run group's {table.repeated_over}."
@@ -200,12 +199,3 @@ def _without(group: RunGroup, key: str) -> dict[str, object]:
 def _numbers(scores: Sequence[float | None]) -> list[float]:
     """The scores, NaN where undefined."""
     return [math.nan if score is None else score for score in scores]
-
-
-def _classes(table: Table) -> list[str]:
-    return table.groups[0].runs[0].metrics["data"]["classes"]
-
-
-def _samples(group: RunGroup) -> np.ndarray:
-    """Number of test images of each class (K,)."""
-    return group.confusion.sum(axis=1) // group.runs_per_fold

@@ -15,61 +15,59 @@ from dermaexp.runs.collect import Run
 def with_peculiarities(groups: Sequence[RunGroup]) -> list[RunGroup]:
     """The groups with notes on runs whose code, packages, device or data are unusual."""
     runs = [run for group in groups for run in group.runs]
-    usual = {name: _commonest(runs, of) for name, (of, _) in PECULIARITIES.items()}
-    usual_parts = {part: _usual(runs, part) for part in PARTS}
+    checks = [_unusual_value(runs, *value) for value in VALUES]
+    checks += [_unusual_part(runs, part, text) for part, text in PARTS.items()]
     noted = []
     for group in groups:
         notes = list(group.notes)
-        for name, (of, sentence) in PECULIARITIES.items():
-            others: dict[str, list[Run]] = {}
-            for run in group.runs:
-                if of(run) != of(usual[name]):
-                    others.setdefault(sentence(run, usual[name]), []).append(run)
-            notes += [f"{seeds_text(some)} {text}" for text, some in others.items()]
-        for part, template in PARTS.items():
+        for check in checks:
             unusual: dict[str, list[Run]] = {}
             for run in group.runs:
-                if pairs := _unusual(run, part, usual_parts[part]):
-                    unusual.setdefault(template.format(pairs), []).append(run)
+                if text := check(run):
+                    unusual.setdefault(text, []).append(run)
             notes += [f"{seeds_text(some)} {text}" for text, some in unusual.items()]
         notes += [
             f"{seeds_text([run])} was resumed by other code ({_code(attempt)})"
             for run in group.runs
             for attempt in run.record.get("resumed", [])
-            if attempt.get("code_digest") != run.record["code_digest"]
+            if attempt["code_digest"] != run.record["code_digest"]
         ]
         noted.append(replace(group, notes=tuple(notes)))
     return noted
 
 
-def _commonest(runs: Sequence[Run], of: Callable[[Run], str]) -> Run:
-    """A run with the most common value."""
-    ((value, _),) = Counter(map(of, runs)).most_common(1)
-    return next(run for run in runs if of(run) == value)
-
-
 def _code(record: Mapping[str, Any]) -> str:
-    commit = record.get("git_commit")
+    commit = record["git_commit"]
     version = f"commit {commit[:7]}{commit[40:]}" if commit else "no commit"
-    return f"{version}, digest {record.get('code_digest', 'unknown')[:8]}"
+    return f"{version}, digest {record['code_digest'][:8]}"
 
 
-def _usual(runs: Sequence[Run], part: str) -> dict[str, str]:
-    """Maps names in that part of run.json to their most common value; runs may lack some."""
-    found: dict[str, Counter[str]] = {}
+def _unusual_value(
+    runs: Sequence[Run], of: Callable[[Run], str], shown: Callable[[Run], str], text: str
+) -> Callable[[Run], str]:
+    """Returns the sentence on a run in which a value is not the most common; "" if it is."""
+    ((value, _),) = Counter(map(of, runs)).most_common(1)
+    usual = next(run for run in runs if of(run) == value)
+    return lambda run: "" if of(run) == value else text.format(shown(run), shown(usual))
+
+
+def _unusual_part(runs: Sequence[Run], part: str, text: str) -> Callable[[Run], str]:
+    """The same for all values in a part of run.json, such as "torch 2.4 instead of 2.5"."""
+    counts: dict[str, Counter[str]] = {}  # of each name's values; runs may lack some
     for run in runs:
         for name, value in _part(run, part).items():
-            found.setdefault(name, Counter())[value] += 1
-    return {name: counts.most_common(1)[0][0] for name, counts in found.items()}
+            counts.setdefault(name, Counter())[value] += 1
+    usual = {name: own.most_common(1)[0][0] for name, own in counts.items()}
 
+    def sentence(run: Run) -> str:
+        pairs = ", ".join(
+            f"{name} {str(value)[:SHOWN]} instead of {str(usual[name])[:SHOWN]}"
+            for name, value in sorted(_part(run, part).items())
+            if value != usual[name]
+        )
+        return text.format(pairs) if pairs else ""
 
-def _unusual(run: Run, part: str, usual: Mapping[str, str]) -> str:
-    """What differs, such as "torch 2.4 instead of 2.5"; empty if nothing does."""
-    return ", ".join(
-        f"{name} {str(value)[:SHOWN]} instead of {str(usual[name])[:SHOWN]}"
-        for name, value in sorted(_part(run, part).items())
-        if value != usual[name]
-    )
+    return sentence
 
 
 def _part(run: Run, part: str) -> dict[str, str]:
@@ -78,25 +76,23 @@ def _part(run: Run, part: str) -> dict[str, str]:
 
 
 def _device(run: Run) -> str:
-    return run.record.get("device", {}).get("type", "an unknown device")
+    return run.record["device"]["type"]
 
 
 SHOWN = 20  # characters of a version or of a digest
 # part of run.json -> the sentence on a run with an unusual value in it
 PARTS = {"versions": "ran with {}", "own_code": "ran other code of the user's: {}"}
-# what is compared -> (a run's value, the sentence on a run with an unusual value)
-PECULIARITIES: dict[str, tuple[Callable[[Run], str], Callable[[Run, Run], str]]] = {
-    "code": (
+# what is compared: a run's value, how it is shown, and the sentence on a run with an unusual one
+VALUES: tuple[tuple[Callable[[Run], str], Callable[[Run], str], str], ...] = (
+    (
         lambda run: run.record["code_digest"],
-        lambda run, usual: f"ran other code ({_code(run.record)}; others {_code(usual.record)})",
+        lambda run: _code(run.record),
+        "ran other code ({}; others {})",
     ),
-    "device": (_device, lambda run, usual: f"ran on {_device(run)}, others on {_device(usual)}"),
-    "data": (
+    (_device, _device, "ran on {}, others on {}"),
+    (
         lambda run: run.source_fingerprint,
-        lambda run, usual: (
-            f"had other training or validation data ({run.data['name']} "
-            f"{run.source_fingerprint[:8]}; others {usual.data['name']} "
-            f"{usual.source_fingerprint[:8]})"
-        ),
+        lambda run: f"{run.data['name']} {run.source_fingerprint[:8]}",
+        "had other training or validation data ({}; others {})",
     ),
-}
+)

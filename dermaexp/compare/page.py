@@ -129,7 +129,7 @@ def _table(table: Table, comparison: Comparison) -> dict[str, Any]:
         "tested": [METRICS[metric].label for metric in TESTED],
         "rows": _rows(table, comparison),
         "confusions": {
-            "classes": table.groups[0].runs[0].metrics["data"]["classes"],
+            "classes": table.classes,
             "groups": [
                 {
                     "label": group.label,

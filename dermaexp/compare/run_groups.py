@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean, stdev
@@ -136,12 +136,8 @@ class RunGroup:
         if self._correct is None:
             return math.nan
         correct = np.concatenate(self._correct[0], axis=-1)
-        constant = np.concatenate(
-            [
-                targets == label
-                for targets, (label, _) in zip(self._correct[1], baseline.predicted, strict=True)
-            ]
-        )
+        labelled = zip(self._correct[1], baseline.predicted, strict=True)
+        constant = np.concatenate([targets == label for targets, (label, _) in labelled])
         of_images = significance.sign_flip_exact(correct, constant[None])
         accuracies = correct.mean(axis=1)
         if accuracies.std() == 0:  # the seeds show no variation to test against
@@ -197,23 +193,17 @@ def _val_score(group: RunGroup) -> float:
 
 
 def _labelled(groups: Sequence[RunGroup]) -> list[RunGroup]:
-    """The groups with unique labels."""
-
-    def varied(group: RunGroup) -> str:
-        return overrides_text(group.varied) or group.runs[0].name
-
-    def data(group: RunGroup) -> str:
-        return f"{varied(group)} on {group.data}"
-
-    def fingerprint(group: RunGroup) -> str:
-        return f"{data(group)} {group.runs[0].source_fingerprint[:8]}"
-
-    def folder(group: RunGroup) -> str:
-        return f"{fingerprint(group)} in {group.runs[0].directory.path}"
-
+    """The groups with unique labels: each says as much as distinguishes it."""
+    details: tuple[Callable[[RunGroup], str], ...] = (
+        lambda group: overrides_text(group.varied) or group.runs[0].name,
+        lambda group: f" on {group.data}",
+        lambda group: f" {group.runs[0].source_fingerprint[:8]}",
+        lambda group: f" in {group.runs[0].directory.path}",
+    )
     labels: dict[int, str] = {}
-    for label in (varied, data, fingerprint, folder):
-        texts = [label(group) for group in groups]
+    texts = [""] * len(groups)
+    for detail in details:
+        texts = [text + detail(group) for text, group in zip(texts, groups, strict=True)]
         for index, text in enumerate(texts):
             if texts.count(text) == 1:
                 labels.setdefault(index, text)

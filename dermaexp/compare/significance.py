@@ -46,9 +46,9 @@ class Pair:
 class Evidence:
     """All pairs, how they were tested, and notes on groups that could not be."""
 
-    pairs: tuple[Pair, ...]
-    method: str
-    notes: tuple[str, ...]
+    pairs: tuple[Pair, ...] = ()
+    method: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,36 +69,26 @@ def compare_with_best(
     models of different folds share no scale of scores, so that no AUROC can pool them.
     """
     if len(groups) < 2:
-        return Evidence((), "", ())
+        return Evidence()
     predictions, targets, notes = _read(groups)
     if len(predictions) < 2:
-        return Evidence((), "", tuple(notes))
+        return Evidence(notes=tuple(notes))
     scores = _scores(predictions, targets, resamples)
     best, *others = (group for group in groups if group.label in predictions)
-    differences = {
-        other.label: {
-            metric: _difference(scores[best.label], scores[other.label], metric)
-            for metric in TESTED
-        }
-        for other in others
-    }
-    corrected = {
-        metric: _corrected({label: found[metric].p for label, found in differences.items()})
-        for metric in TESTED
-    }
-    pairs = []
-    for other in others:
-        findings = {}
-        for metric, difference in differences[other.label].items():
-            if other.label in corrected[metric]:
-                p = corrected[metric][other.label]
-                is_resampled = metric != "accuracy" or best.runs_per_fold + other.runs_per_fold > 2
-                least = 2 / (resamples + 1) * len(corrected[metric]) if is_resampled else 0.0
-                words = sentence(best, other, metric, difference, p, least)
-                findings[metric] = Finding(difference, p, p_text(p, least), words)
-        pairs.append(Pair(best, other, findings))
+    findings: dict[str, dict[str, Finding]] = {other.label: {} for other in others}
+    for metric in TESTED:
+        found = [_difference(scores[best.label], scores[other.label], metric) for other in others]
+        # Undefined differences are no comparisons.
+        tested = [pair for pair in zip(others, found, strict=True) if not math.isnan(pair[1].p)]
+        corrected = significance.holm([difference.p for _, difference in tested]).tolist()
+        for (other, difference), p in zip(tested, corrected, strict=True):
+            is_resampled = metric != "accuracy" or best.runs_per_fold + other.runs_per_fold > 2
+            least = 2 / (resamples + 1) * len(tested) if is_resampled else 0.0
+            words = sentence(best, other, metric, difference, p, least)
+            findings[other.label][metric] = Finding(difference, p, p_text(p, least), words)
+    pairs = tuple(Pair(best, other, findings[other.label]) for other in others)
     method = _method(sum(map(len, targets)), resamples, len(pairs), bool(best.folds))
-    return Evidence(tuple(pairs), method, tuple(notes))
+    return Evidence(pairs, method, tuple(notes))
 
 
 def sentence(
@@ -160,11 +150,8 @@ def _read(
             reason = "the predictions are of other test images"
         notes.append(f"{group.label} is in no test: {reason}")
         if group is groups[0]:
-            return (
-                {},
-                targets,
-                [f"nothing was tested: {group.label} is the best by val, but {reason}"],
-            )
+            notes = [f"nothing was tested: {group.label} is the best by val, but {reason}"]
+            return {}, targets, notes
     return found, targets, notes
 
 
@@ -184,8 +171,8 @@ def _scores(
     for label, group in predictions.items():
         own = slice(start, start + len(group[0]))
         scores[label] = _Scores(
-            _means([{metric: fold.points[metric][own] for metric in TESTED} for fold in by_fold]),
-            _means([{m: fold.resampled[m][own] for m in TESTED} for fold in by_fold]),
+            _means([fold.points for fold in by_fold], own),
+            _means([fold.resampled for fold in by_fold], own),
             np.concatenate([fold.correct[own] for fold in by_fold], axis=1),
         )
         start += len(group[0])
@@ -208,8 +195,9 @@ def _fold_scores(
     return _Scores(points, significance.bootstrap(targets, runs, resamples, seed=fold), correct)
 
 
-def _means(folds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {metric: np.mean([fold[metric] for fold in folds], axis=0) for metric in folds[0]}
+def _means(folds: Sequence[Mapping[str, np.ndarray]], runs: slice) -> dict[str, np.ndarray]:
+    """The means over the folds of some `runs`, by metric."""
+    return {metric: np.mean([fold[metric][runs] for fold in folds], axis=0) for metric in TESTED}
 
 
 def _difference(best: _Scores, other: _Scores, metric: str) -> Difference:
@@ -227,12 +215,6 @@ def _difference(best: _Scores, other: _Scores, metric: str) -> Difference:
         return replace(difference, p=significance.mcnemar_exact(best.correct[0], other.correct[0]))
     exact = significance.sign_flip_exact(best.correct, other.correct)
     return replace(difference, p=max(exact, difference.p))
-
-
-def _corrected(pvalues: Mapping[str, float]) -> dict[str, float]:
-    """Holm-corrected p by label, without undefined ones: they are no comparisons."""
-    defined = {label: p for label, p in pvalues.items() if not math.isnan(p)}
-    return dict(zip(defined, significance.holm(list(defined.values())).tolist(), strict=True))
 
 
 def _method(images: int, resamples: int, pairs: int, cross_validated: bool) -> str:

@@ -76,7 +76,11 @@ def group_rows(table: Table) -> list[dict[str, Any]]:
     rows = []
     for rank, group in enumerate(table.groups, 1):
         varied = {key: value_text(value) for key, value in group.varied.items()}
-        row = {"rank": rank, "name": group.runs[0].name, **(varied or {"name": group.label})}
+        row: dict[str, Any] = {
+            "rank": rank,
+            "name": group.runs[0].name,
+            **(varied or {"name": group.label}),
+        }
         row |= {"n": group.runs_per_fold, "seeds": " ".join(map(str, group.seeds)), **data}
         for score, place in SCORES.items():
             row |= {score: group.mean(*place), f"{score}_sd": group.sd(*place)}

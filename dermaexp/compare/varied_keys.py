@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -113,9 +113,8 @@ def shared_config(run: Run) -> dict[str, Any]:
     """The config without seed and, in cross-validation, fold: what a run group's runs share."""
     config = {key: node for key, node in run.record["config"].items() if key != "seed"}
     dataset = config.get("dataset")
-    if (
-        isinstance(dataset, Mapping) and "split" in dataset
-    ):  # otherwise "fold" is a key of the source
+    # Without "split", "fold" is a key of the source.
+    if isinstance(dataset, Mapping) and "split" in dataset:
         config["dataset"] = {key: value for key, value in dataset.items() if key != "fold"}
     return config
 
@@ -138,20 +137,14 @@ def config_values(run: Run) -> dict[str, Any]:
     if experiment := _experiment(run):
         flat["experiment"] = experiment
     components = _components(run)
-
-    def flatten(prefix: str, node: Any) -> None:
-        if prefix in components:
-            flat[prefix] = str(node[TARGET]).rpartition(".")[2]
-        if isinstance(node, Mapping):
-            for key, child in node.items():
-                flatten(f"{prefix}.{key}", child)
-        else:
-            flat[prefix] = node
-
-    for key, node in shared_config(run).items():
-        if option := chosen_option(run, key):
-            flat[key] = option
-        flatten(key, node)
+    for top, branch in shared_config(run).items():
+        if option := chosen_option(run, top):
+            flat[top] = option
+        for key, node in _nodes(top, branch):
+            if key in components:
+                flat[key] = str(node[TARGET]).rpartition(".")[2]
+            elif not isinstance(node, Mapping):
+                flat[key] = node
     return flat
 
 
@@ -189,18 +182,20 @@ def overrides_text(values: Mapping[str, Any]) -> str:
 
 def _components(run: Run) -> set[str]:
     """Keys inside config groups whose values are built from a class, such as callbacks.ema."""
-    found = set()
+    return {
+        key
+        for top, branch in shared_config(run).items()
+        for key, node in _nodes(top, branch)
+        if "." in key and isinstance(node, Mapping) and TARGET in node
+    }
 
-    def look(prefix: str, node: Any) -> None:
-        if isinstance(node, Mapping):
-            if "." in prefix and TARGET in node:
-                found.add(prefix)
-            for key, child in node.items():
-                look(f"{prefix}.{key}", child)
 
-    for key, node in shared_config(run).items():
-        look(key, node)
-    return found
+def _nodes(key: str, node: Any) -> Iterator[tuple[str, Any]]:
+    """`node` of the config with its `key`, and then all nodes below it."""
+    yield key, node
+    if isinstance(node, Mapping):
+        for name, child in node.items():
+            yield from _nodes(f"{key}.{name}", child)
 
 
 def _experiment(run: Run) -> str | None:

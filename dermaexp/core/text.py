@@ -25,6 +25,12 @@ def fixed(value: float | None, digits: int = 4) -> str:
     return "" if value is None or value != value else f"{value:.{digits}f}"
 
 
+def ends(interval: Sequence[float | None] | None) -> str:
+    """The two ends of an interval; empty if there is none or one end is undefined."""
+    texts = [fixed(end, 3) for end in interval or ()]
+    return "\N{EN DASH}".join(texts) if all(texts) else ""
+
+
 def percent(share: float, digits: int = 1) -> str:
     """ "95.0 %", with `digits` decimals and a space that does not break."""
     return f"{share:.{digits}%}".replace("%", "\N{NO-BREAK SPACE}%")

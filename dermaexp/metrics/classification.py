@@ -164,46 +164,39 @@ def headline_scores(confusion: np.ndarray, auroc: float) -> dict[str, float]:
 def per_class(
     targets: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Maps each class to `confusion_metrics` and to how well it is ranked against the rest.
+    """Maps each class to its numbers against the rest, with intervals; NaN where undefined.
 
     The sensitivity at 95 % specificity is read off the split's own ROC curve. It has no interval,
     as its threshold was chosen on the same samples (see `operating_points`).
     """
     confusion = confusion_matrix(targets, probabilities.argmax(axis=1), len(classes))
-    found = confusion_metrics(confusion, classes)
-    aurocs = class_auroc(targets, probabilities)
+    hits, samples, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    scores = {
+        "recall": recalls(confusion),
+        "precision": precisions(confusion),
+        "f1": f1_scores(confusion),
+        "auroc": class_auroc(targets, probabilities),
+    }
+    found = {}
     for label, name in enumerate(classes):
         points = curves.thresholds(targets == label, probabilities[:, label])
-        auroc, average_precision = float(aurocs[label]), curves.average_precision(points)
-        found[name] |= {
-            "auroc": auroc,
+        own = {score: float(values[label]) for score, values in scores.items()}
+        average_precision = curves.average_precision(points)
+        found[name] = {
+            "samples": int(samples[label]),
+            **own,
             "average_precision": average_precision,
             "sensitivity_at_95_specificity": curves.sensitivity_at(points, curves.SPECIFICITY),
-        }
-        found[name]["intervals"] |= {
-            "auroc": auroc_interval(auroc, points.positives, points.negatives),
-            "average_precision": average_precision_interval(average_precision, points.positives),
-        }
-    return found
-
-
-def confusion_metrics(confusion: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Maps each class to samples, recall, precision and F1 (NaN if undefined), with intervals."""
-    hits, samples, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    recall, precision, f1 = recalls(confusion), precisions(confusion), f1_scores(confusion)
-    return {
-        name: {
-            "samples": int(samples[label]),
-            "recall": float(recall[label]),
-            "precision": float(precision[label]),
-            "f1": float(f1[label]),
             "intervals": {
                 "recall": wilson_interval(hits[label], samples[label]),
                 "precision": wilson_interval(hits[label], predicted[label]),
+                "auroc": auroc_interval(own["auroc"], points.positives, points.negatives),
+                "average_precision": average_precision_interval(
+                    average_precision, points.positives
+                ),
             },
         }
-        for label, name in enumerate(classes)
-    }
+    return found
 
 
 def majority_class(train_targets: np.ndarray) -> int:

@@ -21,22 +21,17 @@ class CurrentRun:
         # Lightning sets both, but declares neither.
         self.data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
         self.predictions = cast(Mapping[str, Predictions], module.predictions)
+        self.data_title = self.data.splits.title
+        self.classes: Sequence[str] = self.data.splits.classes
+        self.train_labels = self.data.splits.train.labels
 
     @property
     def name(self) -> str:
         return self.directory.read_run()["name"]
 
     @property
-    def data_title(self) -> str:
-        return self.data.splits.title
-
-    @property
     def test_part(self) -> str:
         return self.data.splits.part("test", len(self.test.targets))
-
-    @property
-    def classes(self) -> Sequence[str]:
-        return self.data.splits.classes
 
     @property
     def history(self) -> Sequence[Mapping[str, float]]:
@@ -53,10 +48,6 @@ class CurrentRun:
     @property
     def train_images(self) -> np.ndarray:
         return self.data.images["train"].images.numpy()
-
-    @property
-    def train_labels(self) -> np.ndarray:
-        return self.data.splits.train.labels
 
     @property
     def test_images(self) -> np.ndarray:

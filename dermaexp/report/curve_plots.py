@@ -59,10 +59,9 @@ def roc_curves(
         if np.isnan(aurocs[label]):
             entries.append(_absent(name, points))
             continue
-        (line,) = axes.plot(*curves.roc_curve(points), linewidth=3.5 if name in marked else 2)
-        line.set(**_look(label))
-        line.set_label(f"{wrap(name, NAME_WIDTH)}  {aurocs[label]:.3f}")
-        entries.append(line)
+        width, text = 3.5 if name in marked else 2, f"{wrap(name, NAME_WIDTH)}  {aurocs[label]:.3f}"
+        curve = curves.roc_curve(points)
+        entries += axes.plot(*curve, **_look(label), linewidth=width, label=text)
         if name in marked:
             sensitivity, specificity = marked[name]
             text = f"{name}, threshold chosen on val:\nsensitivity {percent(sensitivity)}, "
@@ -111,16 +110,13 @@ def precision_recall_curves(
             entries.append(_absent(name, points))
             continue
         precision, recall = curves.precision_recall_curve(points)
-        # Up to each point its own precision holds: the area under the steps is the AP.
-        (line,) = axes.step(
-            np.append(0.0, recall), np.append(precision[0], precision), where="pre", linewidth=2
-        )
-        line.set(**_look(label))
         prevalence = points.positives / len(y_true)
-        axes.axhline(prevalence, color=line.get_color(), linestyle=":", linewidth=1.2, zorder=1)
         score = f"{curves.average_precision(points):.3f} ({percent(prevalence)})"
-        line.set_label(f"{wrap(name, NAME_WIDTH)}  {score}")
-        entries.append(line)
+        text, look = f"{wrap(name, NAME_WIDTH)}  {score}", _look(label)
+        # Up to each point its own precision holds: the area under the steps is the AP.
+        steps = np.append(0.0, recall), np.append(precision[0], precision)
+        entries += axes.step(*steps, where="pre", **look, linewidth=2, label=text)
+        axes.axhline(prevalence, color=look["color"], linestyle=":", linewidth=1.2, zorder=1)
     _add_legend(axes, entries, "class, average precision and share of the images (dotted)")
     put_title(title, figure_of(axes), ax)
     return figure_of(axes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +12,7 @@ from dermaexp.metrics.names import CLASS_METRICS, HEADLINES, METRICS, labels_of
 from dermaexp.metrics.operating_points import HIGHLIGHTED
 from dermaexp.report import html, leak
 from dermaexp.runs.directory import RunDirectory
-from dermaexp.runs.metrics_file import Metrics, OperatingPoint
+from dermaexp.runs.metrics_file import OperatingPoint
 
 
 def results_of(directory: RunDirectory) -> dict[str, Any] | None:
@@ -25,51 +24,22 @@ def results_of(directory: RunDirectory) -> dict[str, Any] | None:
         return None
     numbers = directory.read_metrics()
     baseline = baseline_of(numbers)
-    test = numbers["test"]
     return {
         **numbers,
-        "headlines": {
-            label: [
-                *_measured(numbers["val"], key),
-                *_measured(test, key),
-                baseline.scores.get(key),
-            ]
-            for key, label in labels_of(*METRICS).items()
-        },
-        "verdict": _verdict(np.array(test["confusion_matrix"]), baseline),
+        "baseline": baseline.scores,
+        "labels": labels_of(*METRICS),
+        "class_labels": {key: label[0].upper() + label[1:] for key, label in CLASS_METRICS.items()},
+        "verdict": _verdict(np.array(numbers["test"]["confusion_matrix"]), baseline),
         "resamples": intervals.RESAMPLES,
-        "class_headings": [
-            "Images",
-            *(label[0].upper() + label[1:] for label in CLASS_METRICS.values()),
-        ],
-        "per_class": {
-            name: (own["samples"], [_measured(own, key) for key in CLASS_METRICS])
-            for name, own in test["per_class"].items()
-        },
-        "operating_points": _operating_points(numbers),
+        "highlighted": HIGHLIGHTED,
+        "found": _found(numbers["operating_points"]["classes"].get(HIGHLIGHTED)),
         "calibration": numbers.get("calibration"),
-        "leak": _leak(numbers),
+        "leak": {
+            "reading": leak.reading(numbers),
+            "columns": leak.columns(numbers),
+            "labels": labels_of(*HEADLINES),
+        },
     }
-
-
-def _leak(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the numbers of clean and leaked test images, and a sentence; "" if there are none."""
-    columns = leak.columns(numbers)
-    rows = {
-        label: [own.get(key) for own in columns.values()]
-        for key, label in labels_of(*HEADLINES).items()
-    }
-    return {"reading": leak.reading(numbers), "headings": list(columns), "rows": rows}
-
-
-def _measured(numbers: Mapping[str, Any], key: str) -> tuple[float | None, str]:
-    """Return a number and its interval as text; None and "" if it is undefined or unknown."""
-    return numbers.get(key), _interval(numbers.get("intervals", {}).get(key))
-
-
-def _interval(ends: Sequence[float | None] | None) -> str:
-    texts = [html.fixed(end, 3) for end in ends or ()]
-    return "\N{EN DASH}".join(texts) if all(texts) else ""
 
 
 def _verdict(confusion: np.ndarray, baseline: Baseline) -> str:
@@ -82,26 +52,6 @@ def _verdict(confusion: np.ndarray, baseline: Baseline) -> str:
         f"{html.percent(hits / samples)}, with a 95\N{NO-BREAK SPACE}% Wilson interval from "
         f"{html.percent(low)} to {html.percent(high)}. {beside}"
     )
-
-
-def _operating_points(numbers: Metrics) -> dict[str, Any]:
-    """Return rows of numbers by class, the highlighted class, and a sentence about its point."""
-    points = numbers["operating_points"]
-    rows = {
-        name: [
-            (point["threshold"], ""),
-            *((point["val"][side], "") for side in ("sensitivity", "specificity")),
-            *(_measured(point["test"], side) for side in ("sensitivity", "specificity")),
-            (numbers["test"]["per_class"][name]["sensitivity_at_95_specificity"], ""),
-        ]
-        for name, point in points["classes"].items()
-    }
-    return {
-        "specificity": points["specificity"],
-        "rows": rows,
-        "highlighted": HIGHLIGHTED if HIGHLIGHTED in rows else None,
-        "found": _found(points["classes"].get(HIGHLIGHTED)),
-    }
 
 
 def _found(point: OperatingPoint | None) -> str:

@@ -30,14 +30,8 @@ class StoredRun:
         self.directory = directory
         self.record = record
         self.config = config
-
-    @property
-    def name(self) -> str:
-        return self.record["name"]
-
-    @property
-    def data_title(self) -> str:
-        return self.record["data"]["name"]
+        self.name = record["name"]
+        self.data_title = record["data"]["name"]
 
     @property
     def test_part(self) -> str:

@@ -43,7 +43,6 @@ FIGURES = (  # in the order of a run's page, each by a callback of that name
 )
 RESULTS = ("history.csv", "metrics.json", "predictions.npz", "report.html")
 FOLDERS = ("checkpoints", "figures", "medmnist")
-CHECKPOINTS = ("best.ckpt", "last.ckpt")
 NAMES = ("run.json", *RESULTS, *FOLDERS)  # all that a run writes itself
 NAMES_OF_HYDRA = (".hydra", "dermaexp.log", LOCK)  # written before the run begins
 LONGEST_NAME, LONGEST_BYTES = 100, 180  # file systems allow 255 bytes, and names get additions
@@ -56,30 +55,12 @@ class RunDirectory:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def best_checkpoint(self) -> Path:
-        return self.checkpoints / "best.ckpt"
-
-    @property
-    def last_checkpoint(self) -> Path:
-        return self.checkpoints / "last.ckpt"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report.html"
-
-    @property
-    def figures(self) -> Path:
-        return self.path / "figures"
-
-    @property
-    def medmnist(self) -> Path:
-        return self.path / "medmnist"
+        self.checkpoints = self.path / "checkpoints"
+        self.best_checkpoint = self.checkpoints / "best.ckpt"
+        self.last_checkpoint = self.checkpoints / "last.ckpt"
+        self.report = self.path / "report.html"
+        self.figures = self.path / "figures"
+        self.medmnist = self.path / "medmnist"
 
     def check_unused(self, names: Iterable[str] = NAMES) -> None:
         """Raise UserError if one of `names` exists without a run.json that says whose it is."""
@@ -102,7 +83,7 @@ class RunDirectory:
         Keeps its log and every file that dermaexp did not write.
         """
         files = [self.path / result for result in RESULTS]
-        files += [self.checkpoints / checkpoint for checkpoint in CHECKPOINTS]
+        files += [self.best_checkpoint, self.last_checkpoint]
         files += [self.figures / f"{figure}.png" for figure in FIGURES]
         for file in (*files, *self._medmnist_results(name)):
             file.unlink(missing_ok=True)
@@ -129,11 +110,11 @@ class RunDirectory:
         """
         from dermaexp.runs.record import STATUSES, checked_record
 
+        if not self.has_run():
+            return None
         path = self.path / "run.json"
         try:
-            content = read_json(path) if self.has_run() else None
-            if content is None:
-                return None
+            content = read_json(path)
             if content.get("status") in STATUSES and "command" in content:
                 return checked_record(path, content)
         except ValueError as error:

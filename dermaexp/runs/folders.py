@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 from dermaexp.runs.directory import shortened
@@ -29,6 +30,11 @@ def new_folder(path: str) -> str:
         _created.append(str(folder))
         return str(folder)
     raise AssertionError("unreachable: the count has no end")
+
+
+def dated_folder(parent: str) -> Path:
+    """Create and return a new folder in `parent` that is named by date and time."""
+    return Path(new_folder(f"{parent}/{datetime.now():%Y-%m-%d/%H-%M-%S}"))
 
 
 def make(folder: Path) -> None:

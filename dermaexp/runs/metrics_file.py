@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NotRequired, cast
 
@@ -166,16 +167,11 @@ def _inconsistent(numbers: Metrics) -> str:
     leak = "test_clean" in numbers, "test_leaked" in numbers
     if any(leak) and not all((*leak, "groups" in numbers["data"])):
         return "test_clean and test_leaked lack each other or data.groups"
-    parts = {
-        "val": numbers["val"],
-        "test": numbers["test"],
-        "test_clean": numbers.get("test_clean"),
-        "test_leaked": numbers.get("test_leaked"),
-    }
-    for split, part in parts.items():
-        if part is None:
+    parts: Mapping[str, Any] = numbers
+    for split in ("val", "test", "test_clean", "test_leaked"):
+        if parts.get(split) is None:
             continue
-        matrix = part["confusion_matrix"]
+        matrix = parts[split]["confusion_matrix"]
         if [len(row) for row in matrix] != [len(classes)] * len(classes):
             return f"{split}.confusion_matrix is not one of {len(classes)} classes"
         if not sum(map(sum, matrix)):
