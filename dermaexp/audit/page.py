@@ -48,20 +48,22 @@ def write(audit: Audit, folder: Path) -> None:
         if views:
             png = png_bytes(pair_sheet(views, title=f"{audit.splits.title}: {caption}"))
             files[f"figures/{name}.png"] = png
-            figures.append(
-                {"source": html.data_uri(png), "caption": f"{caption[0].upper()}{caption[1:]}."}
-            )
+            sentence = f"{caption[0].upper()}{caption[1:]}."
+            figures.append({"source": html.data_uri(png), "caption": sentence})
     content = shortened(_content(audit), folder) | {"figures": figures}
-    content["command"] = short_command(_command(), folder)
+    command = shlex.join(["python", "-m", "dermaexp.audit", *sys.argv[1:]])
+    content["command"] = short_command(command, folder)
     files["audit.html"] = html.render("audit.html.j2", content).encode(errors="replace")
     write_files(folder, KIND, files, audit.facts)
 
 
-NAMES = re.compile(
-    r"near_duplicates\.csv|audit\.html|"
-    r"figures/(conflicts|near_duplicates|other_group|missed)\.png"
+KIND = Kind(
+    "audit.json",
+    re.compile(
+        r"near_duplicates\.csv|audit\.html|"
+        r"figures/(conflicts|near_duplicates|other_group|missed)\.png"
+    ),
 )
-KIND = Kind("audit.json", NAMES)
 
 
 def show(audit: Audit) -> None:
@@ -69,12 +71,11 @@ def show(audit: Audit) -> None:
     headings = {"class": "class"}
     for split in SPLITS:
         headings |= {split: split, f"{split}_share": "share"}
-    rows = []
+    rows: list[dict[str, object]] = []
     for name, splits in audit.facts["classes"].items():
-        row: dict[str, object] = {"class": name}
+        rows.append({"class": name})
         for split, own in splits.items():
-            row |= {split: own["images"], f"{split}_share": percent(own["share"])}
-        rows.append(row)
+            rows[-1] |= {split: own["images"], f"{split}_share": percent(own["share"])}
     print_table(f"Images of {audit.splits.title}", headings, rows)
     for sentence in findings(audit):
         console.print(sentence, soft_wrap=True, markup=False)
@@ -165,30 +166,27 @@ def _sheets(audit: Audit, rows: list[dict[str, Any]]) -> dict[str, tuple[str, li
     caption = f"the most similar near-duplicates, red if the {column} differs"
     sheets = {
         "conflicts": ("the same pixels with several labels", _views(audit, conflicting)),
-        "near_duplicates": (caption, _found_views(audit, ranked)),
+        "near_duplicates": (caption, _views(audit, map(_found_pair, ranked))),
     }
     if audit.splits.grouping:
-        others = [row for row in ranked if not row["same_group"]]
-        caption = f"near-duplicates with another {column}"
-        sheets["other_group"] = (caption, _found_views(audit, others))
+        others = (_found_pair(row) for row in ranked if not row["same_group"])
+        sheets["other_group"] = (f"near-duplicates with another {column}", _views(audit, others))
         undetected = missed(audit.splits, audit.found, THRESHOLD)
         sheets["missed"] = (f"the same {column}, not found", _views(audit, undetected))
     return sheets
 
 
-def _found_views(audit: Audit, rows: list[dict[str, Any]]) -> list[PairView]:
-    return [
-        _view(
-            audit,
-            Place(row["first_split"], row["first_index"]),
-            Place(row["second_split"], row["second_index"]),
-            f"similarity {row['similarity']:.2f}, margin {row['margin']:.2f}",
-        )
-        for row in rows[:PICTURES]
-    ]
+def _found_pair(row: Mapping[str, Any]) -> tuple[Place, Place, str]:
+    return (
+        Place(row["first_split"], row["first_index"]),
+        Place(row["second_split"], row["second_index"]),
+        f"similarity {row['similarity']:.2f}, margin {row['margin']:.2f}",
+    )
 
 
-def _views(audit: Audit, pairs: Iterable[tuple[Place, Place]]) -> list[PairView]:
+def _views(
+    audit: Audit, pairs: Iterable[tuple[Place, Place] | tuple[Place, Place, str]]
+) -> list[PairView]:
     return [_view(audit, *pair) for pair in islice(pairs, PICTURES)]
 
 
@@ -201,9 +199,9 @@ def _view(audit: Audit, first: Place, second: Place, likeness: str = "") -> Pair
         odd = len(groups) > 1
         lines.append(f"{'another' if odd else 'same'} {splits.grouping.column}")
     return PairView(
-        images=(splits[first.split].images[first.index], splits[second.split].images[second.index]),
-        headings=(f"{first.split} {first.index}", f"{second.split} {second.index}"),
-        lines=tuple(line for line in lines if line),
+        images=[splits[split].images[index] for split, index in places],
+        headings=[f"{split} {index}" for split, index in places],
+        lines=[line for line in lines if line],
         odd=odd,
     )
 
@@ -214,7 +212,7 @@ def _content(audit: Audit) -> dict[str, Any]:
     height, width, channels = facts["image_shape"]
     return {
         "version": __version__,
-        "title": _title(audit),
+        "title": f"Audit of {audit.splits.title}",
         "synthetic": splits.synthetic,
         "findings": findings(audit),
         "splits": {split: len(splits[split]) for split in SPLITS},
@@ -228,18 +226,10 @@ def _content(audit: Audit) -> dict[str, Any]:
     }
 
 
-def _command() -> str:
-    return shlex.join(["python", "-m", "dermaexp.audit", *sys.argv[1:]])
-
-
 def _labels(audit: Audit, same: list[Place]) -> str:
     splits = audit.splits
     names = (splits.classes[splits[split].labels[index]] for split, index in same)
     return " | ".join(dict.fromkeys(names))
-
-
-def _title(audit: Audit) -> str:
-    return f"Audit of {audit.splits.title}"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -19,9 +19,9 @@ LETTERS = 40  # of a line below a pair
 class PairView:
     """Two images (H, W, C) uint8 with headings above and lines below, red if `odd`."""
 
-    images: tuple[np.ndarray, np.ndarray]
-    headings: tuple[str, str]
-    lines: tuple[str, ...]
+    images: Sequence[np.ndarray]
+    headings: Sequence[str]
+    lines: Sequence[str]
     odd: bool
 
 

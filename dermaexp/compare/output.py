@@ -13,6 +13,7 @@ from dermaexp.core.owned import Kind, write_files
 NAMES = re.compile(
     rf"leaderboard\.(csv|md)|runs\.csv|comparison\.html|figures/({'|'.join(FIGURES)})(_\d+)?\.png"
 )
+KIND = Kind("comparison.json", NAMES)
 
 
 def compare(sweep: Path) -> int:
@@ -35,6 +36,3 @@ def write(comparison: Comparison, folder: Path) -> None:
         files |= page.files(comparison, folder)
     finally:  # the tables do not depend on a figure
         write_files(folder, KIND, files)
-
-
-KIND = Kind("comparison.json", NAMES)
