@@ -10,12 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from dermaexp.audit.detection import Found, detection, flagged
-from dermaexp.audit.exact_duplicates import (
-    Place,
-    between_splits,
-    conflicts,
-    exact_duplicates,
-)
+from dermaexp.audit.exact_duplicates import Place, between_splits, conflicts, exact_duplicates
 from dermaexp.audit.near_duplicates import COPY, Embedding, near_duplicates
 from dermaexp.core.console import console
 from dermaexp.data.lesion_groups import shares_lesion

@@ -26,9 +26,8 @@ from dermaexp.report.style import png_bytes
 
 PICTURES = 24  # pairs on a sheet
 LISTED = 50  # exact duplicates on the page; all are in audit.json
-VALIDATED: Mapping[
-    str, Any
-] = {  # at THRESHOLD, between test and the other splits, by an audit of these data
+# At THRESHOLD, between test and the other splits, by an audit of these data.
+VALIDATED: Mapping[str, Any] = {
     "data": "DermaMNIST (rebuilt)",
     "column": "lesion_id",
     "test_pairs": {"precision": 0.915, "recall": 0.5},

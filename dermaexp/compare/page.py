@@ -113,16 +113,15 @@ def _title(comparison: Comparison) -> str:
 
 def _table(table: Table, comparison: Comparison) -> dict[str, Any]:
     """What comparison.html.j2 shows of a table besides the figures."""
-    interval = table.groups[0].accuracy_interval()
     pairs = [[one.words for one in pair.findings.values()] for pair in table.evidence.pairs]
     return {
         "title": table.title,
         "best": table.groups[0].label,
-        "summary": _summary(table, *interval),
+        "summary": _summary(table),
         "findings": pairs[:SHOWN_PAIRS],
         "more_findings": pairs[SHOWN_PAIRS:],
         "method": table.evidence.method,
-        "caption": _caption(table),
+        "unit": table.unit,
         "repeated_over": table.repeated_over,
         "counts": table.counts,
         "scores": list(tables.SHOWN),
@@ -143,17 +142,8 @@ def _table(table: Table, comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _caption(table: Table) -> str:
-    each = ", where a fold's score is the mean over its seeds" if table.cross_validated else ""
-    return (
-        f"A run group is one config with all its {table.repeated_over}. Run groups are ranked by "
-        f"mean val macro AUROC. Scores are means ± standard deviations over {table.unit}s{each}; p "
-        "is that of no difference from the best run group on test, two-sided and Holm-corrected."
-    )
-
-
-def _summary(table: Table, low: float, high: float) -> list[str]:
-    """Describes the best run group; `low` and `high` bound its mean test accuracy."""
+def _summary(table: Table) -> list[str]:
+    """Describes the best run group."""
     best = table.groups[0]
     score = "val", "macro_auroc"
     val = tables.score_text(best.mean(*score), best.sd(*score), 3)
@@ -169,6 +159,7 @@ def _summary(table: Table, low: float, high: float) -> list[str]:
     accuracy = best.mean("test", "accuracy")
     assert accuracy is not None  # only AUROC may be undefined
     text = f"Its accuracy on the {table.images:,} test images is {html.percent(accuracy)}"
+    low, high = best.accuracy_interval()
     if low == low:
         text += f", with a 95\N{NO-BREAK SPACE}% interval from {html.percent(low)} to "
         text += f"{html.percent(high)}."
@@ -176,12 +167,12 @@ def _summary(table: Table, low: float, high: float) -> list[str]:
         text += "; there is no interval, as not every run left its predictions."
     beside = [one.beside(accuracy, best.p_against(one), "it") for one in table.baselines]
     lines += [" ".join([text, *beside])]
-    others = (metric for metric in HEADLINES if metric != "accuracy")
     baseline = table.baselines[0].scores
     scores = [
         f"{METRICS[key].label} {html.fixed(best.mean('test', key), 3) or 'undefined'} "
         f"(baseline {baseline[key]:.3f})"
-        for key in others
+        for key in HEADLINES
+        if key != "accuracy"
     ]
     return [*lines, f"Also on test: {', '.join(scores)}.", *_verdicts(table)]
 

@@ -127,12 +127,9 @@ def group_accuracies(
     label = f"mean of the {unit}s" if single else f"one {unit}"
     axes.plot(means, rows, "o", color=BLUE, markersize=10, label=label)
     if single:
-        style: dict[str, Any] = {
-            "markerfacecolor": "white",
-            "markeredgecolor": "black",
-            "markersize": 5,
-        }
-        axes.plot(*zip(*single, strict=True), "o", label=f"one {unit}", **style)
+        xs, ys = zip(*single, strict=True)
+        (dots,) = axes.plot(xs, ys, "o", label=f"one {unit}", markersize=5)
+        dots.set(markerfacecolor="white", markeredgecolor="black")
     for row, (mean, (low, high)) in enumerate(zip(means, bounds, strict=True)):
         text = percent(mean)
         if has_interval[row]:

@@ -25,16 +25,6 @@ class Baseline:
     scores: dict[str, float]
 
     @property
-    def label_index(self) -> int:
-        """The predicted class, of the first fold if there are several."""
-        return self.predicted[0][0]
-
-    @property
-    def class_name(self) -> str:
-        """The name of the predicted class, of the first fold if there are several."""
-        return self.predicted[0][1]
-
-    @property
     def names(self) -> str:
         """Such as “b”, or “b” or “c” if the folds' training images differ in it."""
         return " or ".join(f"“{name}”" for name in dict.fromkeys(n for _, n in self.predicted))

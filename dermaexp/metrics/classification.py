@@ -13,13 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
-from dermaexp.metrics import curves
-from dermaexp.metrics.intervals import (
-    auroc_interval,
-    average_precision_interval,
-    bootstrap_intervals,
-    wilson_interval,
-)
+from dermaexp.metrics import curves, intervals
 
 BINS = 15  # of the calibration error, as in the paper
 
@@ -141,8 +135,8 @@ def split_metrics(
         **headline_scores(confusion, macro_auroc(targets, probabilities)),
         "expected_calibration_error": expected_calibration_error(targets, probabilities),
         "intervals": {
-            "accuracy": wilson_interval(np.trace(confusion), confusion.sum()),
-            **bootstrap_intervals(targets, probabilities),
+            "accuracy": intervals.wilson_interval(np.trace(confusion), confusion.sum()),
+            **intervals.bootstrap_intervals(targets, probabilities),
         },
         "per_class_accuracy": dict(zip(classes, recalls(confusion).tolist(), strict=True)),
         "per_class": per_class(targets, probabilities, classes),
@@ -188,10 +182,10 @@ def per_class(
             "average_precision": average_precision,
             "sensitivity_at_95_specificity": curves.sensitivity_at(points, curves.SPECIFICITY),
             "intervals": {
-                "recall": wilson_interval(hits[label], samples[label]),
-                "precision": wilson_interval(hits[label], predicted[label]),
-                "auroc": auroc_interval(own["auroc"], points.positives, points.negatives),
-                "average_precision": average_precision_interval(
+                "recall": intervals.wilson_interval(hits[label], samples[label]),
+                "precision": intervals.wilson_interval(hits[label], predicted[label]),
+                "auroc": intervals.auroc_interval(own["auroc"], points.positives, points.negatives),
+                "average_precision": intervals.average_precision_interval(
                     average_precision, points.positives
                 ),
             },

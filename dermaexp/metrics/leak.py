@@ -23,21 +23,15 @@ def leak_metrics(
 
     `is_leaked` (N,) marks the test images that share a lesion group with train or val.
     """
-    return {
-        part: _part_metrics(targets[chosen], probabilities[chosen], train_targets, classes)
-        if chosen.any()
-        else None
-        for part, chosen in zip(TEST_PARTS, (~is_leaked, is_leaked), strict=True)
-    }
-
-
-def _part_metrics(
-    targets: np.ndarray,
-    probabilities: np.ndarray,
-    train_targets: np.ndarray,
-    classes: Sequence[str],
-) -> dict[str, Any]:
-    shares = np.bincount(targets, minlength=len(classes)) / len(targets)
-    numbers = classification.split_metrics(targets, probabilities, train_targets, classes)
-    class_shares = dict(zip(classes, shares.tolist(), strict=True))
-    return {"samples": len(targets), "class_shares": class_shares, **numbers}
+    found: dict[str, Any] = {}
+    for part, chosen in zip(TEST_PARTS, (~is_leaked, is_leaked), strict=True):
+        own = targets[chosen]
+        found[part] = None
+        if len(own):
+            shares = np.bincount(own, minlength=len(classes)) / len(own)
+            found[part] = {
+                "samples": len(own),
+                "class_shares": dict(zip(classes, shares.tolist(), strict=True)),
+                **classification.split_metrics(own, probabilities[chosen], train_targets, classes),
+            }
+    return found

@@ -35,7 +35,7 @@ def reading(numbers: Mapping[str, Any]) -> str:
         return f"No test image has the {column} of an image in train or val."
     if clean is None:
         return f"Every test image has the {column} of an image in train or val."
-    majority = baseline_of(numbers).class_name
+    majority = numbers["majority_class"]
     of_clean, of_shared = (half["class_shares"][majority] for half in (clean, shared))
     compared = "Compare each with its own majority baseline, not the two with each other"
     if abs(of_clean - of_shared) >= ALIKE:

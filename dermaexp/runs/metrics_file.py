@@ -20,7 +20,6 @@ from dermaexp.runs.schemas import (
     NumberOrNull,
     Share,
     ShareOrNull,
-    Size,
     Text,
     TextOrNull,
     check,
@@ -48,7 +47,6 @@ class SplitNumbers(TypedDict):
     intervals: Intervals
     per_class: dict[str, ClassNumbers]
     confusion_matrix: list[list[Count]]  # row = true class
-    majority_accuracy: Share
 
 
 class LeakNumbers(SplitNumbers):
@@ -107,8 +105,6 @@ class Samples(TypedDict):
 class UsedData(Data):
     classes: Classes
     samples: Samples
-    size: Size
-    channels: Count
 
 
 class Model(TypedDict):
@@ -129,7 +125,6 @@ class Metrics(TypedDict):
     schema: Count
     data: UsedData
     model: Model
-    train: dict[str, NumberOrNull]
     val: SplitNumbers
     test: SplitNumbers
     test_clean: NotRequired[LeakNumbers | None]  # null where it has no image

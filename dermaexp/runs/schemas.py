@@ -65,7 +65,6 @@ Intervals = dict[str, Interval]
 Classes = Annotated[
     list[str], Field(min_length=1), AfterValidator(_different), _expected("different names")
 ]
-Size = Annotated[int | list[int], _expected("a whole number or two")]
 
 
 def check(kind: type, path: Path, content: Mapping[str, Any]) -> None:

@@ -563,7 +563,7 @@ def test_a_group_against_the_majority_baseline(tmp_path: Path) -> None:
     """One run: McNemar's test; several: the seeds must stand against it as well."""
     write_run(tmp_path / "a", "cnn", 0, 0.9, wrong=20)
     group, baseline = only_group(tmp_path)
-    right, constant = np.arange(100) >= 20, baseline.label_index == RUN_TARGETS
+    right, constant = np.arange(100) >= 20, baseline.predicted[0][0] == RUN_TARGETS
     b, c = int((right & ~constant).sum()), int((~right & constant).sum())
     assert group.p_against(baseline) == pytest.approx(binomtest(b, b + c).pvalue)
     write_run(tmp_path / "b", "cnn", 1, 0.9, wrong=45)

@@ -187,7 +187,7 @@ def test_several_seeds_are_tested_by_sign_flips_and_the_chance_of_seeds(tmp_path
     alone = only_table(tmp_path / "one").evidence.pairs[0].findings["accuracy"].difference
     assert finding.difference.high - finding.difference.low > alone.high - alone.low
     (cnn, _), (baseline,) = table.groups, table.baselines
-    constant = np.concatenate([targets_of(fold) for fold in range(3)]) == baseline.label_index
+    constant = np.concatenate([targets_of(fold) for fold in range(3)]) == baseline.predicted[0][0]
     of_images = significance.sign_flip_exact(first, constant[None])
     of_seeds = ttest_1samp(first.mean(axis=1), constant.mean()).pvalue
     assert cnn.p_against(baseline) == pytest.approx(max(of_images, of_seeds))
@@ -277,7 +277,7 @@ def test_the_interval_and_the_baseline_of_a_group(tmp_path: Path) -> None:
     ]
     assert group.accuracy_interval() == pytest.approx(np.percentile(means, (2.5, 97.5)), abs=0.006)
     first = np.concatenate(right)
-    constant = np.concatenate([targets_of(fold) for fold in range(3)]) == baseline.label_index
+    constant = np.concatenate([targets_of(fold) for fold in range(3)]) == baseline.predicted[0][0]
     table = [[np.sum((first == i) & (constant == j)) for j in (1, 0)] for i in (1, 0)]
     assert group.p_against(baseline) == pytest.approx(mcnemar(table, exact=True).pvalue)
     (tmp_path / "cnn,grouped,1,0" / "predictions.npz").unlink()
@@ -293,7 +293,7 @@ def test_the_baseline_is_the_majority_of_every_fold(tmp_path: Path) -> None:
         targets = np.array(labels)
         write_answers(directory, targets, np.eye(3, dtype=np.float32)[targets])
     (baseline,) = only_table(tmp_path).baselines
-    assert baseline.class_name == "b"
+    assert baseline.predicted[0][1] == "b"
     assert baseline.scores["accuracy"] == pytest.approx((20 / 45 + 30 / 45) / 2)
     f1 = (2 * 20 / (45 + 20) / 3 + 2 * 30 / (45 + 30) / 3) / 2
     assert baseline.scores["macro_f1"] == pytest.approx(f1)
