@@ -209,12 +209,10 @@ def _pairs(of_first: _Nearest, of_second: _Nearest) -> Pairs:
     so be among them.
     """
     rows, columns = len(of_first.index), len(of_second.index)
-    first = np.repeat(np.arange(rows), of_first.index.shape[1])
-    second = np.repeat(np.arange(columns), of_second.index.shape[1])
-    first, second = (
-        np.concatenate([first, of_second.index.ravel()]),
-        np.concatenate([of_first.index.ravel(), second]),
-    )
+    own_first = np.repeat(np.arange(rows), of_first.index.shape[1])
+    own_second = np.repeat(np.arange(columns), of_second.index.shape[1])
+    first = np.concatenate([own_first, of_second.index.ravel()])
+    second = np.concatenate([of_first.index.ravel(), own_second])
     similarity = np.concatenate([of_first.similarity.ravel(), of_second.similarity.ravel()])
     _, once = np.unique(first * columns + second, return_index=True)
     first, second, similarity = first[once], second[once], similarity[once]

@@ -51,11 +51,7 @@ def _figures(
 ) -> dict[str, tuple[dict[str, str], bytes]]:
     """Maps each figure's name to what the page shows of it and to its PNG."""
     groups = [
-        replace(
-            group,
-            label=shortened(group.label, folder),
-            varied=shortened(group.varied, folder),
-        )
+        replace(group, label=shortened(group.label, folder), varied=shortened(group.varied, folder))
         for group in table.groups
     ]
     intervals = {group.label: group.accuracy_interval() for group in groups}

@@ -165,30 +165,28 @@ def per_class(
     """
     confusion = confusion_matrix(targets, probabilities.argmax(axis=1), len(classes))
     hits, samples, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    scores = {
-        "recall": recalls(confusion),
-        "precision": precisions(confusion),
-        "f1": f1_scores(confusion),
-        "auroc": class_auroc(targets, probabilities),
-    }
+    recall, precision, f1 = recalls(confusion), precisions(confusion), f1_scores(confusion)
+    aurocs = class_auroc(targets, probabilities)
     found = {}
     for label, name in enumerate(classes):
         points = curves.thresholds(targets == label, probabilities[:, label])
-        own = {score: float(values[label]) for score, values in scores.items()}
-        average_precision = curves.average_precision(points)
+        auroc, average_precision = float(aurocs[label]), curves.average_precision(points)
         found[name] = {
             "samples": int(samples[label]),
-            **own,
-            "average_precision": average_precision,
-            "sensitivity_at_95_specificity": curves.sensitivity_at(points, curves.SPECIFICITY),
+            "recall": float(recall[label]),
+            "precision": float(precision[label]),
+            "f1": float(f1[label]),
             "intervals": {
                 "recall": intervals.wilson_interval(hits[label], samples[label]),
                 "precision": intervals.wilson_interval(hits[label], predicted[label]),
-                "auroc": intervals.auroc_interval(own["auroc"], points.positives, points.negatives),
+                "auroc": intervals.auroc_interval(auroc, points.positives, points.negatives),
                 "average_precision": intervals.average_precision_interval(
                     average_precision, points.positives
                 ),
             },
+            "auroc": auroc,
+            "average_precision": average_precision,
+            "sensitivity_at_95_specificity": curves.sensitivity_at(points, curves.SPECIFICITY),
         }
     return found
 
