@@ -9,12 +9,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
+from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError, one_line
 from dermaexp.report.page import record_of
 from dermaexp.report.stored_run import StoredRun
 from dermaexp.runs.directory import RunDirectory
 
 CALLBACK = "dermaexp.report.callbacks.DrawFigure"
+GROUPS = ("dataset", "trainer", "callbacks")  # that are read here and for a figure's data
 KEYS = ("_target_", "figure")  # the others are options of the figure
 
 
@@ -53,11 +55,11 @@ def regenerate(directory: RunDirectory) -> list[str]:
 
 def _figures(config: DictConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each figure that a callback of `config` plots, with its options."""
-    for callback in (config.callbacks or {}).values():
-        if callback and callback.get("_target_") == CALLBACK:
-            options = OmegaConf.to_container(callback, resolve=True)
-            assert isinstance(options, dict)
-            yield options["figure"], {str(key): options[key] for key in options if key not in KEYS}
+    for callback in config.callbacks.values():
+        if isinstance(callback, DictConfig) and callback.get("_target_") == CALLBACK:
+            options = to_dict(callback, resolve=True)
+            figure = str(options.get("figure"))
+            yield figure, {str(key): options[key] for key in options if key not in KEYS}
 
 
 def _config(file: Path) -> DictConfig:
@@ -70,4 +72,7 @@ def _config(file: Path) -> DictConfig:
         raise UserError(f"{file} cannot be read: {one_line(error)}") from error
     if not isinstance(config, DictConfig):
         raise UserError(f"{file} is no config")
+    for group in GROUPS:
+        if not isinstance(config.get(group), DictConfig):
+            raise UserError(f"{file} is damaged: the config group {group} has no keys")
     return config

@@ -125,7 +125,14 @@ def test_what_cannot_be_regenerated_is_left_as_it_was(
     assert "learning_curves: another program wrote that file" in regenerated()[1]
     (run / ".hydra" / "config.yaml").write_text("callbacks: [")
     assert "no figure is regenerated: " in regenerated()[1]
-    (run / ".hydra" / "config.yaml").unlink()
+    config = run / ".hydra" / "config.yaml"
+    for damaged in ("callbacks: 3", "callbacks: {}", "dataset: {}\ntrainer: 3\ncallbacks: {}"):
+        config.write_text(damaged)
+        assert f"{config} is damaged: the config group" in regenerated()[1]
+    callback = f"{{_target_: {CALLBACK}}}"
+    config.write_text(f"dataset: {{}}\ntrainer: {{}}\ncallbacks: {{a: 3, b: {callback}}}")
+    assert "the figure None is unknown" in regenerated()[1]
+    config.unlink()
     assert "config.yaml is missing" in regenerated()[1]
 
 
