@@ -178,16 +178,18 @@ def _verdicts(table: Table) -> list[str]:
     pairs = table.evidence.pairs
     if not pairs:
         return []
-    parts = []
+    parts, rest = [], False
     for metric in TESTED:
         found = [pair.findings[metric] for pair in pairs if metric in pair.findings]
         shown = [one.difference.estimate > 0 for one in found if one.p < LEVEL]
         text = f"{shown.count(True)} of {len(found)} in {METRICS[metric].label}"
         beaten = shown.count(False)
         parts.append(text + (f" (and is beaten by {beaten})" if beaten else ""))
+        rest = rest or len(shown) < len(found)
     return [
         f"Of the other run groups it beats {', '.join(parts[:-1])} and {parts[-1]}, with p < "
-        f"{LEVEL:g} after correction for their number. No difference is shown for the rest."
+        f"{LEVEL:g} after correction for their number."
+        + (" No difference is shown for the rest." if rest else "")
     ]
 
 

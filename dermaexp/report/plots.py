@@ -99,7 +99,7 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, title: st
     names = [wrap(name, 24) for name in classes]
     side = 0.75 * len(classes)
     room = 0.1 * max(len(line) for name in names for line in name.splitlines())  # inches for names
-    figure = new_figure(2 * side + room + 1.4, side + room + 1.8)
+    figure = new_figure(2 * side + room + 1.4, side + 0.85 * room + 1.9)
     counts, shares = figure.subplots(1, 2, sharey=True)
     samples = confusion.sum(axis=1, keepdims=True)
     normalised = np.divide(
@@ -214,7 +214,7 @@ def misclassified(
             (predicted[index], "predicted", RED, y - half_height - 0.07, "bottom"),
             (y_true[index], "true", "black", y + half_height + 0.07, "top"),
         ):
-            text = wrap(f"{word}: {classes[answer]} {percent(y_score[index, answer], 0)}", 32)
+            text = wrap(f"{word}: {classes[answer]} {percent(y_score[index, answer], 0)}", 33)
             axes.text(x, place_y, text, ha="center", va=align, fontsize=SMALL, color=color)
     figure = figure_of(axes)
     heading = f"{title}: {len(wrong):,} of {len(y_true):,} wrong, most confident first"

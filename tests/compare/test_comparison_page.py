@@ -154,7 +154,7 @@ def test_synthetic_data_are_named(tmp_path: Path) -> None:
     write_run(tmp_path / "synthetic" / "a", data=data)
     page = comparison_page(tmp_path / "synthetic")
     assert page.texts.count("ffn: comparison on Synthetic lesions (SYNTHETIC DATA)") == 2
-    assert "Synthetic data. These images are generated" in page.text
+    assert "Synthetic data. These images are computer-generated" in page.text
     assert "Synthetic" not in comparison_page(make_sweep(tmp_path / "real")).text
 
 
