@@ -34,11 +34,13 @@ typecheck: $(TEST) ## check types with mypy
 	$(BIN)/mypy
 
 $(RUN): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dermaexp needs Python >= 3.11; this is " + sys.version.split()[0] + ": give another with make PYTHON=python3.12")'
-	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dermaexp needs Python >= 3.11; this is " + sys.version.split()[0] + ": give another with make PYTHON=python3.12")'
+	@echo "installing dermaexp into .venv: the first time takes minutes"
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
 
 $(TEST): $(RUN)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
-	touch $@
+	@echo "installing what tests and linters need"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@

@@ -160,7 +160,7 @@ def make_run(folder: Path, *, calibrate: bool = False, **record: Any) -> RunDire
     record = RECORD | record
     directory.write_run(record)
     (folder / ".hydra").mkdir(exist_ok=True)
-    (folder / ".hydra" / "config.yaml").write_text("callbacks: {}\n")
+    (folder / ".hydra" / "config.yaml").write_text("dataset: {}\ntrainer: {}\ncallbacks: {}\n")
     generator = np.random.default_rng(0)
     targets = np.repeat(np.arange(3), PAGE_SAMPLES)
     predictions = {

@@ -1,4 +1,4 @@
-"""Lightning callbacks: when something is drawn or written; one YAML each in `conf/callbacks/`."""
+"""Lightning callbacks of a training: checkpoints, history, progress, its end."""
 
 from dermaexp.training.callbacks.checkpoints import (
     AtomicCheckpointIO,
