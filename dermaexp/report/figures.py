@@ -40,7 +40,7 @@ def plot(figure: str, run: RunData, options: Mapping[str, Any]) -> Figure:
 def check(figure: str, options: Mapping[str, Any]) -> None:
     """Raise UserError for an unknown figure, or for options that it does not take."""
     if figure not in FIGURES:
-        raise UserError(f"the figure {figure} is unknown: {nearest(figure, FIGURES)}")
+        raise UserError(f"the figure {figure} is unknown: {nearest(str(figure), FIGURES)}")
     place, model = f"callbacks.{figure}", FIGURES[figure].options
     for key in options:
         if key not in model.model_fields:

@@ -27,7 +27,7 @@ def regenerate(directory: RunDirectory) -> list[str]:
     Raises UserError for a folder without a run.
     """
     record = record_of(directory)
-    if "data" not in record:  # a run that failed before it could plot
+    if "data" not in record or "name" not in record:  # a run that failed before it could plot
         return []
     try:
         config = _config(directory.path / ".hydra" / "config.yaml")

@@ -75,9 +75,10 @@ class StoredRun:
     @cached_property
     def splits(self) -> Splits:
         """The data that the run's config describes; UserError unless they are still the same."""
-        start = Path(self.record["start"]["folder"])  # which relative paths mean
+        start = self.record.get("start")  # relative paths mean its folder
+        folder = Path(start["folder"]) if start else Path.cwd()
         try:
-            with contextlib.chdir(start if start.is_dir() else Path.cwd()):
+            with contextlib.chdir(folder if folder.is_dir() else Path.cwd()):
                 splits = load_splits(self.config.dataset)
         except Exception as error:
             raise UserError(f"the data cannot be loaded: {line_of(error)}") from error

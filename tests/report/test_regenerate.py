@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import exit_code
+from omegaconf import OmegaConf
 
 from dermaexp.core.errors import UserError
 from dermaexp.data import load
@@ -109,6 +111,9 @@ def test_what_cannot_be_regenerated_is_left_as_it_was(
         "the run\n"
     )
     data_file.unlink()
+    record = json.loads((run / "run.json").read_text())
+    del record["start"]  # it is not required
+    (run / "run.json").write_text(json.dumps(record))
     names, line = regenerated()
     assert names == {"learning_curves", "confusion_matrix"}
     assert "montage, misclassified: the data cannot be loaded: " in line
@@ -161,6 +166,7 @@ def test_every_figure_has_one_name() -> None:
     ("figure", "options", "line"),
     [
         ("montag", {}, "the figure montag is unknown: did you mean 'montage'?"),
+        (OmegaConf.create([1]), {}, "the figure [1] is unknown: expected one of"),
         ("montage", {}, "callbacks.montage.columns is missing: expected a whole number from 1"),
         ("montage", {"columns": True}, "callbacks.montage.columns=true: expected a whole number"),
         ("montage", {"columns": 2, "colums": 3}, "no key colums: did you mean 'columns'?"),
