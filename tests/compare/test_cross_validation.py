@@ -478,7 +478,7 @@ def test_the_page_of_folds(tmp_path: Path) -> None:
         "10,000 bootstrap resamples of the images within each fold",
         "the spread over the folds does not measure that variation",
         "means ± standard deviations over folds, where a fold's score is the mean over its seeds",
-        "over all folds and seeds of the group",
+        "over all folds and seeds of the run group",
         "A line is the mean over a run group's folds and seeds",
         f"Comparison on Data, {NAME}",
     ):

@@ -341,6 +341,7 @@ def test_without_timm(
 ) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     monkeypatch.delitem(sys.modules, "dermaexp.models.timm_net", raising=False)
+    monkeypatch.delattr("dermaexp.models.timm_net", raising=False)  # where another test loaded it
     data = ["dataset=npz", f"dataset.path={data_file}", "trainer=cpu"]
     assert cli(*data, "model=timm", "model.arch=resnet10t") == 1
     errors = capsys.readouterr().err

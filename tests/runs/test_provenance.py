@@ -41,21 +41,21 @@ def test_the_users_own_code_and_packages_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "own_net.py").write_text("1\n")
-    (tmp_path / "own_parts").mkdir()
-    (tmp_path / "own_parts" / "loss.py").write_text("1\n")
+    (tmp_path / "traced_net.py").write_text("1\n")
+    (tmp_path / "traced_parts").mkdir()
+    (tmp_path / "traced_parts" / "loss.py").write_text("1\n")
     config = {
-        "model": {"_target_": "own_net.Net", "layers": [{"_target_": "torch.nn.ReLU"}]},
-        "loss": {"_target_": "own_parts.loss.Loss"},
+        "model": {"_target_": "traced_net.Net", "layers": [{"_target_": "torch.nn.ReLU"}]},
+        "loss": {"_target_": "traced_parts.loss.Loss"},
         "callbacks": {"a": {"_target_": "pytest.Callback"}},
     }
     first = components(config)
     assert first["versions"] == {"pytest": pytest.__version__}
-    assert first["own_code"].keys() == {"own_net", "own_parts"}
-    (tmp_path / "own_parts" / "loss.py").write_text("2\n")
+    assert first["own_code"].keys() == {"traced_net", "traced_parts"}
+    (tmp_path / "traced_parts" / "loss.py").write_text("2\n")
     second = components(config)
-    assert second["own_code"]["own_net"] == first["own_code"]["own_net"]
-    assert second["own_code"]["own_parts"] != first["own_code"]["own_parts"]
+    assert second["own_code"]["traced_net"] == first["own_code"]["traced_net"]
+    assert second["own_code"]["traced_parts"] != first["own_code"]["traced_parts"]
     timm = pytest.importorskip("timm")
     config = {"model": {"_target_": "dermaexp.models.timm_net.build"}}
     assert components(config) == {"versions": {"timm": timm.__version__}, "own_code": {}}
