@@ -8,11 +8,7 @@ from __future__ import annotations
 import runpy
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args
-
-from dermaexp.data.config import MedMNISTSize
-
-SIZES: tuple[int, ...] = get_args(MedMNISTSize)
+from typing import Any
 
 
 def _read_info() -> dict[str, dict[str, Any]]:

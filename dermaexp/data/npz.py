@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -103,9 +104,10 @@ def _medmnist_flag(classes: Sequence[str] | str | None, splits: Splits) -> str |
     """
     if not isinstance(classes, str) or splits.synthetic:
         return None
-    from dermaexp.data.medmnist_info import INFO, SIZES
+    from dermaexp.data.config import MedMNISTSize
+    from dermaexp.data.medmnist_info import INFO
 
     height, width = splits.test.images.shape[1:3]
     samples = {split: len(splits[split]) for split in SPLITS}
-    is_that = samples == INFO[classes]["n_samples"] and height == width and height in SIZES
-    return classes if is_that else None
+    is_size = height == width and height in get_args(MedMNISTSize)
+    return classes if is_size and samples == INFO[classes]["n_samples"] else None
