@@ -276,6 +276,7 @@ def planted_file(planted: dict[str, np.ndarray], tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_command_leaves_files_and_a_page(
     command: Callable[..., int], planted_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -327,6 +328,7 @@ def test_the_command_with_groups(
     assert facts["data"]["name"] == "planted, grouped by lesion_id"
 
 
+@pytest.mark.slow
 def test_a_dataset_of_ones_own(command: Callable[..., int], planted_file: Path) -> None:
     own = planted_file.parent / "my conf" / "dataset"
     own.mkdir(parents=True)
@@ -378,6 +380,7 @@ def test_without_pairs_present_or_found_no_share_is_reported(
     assert told[-1] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

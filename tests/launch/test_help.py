@@ -48,6 +48,7 @@ def test_every_key_with_a_rule_is_listed_once(shown: Callable[..., list[str]]) -
         assert words
 
 
+@pytest.mark.slow
 def test_any_value_is_shown_as_it_is(shown: Callable[..., list[str]]) -> None:
     assert "name=a$b some text" in shown("name=a$b")
     assert "dataset.path=/a$${c} the path of an npz file" in shown(

@@ -451,6 +451,7 @@ def test_what_no_trial_is_repeated_over(values: str) -> None:
     assert str(error.value).startswith(f"{line}: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -501,6 +502,7 @@ def test_another_search_of_the_same_name(
     assert len(objective) == 1
 
 
+@pytest.mark.slow
 def test_without_multirun(cli: Callable[..., int], tmp_path: Path, capsys) -> None:
     assert cli("hparams_search=optuna") == 1
     assert capsys.readouterr().err == (
@@ -512,7 +514,7 @@ def test_without_multirun(cli: Callable[..., int], tmp_path: Path, capsys) -> No
 
 
 def test_without_optuna(cli: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.delitem(sys.modules, "dermaexp.launch.search.run")
+    monkeypatch.delitem(sys.modules, "dermaexp.launch.search.run", raising=False)
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert cli("-m", "hparams_search=optuna") == 1
     assert capsys.readouterr().err == (

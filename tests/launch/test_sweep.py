@@ -178,6 +178,7 @@ def test_a_sweep_can_stop_at_the_first_failure(sweep, tmp_path: Path, capsys) ->
     assert len(written(folder)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["name=a,b", "name=choice(a,b)"])
 def test_a_sweep_has_one_name(cli, tmp_path: Path, capsys, option: str) -> None:
     assert cli("-m", option, "seed=0,1") == 1
@@ -434,6 +435,7 @@ def test_a_component_of_ones_own_has_its_own_rules(
     assert cli(*data, *own, *DEBUG[:-1], "hydra.run.dir=run") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss", "warned"),
     [

@@ -241,6 +241,7 @@ def test_each_callback_can_be_switched_off(train, callback: str, file: str) -> N
     assert {"run.json", "metrics.json", "history.csv", "best.ckpt"} <= left
 
 
+@pytest.mark.slow
 def test_without_callbacks_the_numbers_are_left(train) -> None:
     options = ("callbacks=none", "checkpoint.test_with=last", "report=false")
     run = train("model=ffn", *options, figures=True)
@@ -401,6 +402,7 @@ def test_a_stop_iteration_is_a_failure(
     assert read(run, "run.json")["status"] == "failed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "line"),
     [

@@ -58,6 +58,7 @@ def test_a_callback_of_ones_own_sees_every_metric(
         assert test[f"test_{score}"] == np.float32(numbers["test"][score])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("monitor", ["val_loss", "train_loss"])
 def test_early_stopping(train, monitor: str) -> None:
     stop = "+callbacks.stop"
@@ -71,6 +72,7 @@ def test_early_stopping(train, monitor: str) -> None:
     assert (numbers["epochs"], numbers["ended_by"]) == (2, "early_stopping")
 
 
+@pytest.mark.slow
 def test_model_checkpoint(train) -> None:
     """One that keeps the epochs with the lowest val loss, beside best.ckpt and last.ckpt."""
     keep = "+callbacks.keep"
@@ -109,6 +111,7 @@ def test_learning_rate_monitor(train, monkeypatch: pytest.MonkeyPatch) -> None:
     assert rates[0] > rates[1] > rates[2]
 
 
+@pytest.mark.slow
 def test_stochastic_weight_averaging(train) -> None:
     """It changes the weights after the last epoch and last.ckpt: these are tested with."""
     average = "+callbacks.average"
