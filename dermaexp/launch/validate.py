@@ -87,6 +87,7 @@ class Config(TopLevel):
 
 KEYS = tuple(TopLevel.model_fields)
 GROUPS = tuple(name for name in Config.model_fields if name not in KEYS)
+BUILT = tuple(name for name in GROUPS if name not in ("scheduler", "sampler", "callbacks"))
 
 CORRECTING = (
     "dermaexp.training.losses.WeightedCrossEntropy",
@@ -153,6 +154,13 @@ def _check_given(group: str, config: Mapping[str, Any] | DictConfig) -> None:
     if group not in config:
         raise UserError(
             f"the config group {group} is missing: expected {group}=OPTION, not ~{group}"
+        )
+    component = config[group]
+    is_component = group in BUILT and isinstance(component, Mapping | DictConfig)
+    if is_component and not component.get("_target_"):
+        raise UserError(
+            f"{group}._target_ is missing: expected the path of a class or function; give "
+            f"{group}=OPTION"
         )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dermaexp.core.errors import UserError
+from dermaexp.core.errors import UserError, one_line
 
 STEP = 32  # pixels; most models halve or cut their images by a divisor of it
 STEPS = 7  # that many multiples in a row contain one of 224, the size of most models
@@ -73,7 +73,3 @@ def fitted(
         f"model.arch={arch} fails on {image_shape[1]}x{image_shape[2]} images at model.size="
         f"{sides[-1]}: {reason}; give another size"
     )
-
-
-def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from dermaexp.core import rules
-from dermaexp.core.errors import UserError, nearest_of
-from dermaexp.models.adapter import Backbone, fitted, one_line, sides_to_try
+from dermaexp.core.errors import UserError, nearest_of, one_line
+from dermaexp.models.adapter import Backbone, fitted, sides_to_try
 from dermaexp.models.config import BackboneConfig
 
 try:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torchvision.models import Inception3, WeightsEnum, get_model, get_model_weights, list_models
 
 from dermaexp.core import rules
-from dermaexp.core.errors import UserError, nearest
-from dermaexp.models.adapter import Backbone, fitted, one_line, sides_to_try
+from dermaexp.core.errors import UserError, nearest, one_line
+from dermaexp.models.adapter import Backbone, fitted, sides_to_try
 from dermaexp.models.config import BackboneConfig
 
 # Families whose models have a fixed image size -> the arguments that give it.

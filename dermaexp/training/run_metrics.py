@@ -43,10 +43,10 @@ def run_leak_metrics(
     splits: Splits,
     used: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """The numbers of clean and leaked test images as they stand in metrics.json.
+    """Return the numbers of clean and leaked test images as they stand in metrics.json.
 
-    Of the test images with the indices `used`, None for all. Nothing without groups, or with folds,
-    which have no leak.
+    `used` restricts them to these indices of test. Returns nothing without lesion groups, or with
+    folds, which have no leak.
     """
     if splits.grouping is None or splits.fold is not None:
         return {}

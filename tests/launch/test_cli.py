@@ -34,6 +34,8 @@ BAD_INPUT = [  # arguments, a key part of the line
     (["+epoch=1"], "the key epoch is used by nothing: did you mean 'epochs'?"),
     (["optimizer.LR=3"], "the key optimizer.LR is unknown: did you mean 'optimizer.lr'?"),
     (["model=cnnn"], "model=cnnn is unknown: did you mean 'cnn'?"),
+    (["~model._target_"], "model._target_ is missing: expected the path of a class or function"),
+    (["~dataset._target_"], "dataset._target_ is missing: expected the path of a class"),
     (["modle=cnn"], "the key modle is unknown: did you mean 'model'?"),
     (["callbacks=[default,foo]"], "callbacks=foo is unknown: expected one of: best"),
     (["-m", "model=cnn,fnn"], "model=fnn is unknown: did you mean 'ffn'?"),
