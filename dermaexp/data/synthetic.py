@@ -7,7 +7,7 @@ import io
 from typing import Any
 
 import numpy as np
-import pooch
+from platformdirs import user_cache_path
 from tqdm import tqdm
 
 from dermaexp.core import rules
@@ -24,7 +24,7 @@ QUICK = 64  # pixels, generated in some seconds
 def load(size: int = 28, seed: int = 0) -> Splits:
     """The synthetic set at `size` pixels, generated once and kept in the user's cache folder."""
     rules.check(SyntheticConfig, {"size": size, "seed": seed}, "dataset")
-    file = pooch.os_cache("dermaexp") / f"synthetic_v{VERSION}_{size}px_seed{seed}.npz"
+    file = user_cache_path("dermaexp") / f"synthetic_v{VERSION}_{size}px_seed{seed}.npz"
     try:
         arrays = npz.read_arrays(file)
     except UserError:  # not generated yet, or damaged

@@ -7,9 +7,9 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-import pooch
 import torch
 from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
 
 GPU = ("auto", "gpu", "cuda")  # accelerators that take a GPU where there is one
 
@@ -55,7 +55,7 @@ def _locks() -> Path:
 
     Raises OSError if it cannot be created or belongs to another user.
     """
-    folder = pooch.os_cache("dermaexp") / "locks"
+    folder = user_cache_path("dermaexp") / "locks"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if folder.stat().st_uid != os.getuid():
         raise PermissionError(f"{folder} belongs to another user")
