@@ -185,8 +185,7 @@ def _fold_scores(
     """The scores of all groups' runs on one fold, whose number seeds the resampling."""
     scores = [
         classification.headline_scores(
-            classification.confusion_matrix(targets, run.argmax(axis=1), run.shape[1]),
-            classification.macro_auroc(targets, run),
+            targets, run.argmax(axis=1), classification.macro_auroc(targets, run)
         )
         for run in runs
     ]

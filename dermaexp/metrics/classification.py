@@ -1,4 +1,4 @@
-"""Classification metrics: arrays in, numbers out.
+"""Classification metrics: arrays in, numbers out, by scikit-learn where it has them.
 
 `targets` are (N,) integers in 0..K-1, `probabilities` (N, K) with rows that sum to 1. A class
 without samples has no recall and no AUROC: its values are NaN, and means leave it out.
@@ -12,58 +12,33 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+    recall_score,
+)
 
 from dermaexp.metrics import curves, intervals
 
 BINS = 15  # of the calibration error, as in the paper
 
 
-def confusion_matrix(targets: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Counts (K, K) of predicted classes (N,): row = true class, column = predicted class."""
-    cells = targets.astype(np.int64) * classes + predicted
-    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
-
-
 def recalls(confusion: np.ndarray) -> np.ndarray:
-    """Share of each true class (K,) that is predicted correctly; NaN for one without samples."""
-    samples = confusion.sum(axis=1)
-    return _divide(np.diagonal(confusion), samples)
+    """Share of each true class (K,) that is predicted correctly; NaN for one without samples.
 
-
-def precisions(confusion: np.ndarray) -> np.ndarray:
-    """Share of each predicted class (K,) that is correct; NaN, not 0, for one never predicted."""
-    return _divide(np.diagonal(confusion), confusion.sum(axis=0))
-
-
-def f1_scores(confusion: np.ndarray) -> np.ndarray:
-    """Harmonic mean of each class's precision and recall (K,).
-
-    0 for a class that occurs but is never predicted, NaN for one that does neither.
+    From counts (K, K), a row a true class; scikit-learn's recall_score takes samples instead.
     """
-    hits = np.diagonal(confusion)
-    return _divide(2 * hits, confusion.sum(axis=0) + confusion.sum(axis=1))
-
-
-def accuracy(confusion: np.ndarray) -> float:
-    """Share of all samples that are predicted correctly (top-1)."""
-    return float(_divide(np.trace(confusion), confusion.sum()))
-
-
-def balanced_accuracy(confusion: np.ndarray) -> float:
-    """Mean recall of the classes that have samples."""
-    return _mean(recalls(confusion))
-
-
-def macro_f1(confusion: np.ndarray) -> float:
-    """Mean F1 of the classes among targets or predictions, equal to scikit-learn's."""
-    return _mean(f1_scores(confusion))
+    return _divide(np.diagonal(confusion), confusion.sum(axis=1))
 
 
 def class_auroc(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """One-vs-rest area under the ROC curve of each class (K,); ties count half.
 
-    Computed from average ranks (the Mann-Whitney statistic). NaN for a class that has no samples
-    or all of them.
+    Computed from average ranks (the Mann-Whitney statistic), several times faster than by
+    scikit-learn. NaN for a class that has no samples or all of them.
     """
     samples, classes = probabilities.shape
     is_class = targets[:, None] == np.arange(classes)
@@ -86,7 +61,10 @@ def macro_auroc(targets: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def cross_entropy(targets: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean negative log-likelihood in nats; a probability of 0 counts as the smallest float32."""
+    """Mean negative log-likelihood in nats; a probability of 0 counts as the smallest float32.
+
+    scikit-learn's log_loss clips at the type's epsilon, and refuses NaN.
+    """
     if not len(targets):
         return float("nan")
     chosen = probabilities[np.arange(len(targets)), targets].astype(np.float64)
@@ -98,17 +76,16 @@ def cross_entropy(targets: np.ndarray, probabilities: np.ndarray) -> float:
 def reliability(
     targets: np.ndarray, probabilities: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Samples, mean confidence and accuracy of each bin (BINS,); NaN in a bin without samples.
+    """Samples of each bin (BINS,), and mean confidence and accuracy of the bins that have any.
 
     Confidence is the probability of the predicted class. Bin b covers ((b - 1) / B, b / B].
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     hits = probabilities.argmax(axis=1) == targets
-    bin_of = np.searchsorted(np.arange(1, BINS) / BINS, confidence)
-    samples, confidences, right = (
-        np.bincount(bin_of, weights, BINS) for weights in (None, confidence, hits)
-    )
-    return samples, _divide(confidences, samples), _divide(right, samples)
+    right, confidences = calibration_curve(hits, confidence, n_bins=BINS)
+    # Counted here, by its edges: calibration_curve does not return them.
+    bin_of = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
+    return np.bincount(bin_of, minlength=BINS), confidences, right
 
 
 def expected_calibration_error(targets: np.ndarray, probabilities: np.ndarray) -> float:
@@ -118,8 +95,7 @@ def expected_calibration_error(targets: np.ndarray, probabilities: np.ndarray) -
     samples, and more so on bootstrap resamples: that is why it has no interval.
     """
     samples, confidence, right = reliability(targets, probabilities)
-    filled = samples > 0
-    return float(samples[filled] @ np.abs(confidence - right)[filled] / samples.sum())
+    return float(samples[samples > 0] @ np.abs(confidence - right) / samples.sum())
 
 
 def split_metrics(
@@ -129,29 +105,37 @@ def split_metrics(
     classes: Sequence[str],
 ) -> dict[str, Any]:
     """The numbers of one split as metrics.json holds them; all intervals are 95 %."""
-    confusion = confusion_matrix(targets, probabilities.argmax(axis=1), len(classes))
+    predicted = probabilities.argmax(axis=1)
+    confusion = confusion_matrix(targets, predicted, labels=range(len(classes)))
+    found = per_class(targets, probabilities, classes)
     return {
         "loss": cross_entropy(targets, probabilities),
-        **headline_scores(confusion, macro_auroc(targets, probabilities)),
+        **headline_scores(targets, predicted, macro_auroc(targets, probabilities)),
         "expected_calibration_error": expected_calibration_error(targets, probabilities),
         "intervals": {
             "accuracy": intervals.wilson_interval(np.trace(confusion), confusion.sum()),
             **intervals.bootstrap_intervals(targets, probabilities),
         },
-        "per_class_accuracy": dict(zip(classes, recalls(confusion).tolist(), strict=True)),
-        "per_class": per_class(targets, probabilities, classes),
+        "per_class_accuracy": {name: own["recall"] for name, own in found.items()},
+        "per_class": found,
         "confusion_matrix": confusion.tolist(),
-        "majority_accuracy": majority_baseline(train_targets, targets, len(classes))["accuracy"],
+        "majority_accuracy": float(np.mean(targets == majority_class(train_targets))),
     }
 
 
-def headline_scores(confusion: np.ndarray, auroc: float) -> dict[str, float]:
-    """The numbers that have a baseline, by the names in `HEADLINES`."""
+def headline_scores(targets: np.ndarray, predicted: np.ndarray, auroc: float) -> dict[str, float]:
+    """The numbers that have a baseline, by the names in `HEADLINES`, from predicted classes (N,).
+
+    Balanced accuracy is the mean over the classes that have samples, macro F1 over those among
+    targets or predictions.
+    """
+    # Not balanced_accuracy_score: it warns of a class that is predicted and has no samples.
+    balanced = recall_score(targets, predicted, average="macro", zero_division=np.nan)
     return {
-        "accuracy": accuracy(confusion),
-        "balanced_accuracy": balanced_accuracy(confusion),
+        "accuracy": float(accuracy_score(targets, predicted)),
+        "balanced_accuracy": float(balanced),
         "macro_auroc": auroc,
-        "macro_f1": macro_f1(confusion),
+        "macro_f1": float(f1_score(targets, predicted, average="macro")),
     }
 
 
@@ -163,30 +147,34 @@ def per_class(
     The sensitivity at 95 % specificity is read off the split's own ROC curve. It has no interval,
     as its threshold was chosen on the same samples (see `operating_points`).
     """
-    confusion = confusion_matrix(targets, probabilities.argmax(axis=1), len(classes))
-    hits, samples, predicted = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    recall, precision, f1 = recalls(confusion), precisions(confusion), f1_scores(confusion)
+    labels, predicted = range(len(classes)), probabilities.argmax(axis=1)
+    confusion = confusion_matrix(targets, predicted, labels=labels)
+    hits, answers = np.diagonal(confusion), confusion.sum(axis=0)
+    precision, recall, f1, samples = precision_recall_fscore_support(
+        targets, predicted, labels=labels, zero_division=np.nan
+    )
     aurocs = class_auroc(targets, probabilities)
     found = {}
     for label, name in enumerate(classes):
-        points = curves.thresholds(targets == label, probabilities[:, label])
-        auroc, average_precision = float(aurocs[label]), curves.average_precision(points)
+        is_class, scores = targets == label, probabilities[:, label]
+        positives = int(samples[label])
+        auroc, average_precision = float(aurocs[label]), curves.average_precision(is_class, scores)
         found[name] = {
-            "samples": int(samples[label]),
+            "samples": positives,
             "recall": float(recall[label]),
             "precision": float(precision[label]),
             "f1": float(f1[label]),
             "intervals": {
-                "recall": intervals.wilson_interval(hits[label], samples[label]),
-                "precision": intervals.wilson_interval(hits[label], predicted[label]),
-                "auroc": intervals.auroc_interval(auroc, points.positives, points.negatives),
+                "recall": intervals.wilson_interval(hits[label], positives),
+                "precision": intervals.wilson_interval(hits[label], answers[label]),
+                "auroc": intervals.auroc_interval(auroc, positives, len(targets) - positives),
                 "average_precision": intervals.average_precision_interval(
-                    average_precision, points.positives
+                    average_precision, positives
                 ),
             },
             "auroc": auroc,
             "average_precision": average_precision,
-            "sensitivity_at_95_specificity": curves.sensitivity_at(points, curves.SPECIFICITY),
+            "sensitivity_at_95_specificity": curves.at_specificity(is_class, scores).sensitivity,
         }
     return found
 
@@ -196,19 +184,10 @@ def majority_class(train_targets: np.ndarray) -> int:
     return int(np.bincount(train_targets).argmax())
 
 
-def majority_baseline(
-    train_targets: np.ndarray, targets: np.ndarray, classes: int
-) -> dict[str, float]:
-    """The headline scores of always predicting the largest training class."""
-    counts = np.bincount(targets, minlength=classes)
-    return constant_prediction(counts, majority_class(train_targets))
-
-
 def constant_prediction(counts: np.ndarray, label: int) -> dict[str, float]:
     """The headline scores of predicting `label` always; `counts` (K,) are samples of each class."""
-    confusion = np.zeros((len(counts), len(counts)), np.int64)
-    confusion[:, label] = counts
-    return headline_scores(confusion, auroc=0.5)  # a constant score ranks nothing
+    targets = np.repeat(np.arange(len(counts)), counts)
+    return headline_scores(targets, np.full_like(targets, label), 0.5)  # it ranks nothing
 
 
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -1,87 +1,44 @@
-"""ROC and precision-recall curves: one class against the rest at every threshold.
+"""Numbers of one class against the rest from its curves, which are scikit-learn's.
 
-The class is predicted if its score is at least the threshold, so that equal scores share one
-point. The points are those that thresholds reach, without interpolation.
+The class is predicted if its score is at least the threshold. `is_class` (N,) marks its samples,
+`scores` (N,) are their probabilities of it.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import average_precision_score, roc_curve
 
 SPECIFICITY = 0.95  # at which a class's sensitivity is reported
 
 
-class Thresholds(NamedTuple):
-    """The distinct scores (T,), highest first, with the number on each side at or above them.
+class Point(NamedTuple):
+    """A point of the ROC curve."""
 
-    `positives` and `negatives` are the totals.
-    """
-
-    scores: np.ndarray
-    true_positives: np.ndarray
-    false_positives: np.ndarray
-    positives: int
-    negatives: int
+    threshold: float
+    sensitivity: float
 
 
-def thresholds(is_positive: np.ndarray, scores: np.ndarray) -> Thresholds:
-    """All thresholds of the scores (N,); `is_positive` (N,) marks the samples of the class."""
-    order = np.argsort(-scores, kind="stable")
-    ordered, hits = scores[order], is_positive[order].cumsum()
-    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], len(ordered) > 0))
-    positives = int(is_positive.sum())
-    return Thresholds(
-        ordered[last], hits[last], last + 1 - hits[last], positives, len(scores) - positives
-    )
+def average_precision(is_class: np.ndarray, scores: np.ndarray) -> float:
+    """scikit-learn's average precision; NaN, not 0, for a class without samples."""
+    return float(average_precision_score(is_class, scores)) if is_class.any() else float("nan")
 
 
-def roc_curve(points: Thresholds) -> tuple[np.ndarray, np.ndarray]:
-    """False and true positive rates (T + 1,) from (0, 0) to (1, 1); both sides need samples."""
-    return (
-        np.append(0.0, points.false_positives / points.negatives),
-        np.append(0.0, points.true_positives / points.positives),
-    )
-
-
-def precision_recall_curve(points: Thresholds) -> tuple[np.ndarray, np.ndarray]:
-    """Precision and recall (T,) at every threshold, highest first; the class needs samples."""
-    predicted = points.true_positives + points.false_positives
-    return points.true_positives / predicted, points.true_positives / points.positives
-
-
-def average_precision(points: Thresholds) -> float:
-    """Mean precision weighted by the recall that each threshold adds, equal to scikit-learn's.
-
-    NaN for a class without samples.
-    """
-    if not points.positives:
-        return float("nan")
-    precision, recall = precision_recall_curve(points)
-    return float(np.diff(recall, prepend=0.0) @ precision)
-
-
-def threshold_at(points: Thresholds, specificity: float) -> float:
+def at_specificity(
+    is_class: np.ndarray, scores: np.ndarray, specificity: float = SPECIFICITY
+) -> Point:
     """The lowest threshold with at least this `specificity`: it has the highest sensitivity.
 
-    Infinity if only never predicting the class is specific enough; NaN without other classes.
+    The threshold is infinity if only never predicting the class is specific enough, and NaN
+    without other classes. The sensitivity is NaN if either side is empty.
     """
-    if not points.negatives:
-        return float("nan")
-    enough = _specific_enough(points, specificity)
-    return float(points.scores[enough - 1]) if enough else float("inf")
-
-
-def sensitivity_at(points: Thresholds, specificity: float) -> float:
-    """Sensitivity at `threshold_at`, read off the curve; NaN if either side is empty."""
-    if not (points.positives and points.negatives):
-        return float("nan")
-    enough = _specific_enough(points, specificity)
-    return float(points.true_positives[enough - 1] / points.positives) if enough else 0.0
-
-
-def _specific_enough(points: Thresholds, specificity: float) -> int:
-    """The number of thresholds, from the highest down, with at least this specificity."""
-    true_negatives = points.negatives - points.false_positives
-    return int((true_negatives / points.negatives >= specificity).sum())
+    if is_class.all():
+        return Point(float("nan"), float("nan"))
+    with warnings.catch_warnings(action="ignore", category=UndefinedMetricWarning):
+        fpr, tpr, thresholds = roc_curve(is_class, scores, drop_intermediate=False)
+    last = np.flatnonzero(1 - fpr >= specificity)[-1]
+    return Point(float(thresholds[last]), float(tpr[last]))

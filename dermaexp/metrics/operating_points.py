@@ -31,8 +31,7 @@ def operating_points(
     """
     found = {}
     for label, name in enumerate(classes):
-        points = curves.thresholds(val[0] == label, val[1][:, label])
-        threshold = curves.threshold_at(points, curves.SPECIFICITY)
+        threshold = curves.at_specificity(val[0] == label, val[1][:, label]).threshold
         on_val, on_test = (_counts(*split, label, threshold) for split in (val, test))
         found[name] = {
             "threshold": threshold,

@@ -14,6 +14,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from dermaexp.core.text import percent
 from dermaexp.metrics import classification, curves
@@ -55,13 +56,13 @@ def roc_curves(
     aurocs = classification.class_auroc(y_true, y_score)
     entries = []
     for label, name in enumerate(classes):
-        points = curves.thresholds(y_true == label, y_score[:, label])
+        is_class = y_true == label
         if np.isnan(aurocs[label]):
-            entries.append(_absent(name, points))
+            entries.append(_absent(name, is_class))
             continue
         width, text = 3.5 if name in marked else 2, f"{wrap(name, NAME_WIDTH)}  {aurocs[label]:.3f}"
-        curve = curves.roc_curve(points)
-        entries += axes.plot(*curve, **_look(label), linewidth=width, label=text)
+        fpr, tpr, _ = roc_curve(is_class, y_score[:, label], drop_intermediate=False)
+        entries += axes.plot(fpr, tpr, **_look(label), linewidth=width, label=text)
         if name in marked:
             sensitivity, specificity = marked[name]
             text = f"{name}, threshold chosen on val:\nsensitivity {percent(sensitivity)}, "
@@ -105,16 +106,18 @@ def precision_recall_curves(
     _label_shares(axes, "recall (sensitivity)", "precision")
     entries = []
     for label, name in enumerate(classes):
-        points = curves.thresholds(y_true == label, y_score[:, label])
-        if not points.positives:
-            entries.append(_absent(name, points))
+        is_class = y_true == label
+        if not is_class.any():
+            entries.append(_absent(name, is_class))
             continue
-        precision, recall = curves.precision_recall_curve(points)
-        prevalence = points.positives / len(y_true)
-        score = f"{curves.average_precision(points):.3f} ({percent(prevalence)})"
+        precision, recall, _ = precision_recall_curve(is_class, y_score[:, label])
+        precision[-1] = precision[-2]  # not 1, which no threshold reaches
+        prevalence = is_class.mean()
+        average = curves.average_precision(is_class, y_score[:, label])
+        score = f"{average:.3f} ({percent(prevalence)})"
         text, look = f"{wrap(name, NAME_WIDTH)}  {score}", _look(label)
         # Up to each point its own precision holds: the area under the steps is the AP.
-        steps = np.append(0.0, recall), np.append(precision[0], precision)
+        steps = recall[::-1], precision[::-1]
         entries += axes.step(*steps, where="pre", **look, linewidth=2, label=text)
         axes.axhline(prevalence, color=look["color"], linestyle=":", linewidth=1.2, zorder=1)
     _add_legend(axes, entries, "class, average precision and share of the images (dotted)")
@@ -160,12 +163,11 @@ def reliability(y_true: np.ndarray, y_scores: Mapping[str, np.ndarray], *, title
 def _plot_bins(axes: Axes, y_true: np.ndarray, y_score: np.ndarray) -> None:
     """Plot bars of accuracy with 95 % Wilson intervals, the diagonal, each bin's confidence."""
     samples, confidence, accuracy = classification.reliability(y_true, y_score)
-    filled = samples > 0
-    samples, confidence, accuracy = samples[filled], confidence[filled], accuracy[filled]
-    hits = (accuracy * samples).round()
-    bounds = np.array([wilson_interval(*pair) for pair in zip(hits, samples, strict=True)])
+    filled = np.flatnonzero(samples)
+    hits = (accuracy * samples[filled]).round()
+    bounds = np.array([wilson_interval(*pair) for pair in zip(hits, samples[filled], strict=True)])
     width = 1 / classification.BINS
-    centres = (np.flatnonzero(filled) + 0.5) * width
+    centres = (filled + 0.5) * width
     axes.bar(centres, accuracy, width, color=BLUE, edgecolor="white", label="accuracy")
     errors = np.abs(bounds.T - accuracy)
     axes.errorbar(centres, accuracy, errors, fmt="none", ecolor="black", capsize=3)
@@ -204,9 +206,9 @@ def _look(label: int) -> dict[str, Any]:
     return {"color": COLORS[color], "linestyle": STYLES[cycle % len(STYLES)]}
 
 
-def _absent(name: str, points: curves.Thresholds) -> Line2D:
+def _absent(name: str, is_class: np.ndarray) -> Line2D:
     """Return the legend's entry of a class that has no curve, which says why."""
-    why = "all images" if points.positives else "no images"
+    why = "all images" if is_class.any() else "no images"
     return Line2D([], [], linestyle="none", label=f"{wrap(name, NAME_WIDTH)}  {why}")
 
 

@@ -12,10 +12,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 from pydantic import BaseModel
+from sklearn.metrics import confusion_matrix
 
 from dermaexp.core import rules
 from dermaexp.core.errors import UserError, nearest
-from dermaexp.metrics import calibration, classification
+from dermaexp.metrics import calibration
 from dermaexp.metrics.operating_points import HIGHLIGHTED, operating_points
 from dermaexp.report import curve_plots, plots
 from dermaexp.report.config import MisclassifiedConfig, MontageConfig, NoOptions, ReliabilityConfig
@@ -121,5 +122,5 @@ def _test_title(run: RunData) -> str:
 def _test_confusion(run: RunData) -> np.ndarray:
     """Return the counts (K, K) of test, a row a true class."""
     targets, probabilities = run.test
-    predicted = probabilities.argmax(axis=1)
-    return classification.confusion_matrix(targets, predicted, probabilities.shape[1])
+    labels = range(probabilities.shape[1])
+    return confusion_matrix(targets, probabilities.argmax(axis=1), labels=labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
+from sklearn.metrics import accuracy_score
 
 from dermaexp.data.splits import Splits
 from dermaexp.metrics import classification
@@ -40,6 +41,6 @@ def write_medmnist_result(
         return
     size = splits[split].images.shape[1]
     flag = splits.medmnist_flag + ("" if size == 28 else f"_{size}")
-    confusion = classification.confusion_matrix(y_true, y_score.argmax(axis=1), y_score.shape[1])
-    auc, acc = classification.macro_auroc(y_true, y_score), classification.accuracy(confusion)
+    auc = classification.macro_auroc(y_true, y_score)
+    acc = accuracy_score(y_true, y_score.argmax(axis=1))
     directory.write_medmnist_result(f"{flag}_{split}_[AUC]{auc:.3f}_[ACC]{acc:.3f}", name, y_score)

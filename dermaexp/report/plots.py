@@ -148,7 +148,7 @@ def per_class_accuracy(
     samples = confusion.sum(axis=1)
     hits = np.diagonal(confusion)
     bounds = np.array([wilson_interval(*pair) for pair in zip(hits, samples, strict=True)])
-    overall = classification.accuracy(confusion)
+    overall = hits.sum() / samples.sum()
     with sns.axes_style("whitegrid"):
         axes = ax or new_figure(11, 1.8 + 0.75 * len(classes)).subplots()
     rows = np.arange(len(classes))

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
 
 from dermaexp.core.errors import UserError
 from dermaexp.data.batches import Batches
@@ -73,9 +74,9 @@ class Classifier(LightningModule):
         self.std: Tensor
         self.register_buffer("mean", torch.as_tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", torch.as_tensor(std).view(-1, 1, 1))
-        # "disable" saves a GPU a synchronisation in each update.
+        # Unchecked values save a GPU a synchronisation in each update.
         self.train_loss = MeanMetric(nan_strategy="disable")
-        self.train_accuracy = MeanMetric(nan_strategy="disable")
+        self.train_accuracy = MulticlassAccuracy(average="micro", validate_args=False)
         self.epoch_metrics: dict[str, float] = {}
         self.trained_samples = 0  # in a whole epoch, or in the part of one that was trained
         self.predictions: dict[str, Predictions] = {}
@@ -96,8 +97,7 @@ class Classifier(LightningModule):
             raise self._diverged(f"step {batch_idx + 1}")
         # One value an image, as torchmetrics 1.9 ignores weights with "disable".
         self.train_loss.update(loss.detach().expand(len(targets)))
-        hits = (logits.detach().argmax(dim=1) == targets).float()
-        self.train_accuracy.update(hits)
+        self.train_accuracy.update(logits.detach(), targets)
         if self.trainer.world_size > 1:
             # Lightning averages the processes' gradients: weighted so, that is the batch's mean.
             batches = cast(Batches, cast(DataLoader, self.trainer.train_dataloader).sampler)
@@ -122,7 +122,7 @@ class Classifier(LightningModule):
         predictions = self._collect("val")
         self.epoch_metrics = {f"val_{name}": value for name, value in _scores(predictions).items()}
         if is_fitting(self.trainer):
-            weight = self.train_accuracy.weight.clone()  # reduced in place
+            weight = self.train_loss.weight.clone()  # reduced in place
             samples = int(self.trainer.strategy.reduce(weight, reduce_op="sum"))
             self.trained_samples = max(self.trained_samples, samples)
             self.epoch_metrics["train_loss"] = self.train_loss.compute().item()

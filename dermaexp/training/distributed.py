@@ -69,7 +69,10 @@ def threads_each(trainer: Trainer) -> int:
 
 
 def gathered(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return, in every process, the arrays of all processes joined along their first axis."""
+    """Return, in every process, the arrays of all processes joined along their first axis.
+
+    torchmetrics' CatMetric would make integers float32, and fails if a process has no sample.
+    """
     if not distributed.is_initialized():
         return list(arrays)
     everyone: list[Any] = [None] * distributed.get_world_size()

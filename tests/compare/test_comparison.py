@@ -11,6 +11,7 @@ import pytest
 from helpers import OTHER_DATA, RUN_CLASSES, RUN_TARGETS, compare_command, notes, rows, write_run
 from PIL import Image
 from scipy.stats import binomtest, ttest_1samp
+from sklearn.metrics import confusion_matrix
 
 from dermaexp.compare.comparison import comparison_of
 from dermaexp.compare.output import compare
@@ -18,7 +19,7 @@ from dermaexp.compare.run_groups import RunGroup
 from dermaexp.compare.significance import sentence
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
-from dermaexp.metrics import classification, significance
+from dermaexp.metrics import significance
 from dermaexp.metrics.baseline import Baseline, baseline_of
 from dermaexp.metrics.significance import Difference, p_text
 from dermaexp.runs.directory import RunDirectory
@@ -363,7 +364,7 @@ def test_folds_may_have_other_majorities(tmp_path: Path) -> None:
     for largest, counts in (("b", (20, 50, 30)), ("c", (10, 60, 40))):
         targets = np.repeat([0, 1, 2], counts)
         answers = np.where(np.arange(len(targets)) % 3 == 0, 2, targets)
-        confusion = classification.confusion_matrix(targets, answers, 3)
+        confusion = confusion_matrix(targets, answers)
         folds.append(
             {
                 "majority_class": largest,

@@ -24,21 +24,6 @@ def split(seed: int, digits: int | None = None) -> tuple[np.ndarray, np.ndarray]
 
 
 @ALL_TIES
-def test_the_curves_are_those_of_scikit_learn(digits: int | None) -> None:
-    targets, probabilities = split(1, digits)
-    for label in (0, 4, 6):
-        scores, is_class = probabilities[:, label], targets == label
-        points = curves.thresholds(is_class, scores)
-        expected = sklearn_metrics.roc_curve(is_class, scores, drop_intermediate=False)
-        assert np.array(curves.roc_curve(points)) == pytest.approx(np.array(expected[:2]))
-        assert points.scores == pytest.approx(expected[2][1:])
-        precision, recall, _ = sklearn_metrics.precision_recall_curve(is_class, scores)
-        ours = curves.precision_recall_curve(points)
-        assert ours[0] == pytest.approx(precision[-2::-1])
-        assert ours[1] == pytest.approx(recall[-2::-1])
-
-
-@ALL_TIES
 def test_a_class_s_numbers_are_those_of_scikit_learn(digits: int | None) -> None:
     targets, probabilities = split(2, digits)
     predicted = probabilities.argmax(axis=1)
@@ -80,20 +65,26 @@ def test_the_operating_point_by_hand() -> None:
     """Twenty others score 0.00 to 0.19, in the order of their numbers; one error is allowed."""
     others = np.arange(20) / 100
     scores = np.concatenate([others, [0.05, 0.18, 0.185, 0.5]])
-    points = curves.thresholds(np.arange(24) >= 20, scores)
-    assert curves.threshold_at(points, 0.95) == 0.185, "19 / 20 is 95 % exactly"
-    assert curves.sensitivity_at(points, 0.95) == 0.5
-    assert curves.threshold_at(points, 0.90) == 0.18
-    assert curves.sensitivity_at(points, 0.90) == 0.75
-    assert curves.threshold_at(points, 1.0) == 0.5
+    one = np.arange(24) >= 20, scores
+    assert curves.at_specificity(*one) == (0.185, 0.5), "19 / 20 is 95 % exactly"
+    assert curves.at_specificity(*one, 0.90) == (0.18, 0.75)
+    assert curves.at_specificity(*one, 1.0) == (0.5, 0.25)
 
 
 def test_equal_scores_stand_or_fall_together() -> None:
-    points = curves.thresholds(np.arange(30) < 10, np.full(30, 0.3))
-    assert curves.threshold_at(points, 0.95) == np.inf, "no threshold but to answer it never"
-    assert curves.sensitivity_at(points, 0.95) == 0
-    assert curves.average_precision(points) == pytest.approx(1 / 3)
-    assert np.isnan(curves.threshold_at(curves.thresholds(np.ones(3, bool), np.ones(3)), 0.95))
+    one = np.arange(30) < 10, np.full(30, 0.3)
+    assert curves.at_specificity(*one) == (np.inf, 0), "no threshold but to answer it never"
+    assert curves.average_precision(*one) == pytest.approx(1 / 3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_side_without_samples_has_no_curve() -> None:
+    scores = np.array([0.1, 0.5, 0.5])
+    assert np.isnan(curves.at_specificity(np.ones(3, bool), scores)).all()
+    point = curves.at_specificity(np.zeros(3, bool), scores)
+    assert point == (np.inf, pytest.approx(np.nan, nan_ok=True)), "specificity needs others only"
+    assert np.isnan(curves.average_precision(np.zeros(3, bool), scores))
+    assert np.isnan(curves.at_specificity(np.zeros(0, bool), np.zeros(0))).all()
 
 
 def test_the_threshold_of_val_is_applied_to_test() -> None:

@@ -95,15 +95,10 @@ def test_resampled_metrics_are_those_of_the_resampled_images(
         int
     )
     assert (counts[targets == 0].sum(axis=0) == 0).any()
-    for index, draw in itertools.product(range(2), range(0, 300, 3)):
+    for index, draw in itertools.product(range(2), range(0, 300, 6)):
         drawn, truth = (np.repeat(a, counts[:, draw], axis=0) for a in (runs[index], targets))
-        confusion = classification.confusion_matrix(truth, drawn.argmax(axis=1), classes)
-        expected = {
-            "accuracy": classification.accuracy(confusion),
-            "balanced_accuracy": classification.balanced_accuracy(confusion),
-            "macro_auroc": classification.macro_auroc(truth, drawn),
-            "macro_f1": classification.macro_f1(confusion),
-        }
+        auroc = classification.macro_auroc(truth, drawn)
+        expected = classification.headline_scores(truth, drawn.argmax(axis=1), auroc)
         found = {name: values[index, draw] for name, values in resampled.items()}
         assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
 

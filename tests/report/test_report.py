@@ -42,9 +42,8 @@ def test_the_numbers_are_those_of_the_run(tmp_path: Path) -> None:
     page = page_of(directory)
     numbers = directory.read_metrics()
     headlines, classes, points, history, provenance = page.tables
-    baseline = classification.majority_baseline(
-        np.zeros(5, np.int64), directory.read_predictions()["test_targets"], 3
-    )
+    counts = np.bincount(directory.read_predictions()["test_targets"], minlength=3)
+    baseline = classification.constant_prediction(counts, label=0)
     interval = "95\N{NO-BREAK SPACE}% interval"
     heading = ["Metric", "Val", interval, "Test", interval, "Majority baseline, test"]
     assert headlines[0] == heading
