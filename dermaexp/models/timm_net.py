@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from dermaexp.core import rules
-from dermaexp.core.errors import UserError, nearest_of, one_line
-from dermaexp.models.adapter import Backbone, fitted, sides_to_try
-from dermaexp.models.config import BackboneConfig
+from dermaexp.core.errors import UserError, one_line
+from dermaexp.models.adapter import Library, Model, unavailable
 
 try:
     import timm
@@ -22,62 +19,33 @@ except ImportError as error:
     raise UserError(line) from error
 
 
-def build(
-    image_shape: tuple[int, int, int],
-    classes: int,
-    arch: str,
-    weights: str | None = None,
-    size: int | None = None,
-    standardised: bool = False,
-) -> Backbone:
-    """The model that timm calls `arch`, for images (C, H, W) and `classes` logits.
+def _weights(arch: str) -> list[str]:
+    """DEFAULT and timm's tags, such as c3_in1k."""
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{arch}.*")]
+    return ["DEFAULT", *tags] if tags else []
 
-    Takes what `torchvision_net.build` takes, but `weights` are DEFAULT or one of timm's tags, such
-    as c3_in1k. For gray images the first layer has one channel.
-    """
-    rules.check(BackboneConfig, {"arch": arch, "weights": weights, "size": size}, "model")
-    _check_arch(str(arch))
-    pretrained = weights is not None
-    name = arch if weights is None else _tagged(arch, weights)
+
+def _model(arch: str, weights: str | None, channels: int, classes: int) -> Model:
+    name = arch if weights in (None, "DEFAULT") else f"{arch}.{weights}"
     config = timm.models.get_pretrained_cfg(name) or PretrainedCfg()
-    any_size, own_side = not config.fixed_input_size, config.input_size[-1]
-    sides: list[int | None]
-    if size:
-        sides = [size]
-    elif pretrained and not any_size:
-        sides = [own_side]
-    else:
-        sides = [*sides_to_try(image_shape, any_size), own_side]
-    channels = image_shape[0]
-    mean, std = [0.0] * channels, [1.0] * channels
-    if pretrained and not standardised:
-        mean, std = _for_channels(config.mean, channels), _for_channels(config.std, channels)
-    make = _maker(name, config, pretrained=pretrained, in_chans=channels, num_classes=classes)
-    return fitted(arch, make, sides, image_shape, mean, std)
 
+    def create(**sized: Any) -> nn.Module:
+        pretrained = weights is not None
+        try:
+            return timm.create_model(
+                name, pretrained, in_chans=channels, num_classes=classes, **sized
+            )
+        except OSError as error:
+            # The line contains the message of the error.
+            raise _unavailable(config, error) from None
 
-def _check_arch(arch: str) -> None:
-    names = timm.list_models()
-    if arch in names:
-        return
-    stem, _, tag = arch.partition(".")
-    if stem in names:
-        raise UserError(f"model.arch={arch}: give the two as model.arch={stem} model.weights={tag}")
-    near = nearest_of(arch, names)
-    hint = f"did you mean '{near}'?" if near else f"timm.list_models() has {len(names)} others"
-    raise UserError(f"model.arch={arch} is unknown: {hint}")
-
-
-def _tagged(arch: str, weights: str) -> str:
-    """timm's name of the model with those weights."""
-    names = timm.list_pretrained(f"{arch}.*")
-    if weights == "DEFAULT" and names:
-        return arch
-    if f"{arch}.{weights}" not in names:
-        tags = [name.partition(".")[2] for name in names]
-        expected = ", ".join(["null", *(["DEFAULT"] if tags else []), *tags])
-        raise UserError(f"model.weights={weights} is unknown: {arch} has {expected}")
-    return f"{arch}.{weights}"
+    return Model(
+        create,
+        sized=(lambda side: {"img_size": side}) if config.fixed_input_size else None,
+        side=config.input_size[-1],
+        mean=_for_channels(config.mean, channels),
+        std=_for_channels(config.std, channels),
+    )
 
 
 def _for_channels(values: tuple[float, ...], channels: int) -> list[float]:
@@ -85,34 +53,16 @@ def _for_channels(values: tuple[float, ...], channels: int) -> list[float]:
     return list(values) if len(values) == channels else [sum(values) / len(values)] * channels
 
 
-def _maker(name: str, config: Any, **options: Any) -> Callable[[int | None], nn.Module]:
-    """Builds the model for a side: the same model for all, unless its size is fixed."""
-
-    def create(**more: Any) -> nn.Module:
-        try:
-            return timm.create_model(name, **options, **more)
-        except OSError as error:
-            # The line contains the message of the error.
-            raise UserError(_unavailable(config, error)) from None
-
-    if config.fixed_input_size:
-        return lambda side: create(img_size=side)
-    model = create()
-    return lambda side: model
-
-
-def _unavailable(config: Any, error: OSError) -> str:
+def _unavailable(config: Any, error: OSError) -> UserError:
     """Which weights are not available, why, and where they are looked for."""
-    if config.hf_hub_id:
-        from huggingface_hub import constants
-
-        name, folder = config.hf_hub_id, Path(constants.HF_HUB_CACHE)
-        remedy = f"run `hf download {name}` with a network"
-    else:
-        name, folder = Path(config.url).name, Path(torch.hub.get_dir(), "checkpoints")
-        remedy = f"put {config.url} there"
     reason = one_line(error.__cause__ or error)
-    return (
-        f"{name} is not in {folder} and cannot be downloaded ({reason}): {remedy}, or train from "
-        "scratch with model.weights=null"
-    )
+    if not config.hf_hub_id:
+        folder = Path(torch.hub.get_dir(), "checkpoints")
+        return unavailable(Path(config.url).name, folder, reason, f"put {config.url} there")
+    from huggingface_hub import constants
+
+    remedy = f"run `hf download {config.hf_hub_id}` with a network"
+    return unavailable(config.hf_hub_id, Path(constants.HF_HUB_CACHE), reason, remedy)
+
+
+build = Library("timm.list_models()", timm.list_models, _weights, _model).build

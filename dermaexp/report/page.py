@@ -153,6 +153,7 @@ def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
     data, device, versions = (run.get(key) or {} for key in ("data", "device", "versions"))
     details = [f"{key} {value}" for key, value in device.items() if key not in ("type", "name")]
     known = [device["name"]] if "name" in device else []
+    side = {"Input size": f"{run['input_size']} pixels"} if "input_size" in run else {}
     return {
         "Status": run["status"],
         "Started": run.get("started"),
@@ -160,6 +161,7 @@ def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
         "Finished": run.get("finished"),
         "Device": ", ".join([*known, *details]),
         "Seed": run.get("seed"),
+        **side,
         "Data": data.get("name"),
         "Split": _split(data.get("split")),
         "Data fingerprint": data.get("fingerprint"),

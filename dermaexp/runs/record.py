@@ -78,6 +78,7 @@ class RunRecord(TypedDict):
     own_code: NotRequired[dict[str, Text]]
     data: NotRequired[Data]
     device: NotRequired[Device]
+    input_size: NotRequired[Count]
     resumed: NotRequired[list[Attempt]]
 
 

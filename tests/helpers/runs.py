@@ -151,6 +151,7 @@ RECORD = {
         "split": {"kind": "official"},
     },
     "device": {"type": "cpu", "name": "cpu", "threads": 2},
+    "input_size": 32,
 }
 
 

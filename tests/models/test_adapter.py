@@ -131,6 +131,17 @@ def test_images_are_scaled_made_rgb_and_standardised() -> None:
     assert torch.equal(as_they_are(images), images)
 
 
+def test_checkpoints_keep_the_side_that_was_trained() -> None:
+    trained = torchvision_net.build((1, 28, 28), 7, SMALL, size=64)
+    state = nn.Sequential(trained).state_dict()
+    again = nn.Sequential(torchvision_net.build((1, 28, 28), 7, SMALL))
+    assert again[0].side is None
+    again.load_state_dict({key: value for key, value in state.items() if "_extra" not in key})
+    assert again[0].side is None, "a checkpoint of 0.2.0"
+    again.load_state_dict(state)
+    assert again[0].side == 64
+
+
 def test_the_sides_that_are_tried() -> None:
     assert sides_to_try((1, 28, 28), any_size=True) == [None, 32, 64, 96, 128, 160, 192, 224]
     assert sides_to_try((3, 20, 36), any_size=False) == [64, 96, 128, 160, 192, 224, 256]
@@ -330,6 +341,7 @@ def test_a_run_with_torchvision(cli: Callable[..., int], data_file: Path, tmp_pa
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     with torch.device("meta"):
         assert metrics["model"]["parameters"] == count(get_model(SMALL, num_classes=3))
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["input_size"] == 12
 
 
 @pytest.mark.slow

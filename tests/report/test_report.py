@@ -92,6 +92,7 @@ def test_the_numbers_are_those_of_the_run(tmp_path: Path) -> None:
 
     facts = dict(provenance)
     assert (facts["Seed"], facts["Device"]) == ("7", "cpu, threads 2")
+    assert facts["Input size"] == "32 pixels"
     assert (facts["Data fingerprint"], facts["Git commit"]) == ("f19e", "")
     assert RECORD["command"] in page.text
     assert "path: a ${b}" in page.text
