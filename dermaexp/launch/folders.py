@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,8 +63,9 @@ def check_job_folders(sweep: Path) -> None:
     For jobs whose folders the user names: Hydra writes there before a job can check.
     """
     for folder in sorted(path for path in sweep.glob("*/") if path.is_dir()):
-        if not _is_ours(folder / ".hydra" / "hydra.yaml"):
-            RunDirectory(folder).check_unused((*NAMES, *NAMES_OF_HYDRA))
+        directory = RunDirectory(folder)
+        if not directory.has_run() and not _is_ours(folder / ".hydra" / "hydra.yaml"):
+            directory.check_unused((*NAMES, *NAMES_OF_HYDRA))
 
 
 def _is_ours(file: Path) -> bool:
@@ -88,8 +90,11 @@ def job_folder(overrides: str, *, _root_: DictConfig) -> str:
     # Only the last name of a path: folders are named on pages that people send to each other.
     name = portable(re.sub(r"(?<==)[^,=]*/", "", overrides)).strip("-")
     sweep = Path(_root_.hydra.sweep.dir)
-    same = [*sweep.glob(f"*-{digest[:DIGEST]}"), *_alike(sweep, name, digest)]
-    return same[0].name if same else f"{name}-{digest[:DIGEST]}".lstrip("-")
+    # The second reads files of many runs where long names were cut to the same beginning.
+    same = itertools.chain(sweep.glob(f"*-{digest[:DIGEST]}"), _alike(sweep, name, digest))
+    for folder in same:
+        return folder.name
+    return f"{name}-{digest[:DIGEST]}".lstrip("-")
 
 
 def _alike(sweep: Path, name: str, digest: str) -> Iterator[Path]:

@@ -47,6 +47,7 @@ NAMES = ("run.json", *RESULTS, *FOLDERS)  # all that a run writes itself
 NAMES_OF_HYDRA = (".hydra", "dermaexp.log", LOCK)  # written before the run begins
 LONGEST_NAME, LONGEST_BYTES = 100, 180  # file systems allow 255 bytes, and names get additions
 PNG_HEAD = 512  # bytes, in which Matplotlib names itself
+Stamp = tuple[int, int, int]
 SURPLUS = ""  # the key of what a row of history.csv has beyond its columns
 
 
@@ -128,6 +129,11 @@ class RunDirectory:
 
     def has_run(self) -> bool:
         return (self.path / "run.json").exists()
+
+    def run_stamp(self) -> Stamp:
+        """What tells one run.json from the next, in one call; OSError if there is none."""
+        found = (self.path / "run.json").stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
 
     def write_metrics(self, values: Mapping[str, Any]) -> None:
         from dermaexp.runs.schemas import SCHEMA
