@@ -134,6 +134,8 @@ def _explain_key(error: OmegaConfBaseException, outer: BaseException) -> str:
     if group := framework_errors.removed_group(error):
         return f"the config group {group} is missing: expected {group}=OPTION, not ~{group}"
     given = framework_errors.refused_key(error)
+    if given.startswith("hydra.") and (keys := framework_errors.keys_beside(error)) is not None:
+        return f"the key {given} is unknown: {_nearest_key_of_hydra(given, keys)}"
     if keys := framework_errors.valid_keys(error):
         return f"the key {given} is unknown: {_nearest_key(given, keys)}"
     if key := framework_errors.overridden_key(outer):
@@ -157,6 +159,19 @@ def _nearest_key(given: str, keys: list[str]) -> str:
     if group == "trainer":
         return f"give +{given}=VALUE, with a plus, for another key of Lightning's Trainer"
     return f"expected one of: {', '.join(siblings or keys)}"
+
+
+def _nearest_key_of_hydra(given: str, keys: list[str]) -> str:
+    """A hint at the launchers that have the key, or at the nearest of `keys`, those beside it."""
+    parent, _, leaf = given.rpartition(".")
+    launchers = config_folder.options_with(leaf, "hydra/launcher")
+    if parent != "hydra.launcher" or not launchers:
+        return nearest(leaf, keys) if keys else f"{parent} takes none"
+    hint = f"hydra/launcher={' | '.join(launchers)} has it"
+    if leaf == "array_parallelism":  # submitit_local starts all jobs at once
+        hint += "; for N jobs at once on this machine give hydra/launcher=joblib hydra.launcher."
+        hint += "n_jobs=N"
+    return hint
 
 
 def _explain_instantiation(error: InstantiationException) -> str:

@@ -17,7 +17,12 @@ from hydra.errors import (
     OverrideParseException,
 )
 from omegaconf import DictConfig
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import causes, first_line
@@ -78,6 +83,14 @@ def valid_keys(error: OmegaConfBaseException) -> list[str] | None:
     root = parent._get_root()
     assert isinstance(root, DictConfig)
     return [key for key in _dotted_keys(to_dict(root)) if not key.startswith("hydra.")]
+
+
+def keys_beside(error: OmegaConfBaseException) -> list[str] | None:
+    """The keys of the node that lacks the refused key; None for another error."""
+    parent = getattr(error, "parent_node", None)
+    if isinstance(error, (ConfigAttributeError, ConfigKeyError)) and isinstance(parent, DictConfig):
+        return [str(key) for key in parent if key != "_target_"]
+    return None
 
 
 def _dotted_keys(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -72,6 +72,8 @@ class Sweep(Callback):
             make(folder)
             until_the_end.enter_context(locked(folder, wait=False))
             if "submitit" in config.hydra.launcher._target_:  # its jobs write to files
+                output = Path(config.hydra.launcher.submitit_folder.partition("%")[0]).absolute()
+                console.print(f"output of the jobs: {output}", soft_wrap=True, markup=False)
                 until_the_end.enter_context(ends_reported(folder))
         shared = sorted(key for key, is_swept in keys.items() if not is_swept)
         # Hydra composes every job's config anew, from these overrides.

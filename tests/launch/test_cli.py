@@ -108,6 +108,13 @@ BAD_INPUT = [  # arguments, a key part of the line
     ),
     (["sampler=balanced", "sampler.balance=2"], "sampler.balance=2: expected a number from 0"),
     (["compile=yes"], "compile=yes: expected true or false"),
+    (["-m", "hydra.sweeper.max_batch_siz=1"], "unknown: did you mean 'max_batch_size'?"),
+    (["-m", "hydra.launcher.n_jobs=2"], "n_jobs is unknown: hydra/launcher=joblib has it"),
+    (["-m", "hydra.launcher.n=2"], "hydra.launcher.n is unknown: hydra.launcher takes none"),
+    (
+        ["-m", "hydra/launcher=submitit_local", "hydra.launcher.array_parallelism=2"],
+        "submitit_slurm has it; for N jobs at once on this machine give hydra/launcher=joblib",
+    ),
     (["loss=fokal"], "loss=fokal is unknown: did you mean 'focal'?"),
     (["experiment=quik"], "experiment=quik is unknown: did you mean 'quick'?"),
     (["callbacks.history=null"], "give callbacks.learning_curves=null too"),

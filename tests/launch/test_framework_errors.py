@@ -83,6 +83,19 @@ def test_an_unknown_key() -> None:
     assert not [key for key in keys if key.startswith("hydra.")]
 
 
+@pytest.mark.parametrize(
+    ("override", "beside"),
+    [("hydra.sweep.dri=a", ["dir", "subdir"]), ("hydra.launcher.n_jobs=2", [])],
+)
+def test_an_unknown_key_of_hydra(override: str, beside: list[str]) -> None:
+    with pytest.raises(ConfigCompositionException) as raised:
+        compose("config", [override])
+    (error,) = [e for e in causes(raised.value) if isinstance(e, OmegaConfBaseException)]
+    keys = framework_errors.keys_beside(error)
+    assert keys is not None and set(beside) <= set(keys), VERSIONS
+    assert "_target_" not in keys
+
+
 def test_a_removed_config_group() -> None:
     config = OmegaConf.create({"a": "${hydra.runtime.choices.model}", "hydra": {"runtime": {}}})
     config.hydra.runtime.choices = {}
