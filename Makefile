@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := .venv/installed#       .venv holds what a run needs,
 TEST := .venv/installed-test# and what the tests and linters need
+RAY := .venv-ray/installed#       Ray and the old cloudpickle that its launcher pins, upon .venv
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help train test test-fast lint format typecheck
+.PHONY: help train test test-fast test-ray lint format typecheck
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +19,9 @@ test: $(TEST) ## run every test; pytest's options in ARGS
 
 test-fast: $(TEST) ## run the tests without a marker, in less than a minute
 	$(PYTEST) -m "not (slow or browser or distributed or real_data)" $(ARGS)
+
+test-ray: $(RAY) ## run the test of Ray, in an environment of its own
+	.venv-ray/bin/python -m pytest tests/launch/test_launchers.py -k ray $(ARGS)
 
 lint: $(TEST) ## check style, types, imports and spelling
 	$(BIN)/ruff check .
@@ -43,4 +47,12 @@ $(RUN): pyproject.toml
 $(TEST): $(RUN)
 	@echo "installing what tests and linters need"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(RAY): $(TEST)
+	@echo "installing Ray into .venv-ray, which sees the packages of .venv"
+	@$(BIN)/python -m venv .venv-ray
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+		"$$(.venv-ray/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
+	@.venv-ray/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[ray]'
 	@touch $@
