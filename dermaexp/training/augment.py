@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.transforms import v2
 
 from dermaexp.core import rules
 from dermaexp.training.config import AugmentConfig
@@ -18,8 +19,9 @@ LARGEST_ERASED_SIDE = 0.5  # of the image's
 class Augment(nn.Module):
     """Turns, zooms, shifts, recolours, erases and mixes each image of a batch at random.
 
-    Takes images (N, C, H, W) float in [0, 1] and targets (N,), and returns both; mixing turns
-    targets into shares of the classes (N, K). Uses torch's global generator.
+    Takes images (N, C, H, W) float in [0, 1] and targets (N,), and returns both; in a mixed batch
+    targets are shares of the classes (N, K). Each image is mixed with the one before it, so that
+    batches have to be in a random order. Uses torch's global generator.
     """
 
     def __init__(self, classes: int, **options: Any) -> None:
@@ -34,10 +36,10 @@ class Augment(nn.Module):
         a share from Beta(`alpha`, `alpha`).
         """
         super().__init__()
-        self.classes = classes
-        self.options = rules.check(AugmentConfig, options, "augment")
-        alpha = self.options.alpha
-        self.beta = torch.distributions.Beta(alpha, alpha)
+        self.options = by = rules.check(AugmentConfig, options, "augment")
+        mixings = [mixing(alpha=by.alpha, num_classes=classes) for mixing in (v2.MixUp, v2.CutMix)]
+        shares = [by.mixup, by.cutmix, max(0.0, 1 - by.mixup - by.cutmix)]
+        self.mix = v2.RandomChoice([*mixings, v2.Identity()], p=shares)
 
     def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         # With bf16-mixed, a grid in bfloat16 would shift pixels.
@@ -55,23 +57,8 @@ class Augment(nn.Module):
         if by.erase:
             images = random_erasing(images, by.erase)
         if by.mixup or by.cutmix:
-            return self._mixed(images, targets)
+            return self.mix(images, targets)
         return images, targets
-
-    def _mixed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix the batch with itself in another order, or leave it; return targets as shares."""
-        shares = functional.one_hot(targets, self.classes).to(images.dtype)
-        mixup, cutmix = self.options.mixup, self.options.cutmix
-        choice = torch.rand(()).item()
-        if choice >= mixup + cutmix:
-            return images, shares
-        kept = self.beta.sample().item()
-        partners = torch.randperm(len(images), device=images.device)
-        if choice < mixup:
-            images = kept * images + (1 - kept) * images[partners]
-        else:
-            images, kept = pasted(images, images[partners], kept)
-        return images, kept * shares + (1 - kept) * shares[partners]
 
 
 def random_dihedral(images: Tensor) -> Tensor:
@@ -131,23 +118,6 @@ def random_erasing(images: Tensor, probability: float) -> Tensor:
     chosen = (_uniform(images, 0, 1) < probability).view(-1, 1, 1)
     hole = inside_rows[:, :, None] & inside_columns[:, None, :] & chosen
     return torch.where(hole[:, None], images.mean(dim=(2, 3), keepdim=True), images)
-
-
-def pasted(images: Tensor, others: Tensor, kept: float) -> tuple[Tensor, float]:
-    """Paste one rectangle of `others` into `images`; return also the share that each kept."""
-    height, width = images.shape[2:]
-    side = math.sqrt(1 - kept)
-    rows, columns = (_cut(size, round(side * size)) for size in (height, width))
-    images = images.clone()
-    images[:, :, rows, columns] = others[:, :, rows, columns]
-    covered = (rows.stop - rows.start) * (columns.stop - columns.start)
-    return images, 1 - covered / (height * width)
-
-
-def _cut(size: int, length: int) -> slice:
-    """Return the part inside the image of a stretch around a random centre."""
-    start = int(torch.randint(size, ()).item()) - length // 2
-    return slice(max(0, start), min(size, max(0, start + length)))
 
 
 def _stretch(images: Tensor, size: int) -> Tensor:
