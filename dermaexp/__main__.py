@@ -9,6 +9,7 @@ import hydra
 from omegaconf import OmegaConf
 
 from dermaexp import __version__
+from dermaexp.core import processes
 from dermaexp.core.console import print_error
 from dermaexp.core.errors import INTERRUPTED
 from dermaexp.launch import flags, folders, resume, sweep, swept
@@ -20,7 +21,14 @@ from dermaexp.runs.folders import new_folder, portable, remove_unused
 
 
 def main() -> None:
-    """Run Hydra over `conf/`; every error ends as one line and an exit code other than 0."""
+    """Run Hydra over `conf/`; every error ends as one line and an exit code other than 0.
+
+    Of several processes that torchrun or Slurm started, only process 0 does.
+    """
+    if processes.rank() > 0:
+        from dermaexp.training.worker import follow
+
+        sys.exit(follow())
     # Threads that wait should sleep soon, not spin: two trainings at once on the same cores are
     # several times faster so (benchmarks/two_at_once.py). OpenMP reads it when torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -54,6 +62,10 @@ def main() -> None:
         sys.exit(1)
     finally:
         sweep.until_the_end.close()
+        if processes.count() > 1:
+            from dermaexp.training.distributed import release
+
+            release(int(sys.exception() is not None))
         if not full_error:
             del os.environ["HYDRA_FULL_ERROR"]
 

@@ -80,7 +80,7 @@ def attempt(job: Job) -> float:
             trainer = config.trainer
             device = gpus.own_device(trainer.accelerator, trainer.devices, job.hydra.job.num)
             trainer.devices = device
-        score = experiment.run(
+        experiment.run(
             config,
             splits,
             directory,
@@ -94,15 +94,20 @@ def attempt(job: Job) -> float:
         conclude(record["name"], splits, directory.read_metrics())
     if config.report:
         _write_report(directory)
-    return score
+    return _score(directory)
 
 
 def _finished_before(job: Job) -> float:
-    """Write the report if it is missing; returns the score, NaN where it is undefined."""
+    """Write the report if it is missing; returns the score."""
     console.print("finished before: not run again")
     if job.config.report and not job.directory.has_report():
         _write_report(job.directory)
-    score = job.directory.read_metrics()["val"]["macro_auroc"]
+    return _score(job.directory)
+
+
+def _score(directory: RunDirectory) -> float:
+    """Return the val macro AUROC; NaN where it is undefined."""
+    score = directory.read_metrics()["val"]["macro_auroc"]
     return math.nan if score is None else score
 
 

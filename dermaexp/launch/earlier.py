@@ -29,7 +29,7 @@ def check_same_run(
     if "config" not in earlier or "data" not in earlier:  # it failed early
         return
     own, other = (
-        config_digest(identity(values, earlier["data"]))
+        config_digest(identity(values if in_sweep else _anywhere(values), earlier["data"]))
         for values in (effective(config), earlier["config"])
     )
     # A single run whose data file has changed starts anew; a sweep's job is another job then.
@@ -38,6 +38,13 @@ def check_same_run(
             f"{directory.path} holds a run of another config or of other data than those composed "
             "now: give another folder"
         )
+
+
+def _anywhere(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The config without the number of processes, with which a run is the same."""
+    trainer = values["trainer"]
+    place = ("devices", "num_nodes")
+    return {**values, "trainer": {key: trainer[key] for key in trainer if key not in place}}
 
 
 def already_there(directory: RunDirectory) -> UserError:
@@ -71,4 +78,6 @@ def continue_record(record: dict[str, Any], earlier: RunRecord) -> None:
     """Turn `record` into the continuation of the `earlier` one: its start, one more resumption."""
     resumption = {key: record[key] for key in RESUMPTION if key in record}
     record |= {key: value for key, value in earlier.items() if key in FROM_START}
+    if "device" in earlier:
+        resumption["earlier_device"] = earlier["device"]
     record["resumed"] = [*earlier.get("resumed", []), resumption]

@@ -1,10 +1,8 @@
-"""Processes that watch each other: a sweep watches its jobs, a worker watches its sweep."""
+"""A sweep watches its jobs that run elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -18,7 +16,6 @@ from dermaexp.runs.directory import RunDirectory, Stamp
 if TYPE_CHECKING:
     from dermaexp.runs.record import RunRecord
 
-INTERVAL = 1.0  # seconds
 SHORTEST, LONGEST = 1.0, 30.0  # seconds between two looks at a sweep
 GROWTH = 1.1  # of a pause without news: ends are known after a tenth of the time without them
 SHARE = 50  # a pause is at least so many times what a look takes: at most 2 % of a core
@@ -118,16 +115,3 @@ def _report(ended: Mapping[str, RunRecord]) -> None:
         else:
             reason = record.get("error")
             print_error(f"{name} {record['status']}{f': {reason}' if reason else ''}")
-
-
-@functools.cache  # once a process
-def end_with_parent() -> None:
-    """End this process soon after the process that started it, even if that one is killed."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(INTERVAL)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 from dermaexp.core.console import console, print_error, quiet
 from dermaexp.core.errors import UserError
 from dermaexp.core.overrides import command
+from dermaexp.core.processes import end_with_parent
 from dermaexp.launch.explain import RunError, explain
-from dermaexp.launch.follow import end_with_parent
 from dermaexp.launch.framework_errors import ignore_schema_warning
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.locks import locked

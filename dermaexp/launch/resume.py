@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dermaexp.runs.record import Start
 
 KEY = "resume="
+PLACE = ("trainer.devices=", "trainer.num_nodes=")  # may be others than at the first start
 NOT_AGAIN = (  # overrides that the first start gave to Hydra, and this one gives anew
     "hydra.mode=",
     "hydra.run.dir=",
@@ -39,10 +40,14 @@ def expanded(arguments: Sequence[str]) -> list[str]:
     given = [argument for argument in arguments if argument.startswith(KEY)]
     if not given or given[0] == f"{KEY}null":
         return list(arguments)
-    others = [argument for argument in arguments if argument not in given]
+    place = [argument for argument in arguments if argument.startswith(PLACE)]
+    others = [argument for argument in arguments if argument not in (*given, *place)]
     if len(given) > 1 or others:
         extra = " ".join(others) or given[1]
-        raise UserError(f"{given[0]} resumes a run with its own config: expected no {extra}")
+        raise UserError(
+            f"{given[0]} resumes a run with its own config: expected no {extra}, only other "
+            "trainer.devices or trainer.num_nodes"
+        )
     value = given[0].removeprefix(KEY)
     if value[:1] in ("'", '"') and value[-1:] == value[:1]:  # as Hydra wants other values
         value = value[1:-1]
@@ -54,8 +59,10 @@ def expanded(arguments: Sequence[str]) -> list[str]:
     if Path(start["folder"]).is_dir():
         os.chdir(start["folder"])
     if start["arguments"][:1] == ["-m"]:
+        if place:
+            raise UserError(f"{given[0]} resumes a sweep with its own config: expected no {place[0]}")
         return [*start["arguments"], f"hydra.sweep.dir={quoted(folder)}"]
-    return [*start["arguments"], f"hydra.run.dir={quoted(folder)}", f"{KEY}{quoted(folder)}"]
+    return [*start["arguments"], *place, f"hydra.run.dir={quoted(folder)}", f"{KEY}{quoted(folder)}"]
 
 
 def start_of(hydra: Any) -> Start:

@@ -116,6 +116,8 @@ def _is_given(key: str, config: DictConfig) -> bool:
 def _check_launcher(hydra: DictConfig) -> None:
     """Raise UserError if the plugin of the launcher is not installed."""
     package = ".".join(hydra.launcher._target_.split(".")[:2])
+    if package == "hydra_plugins.dermaexp_slurm":  # a part of it
+        package = "hydra_plugins.hydra_submitit_launcher"
     try:
         missing = find_spec(package) is None
     except ModuleNotFoundError:  # no plugin is installed at all

@@ -53,6 +53,7 @@ class Attempt(TypedDict):
     git_commit: TextOrNull
     code_digest: Text
     own_code: dict[str, Text]
+    earlier_device: NotRequired[Device]  # of the epochs before
 
 
 class RunRecord(TypedDict):

@@ -15,7 +15,7 @@ from dermaexp.core.errors import UserError
 from dermaexp.data.datamodule import ImageDataModule
 from dermaexp.data.splits import Splits
 from dermaexp.runs.directory import RunDirectory
-from dermaexp.training import ddp, trainer_keys
+from dermaexp.training import cluster, trainer_keys
 from dermaexp.training.callbacks import (
     AtomicCheckpointIO,
     SeedEveryEpoch,
@@ -24,7 +24,6 @@ from dermaexp.training.callbacks import (
     WholeEpochs,
 )
 from dermaexp.training.classifier import Classifier
-from dermaexp.training.distributed import OurProcesses
 from dermaexp.training.logger import NoLogger
 from dermaexp.training.tta import VIEWS
 
@@ -66,7 +65,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
 
 
 def build_trainer(
-    config: DictConfig, directory: RunDirectory, timer: Timer, rank: int = 0
+    config: DictConfig, directory: RunDirectory, timer: Timer
 ) -> lightning.Trainer:
     """Return Lightning's Trainer with the config's callbacks; it prints nothing of its own."""
     given = copy.deepcopy(config).trainer
@@ -77,11 +76,11 @@ def build_trainer(
     limit = StopAtLimit(timer, config.trainer.get("max_steps"), max_seconds)
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback]
     # The timer comes first: its time ends before figures begin.
-    ours = [timer, WholeEpochs(), ddp.PlainSigterm(), SeedEveryEpoch(config.seed), StayStopped()]
+    ours = [timer, WholeEpochs(), cluster.PlainSigterm(), SeedEveryEpoch(config.seed), StayStopped()]
     trainer = instantiate(
         given,
         callbacks=[*ours, limit, *callbacks],
-        plugins=[AtomicCheckpointIO(), OurProcesses(rank)],
+        plugins=[AtomicCheckpointIO(), cluster.environment()],
         default_root_dir=str(directory.path),
         logger=NoLogger(directory.path),
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
@@ -90,7 +89,7 @@ def build_trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the data module shares the samples out
     )
-    ddp.check(trainer, config.trainer)
+    cluster.check(trainer, config.trainer)
     return trainer
 
 

@@ -7,24 +7,25 @@ import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as lightning
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Timer
 from torch import nn
 
+from dermaexp.core import processes
 from dermaexp.core.console import console
 from dermaexp.core.errors import UserError
+from dermaexp.core.overrides import escaped
 from dermaexp.data.datamodule import ImageDataModule
 from dermaexp.data.splits import SPLITS, Splits
 from dermaexp.models.adapter import Backbone
 from dermaexp.runs.directory import RunDirectory
-from dermaexp.training import ddp, trainer_keys
+from dermaexp.training import distributed, trainer_keys
 from dermaexp.training.build import build_classifier, build_data, build_trainer, check_shares
 from dermaexp.training.clock import Clock
-from dermaexp.training.distributed import joined, threads_each
 from dermaexp.training.lightning_internals import is_signal
 from dermaexp.training.steps import check_checkpoints, evaluate, fit, predict, select_weights
 
@@ -58,16 +59,14 @@ def run(
     *,
     resumed: bool = False,
     folder: Path | None = None,
-    rank: int = 0,
-    meeting: Path | None = None,
-) -> float:
-    """Train and test what `config` describes, write it to `directory`, return the val macro AUROC.
+) -> None:
+    """Train and test what `config` describes, and write it to `directory`.
 
     Adds the device to `record`, the content of run.json. Builds everything in the working
     directory, as paths in the config are relative to it; trains and tests in `folder`, if given.
     `resumed` starts from last.ckpt, with the numbers of an uninterrupted run as far as the device
-    repeats them. The process of `rank` 0 alone writes; the others, which it starts, join it at
-    `meeting` and return NaN.
+    repeats them. In a run of several processes all of them call it; process 0 alone writes. Where
+    they do not exist yet, it starts them and waits.
     """
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -78,28 +77,36 @@ def run(
         data = build_data(config, splits)
     classifier = build_classifier(config, data)
     timer = Timer(verbose=False)
-    trainer = build_trainer(config, directory, timer, rank)
+    trainer = build_trainer(config, directory, timer)
     check_shares(config, data, classifier.net, record["choices"]["model"], trainer.world_size)
     if resumed:
         check_checkpoints(trainer, directory)
+    job = {
+        "config": escaped(OmegaConf.to_container(config, resolve=True)),
+        "directory": str(directory.path),
+        "record": record,
+        "resumed": resumed,
+        "folder": folder and str(folder),
+    }
+    if trainer.world_size > 1 and not processes.are_launched():
+        from dermaexp.training import elastic  # with torch's agent, which few runs need
+
+        elastic.launch(job, trainer.world_size)
+        record |= directory.read_run()
+        return
     record["device"] = describe_device(trainer)
     if isinstance(classifier.net, Backbone):  # it may have found its size by trial
         record["input_size"] = classifier.net.side or max(data.image_shape[1:])
-    if rank == 0:
+    if processes.rank() == 0:
         directory.write_run(record)
-        job = {"record": record, "directory": str(directory.path), "resumed": resumed}
-        job["folder"] = folder and str(folder)
-        together = ddp.others(trainer, config, job)
-    else:
-        together = joined(trainer, cast(Path, meeting))
     parameters = count_parameters(classifier.net)
     announce(record["name"], data, parameters, record["device"]["name"])
-    with together, contextlib.chdir(folder or Path.cwd()):
+    with distributed.together(trainer, job), exits_as_errors(), contextlib.chdir(folder or "."):
         fitted = fit(trainer, classifier, data, directory.last_checkpoint if resumed else None)
         selected = select_weights(fitted, directory, config.checkpoint.test_with)
         predictions = predict(trainer, classifier, data, selected.weights)
-    if rank > 0:
-        return float("nan")
+    if processes.rank() > 0:
+        return
     used = {split: len(predictions[split].targets) for split in ("val", "test")}
     results = {
         "data": record["data"] | describe_images(data, {"train": fitted.samples, **used}),
@@ -114,7 +121,6 @@ def run(
         "seconds": seconds(clock, timer),
     }
     directory.write_metrics(results)
-    return results["val"]["macro_auroc"]
 
 
 def seconds(clock: Clock, timer: Timer) -> dict[str, float]:
@@ -141,7 +147,7 @@ def describe_device(trainer: lightning.Trainer) -> dict[str, Any]:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         return {"type": "cuda", "name": name, "cuda": torch.version.cuda, **several}
-    threads = threads_each(trainer)
+    threads = torch.get_num_threads()
     return {"type": device.type, "name": device.type, "threads": threads, **several}
 
 

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
-from pytorch_lightning.plugins.environments import ClusterEnvironment
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
@@ -42,12 +41,6 @@ def without_callbacks(trainer: Trainer, kind: type[Callback]) -> Iterator[None]:
 def is_fitting(trainer: Trainer) -> bool:
     """Whether `fit` runs, its validation included, and neither `validate` nor `test`."""
     return trainer.state.fn == TrainerFn.FITTING
-
-
-def local_rank(trainer: Trainer) -> int:
-    """Return the number of this process on its machine."""
-    environment: ClusterEnvironment = vars(trainer.strategy)["cluster_environment"]
-    return environment.local_rank()
 
 
 def has_stopped(stopping: EarlyStopping) -> bool:

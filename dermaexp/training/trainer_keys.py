@@ -97,6 +97,11 @@ Precision = Annotated[
     Predicate(lambda value: not str(value).endswith("16-true")),
     Field(description="32-true, bf16-mixed, 16-mixed or 64-true"),
 ]
+Strategy = Annotated[
+    Any,
+    Predicate(lambda value: not isinstance(value, str) or re.match("auto$|ddp", value)),
+    Field(description="auto or ddp, where each device holds the whole model"),
+]
 Accelerator = Annotated[Any, Field(description="auto, cpu, gpu or another of Lightning's")]
 Devices = Annotated[Any, Field(description="a number, a list of indices or auto")]
 Deterministic = Annotated[Flag | Literal["warn"], Field(description="true, false or warn")]
@@ -105,6 +110,8 @@ Deterministic = Annotated[Flag | Literal["warn"], Field(description="true, false
 class TrainerConfig(BaseModel):
     accelerator: Accelerator = None
     devices: Devices = None
+    num_nodes: Count = 1
+    strategy: Strategy = None
     max_epochs: Epochs  # without which Lightning trains 1,000
     min_epochs: Count | None = None
     max_steps: Count | None = None

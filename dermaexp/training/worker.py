@@ -1,60 +1,84 @@
-"""One of the processes of a run, started by `ddp.others`."""
+"""The processes of a run that take part in the jobs which are announced to them."""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import logging
 import os
 import signal
-import sys
-import threading
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
-from dermaexp.core.errors import UserError, line_of
-from dermaexp.training.ddp import FINISHED, REASON
+from dermaexp.core import processes
+from dermaexp.core.console import console
+from dermaexp.core.errors import UserError
+
+
+def follow() -> int:
+    """Take part in each job that process 0 announces; return the exit code when it ends.
+
+    Process 0 reports why a job failed; the next one may still be run.
+    """
+    processes.end_with_parent()
+    console.quiet = True
+    logging.captureWarnings(True)
+    from dermaexp.training import distributed
+
+    store, number = distributed.meeting(), 1
+    while "exit code" not in (job := distributed.announced(store, number)):
+        with contextlib.suppress(Exception):
+            _take_part(job)
+        number += 1
+    distributed.leave()
+    return job["exit code"]
 
 
 def main() -> None:
-    """Run one of the processes that `others` starts; it reports to the first one on stderr."""
+    """Take part in the job of the command that started this process by `elastic.launch`."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the first process decides, and ends this one
-    job = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_the_first, daemon=True).start()
-    from dermaexp.core.console import console
+        signal.signal(number, signal.SIG_DFL)  # that command decides, and ends this process
+    processes.end_with_parent()
+    from dermaexp.training import distributed
+
+    job = distributed.announced(distributed.meeting(), 1)
+    console.quiet = job["quiet"] or processes.rank() > 0
+    if processes.rank() == 0 and job["log"]:
+        logging.captureWarnings(True)
+        logging.basicConfig(**job["log"])
+    try:
+        _take_part(job)
+    except BaseException:
+        os._exit(1)  # at once: the reason is reported
+
+
+def _take_part(job: Mapping[str, Any]) -> None:
     from dermaexp.data.load import load_splits
     from dermaexp.runs.directory import RunDirectory
-    from dermaexp.training import experiment
+    from dermaexp.training import distributed, experiment
     from dermaexp.training.clock import Clock
 
-    console.quiet = True
-    try:
+    with distributed.failures_shared():
         config = OmegaConf.create(job["config"])
-        splits = load_splits(config.dataset)
+        clock = Clock()
+        with clock.part("data"):
+            splits = load_splits(config.dataset)
         if splits.fingerprint != job["record"]["data"]["fingerprint"]:
-            raise UserError("the data changed while the run started: start it again")
+            raise UserError(
+                f"process {processes.rank()} of this run, counted from 0, loaded other data than "
+                "process 0: give all of them the same"
+            )
         experiment.run(
             config,
             splits,
-            RunDirectory(job["directory"]),
+            RunDirectory(Path(job["directory"])),
             job["record"],
-            Clock(),
+            clock,
             resumed=job["resumed"],
             folder=job["folder"] and Path(job["folder"]),
-            rank=job["rank"],
-            meeting=Path(job["meeting"]),
         )
-    except BaseException as error:
-        print(f"\n{REASON}{line_of(error)}", file=sys.stderr, flush=True)
-        os._exit(1)  # at once, as the others may wait for this one in vain
-    sys.exit(FINISHED)
-
-
-def _end_with_the_first() -> None:
-    """End this process when its standard input ends, which it does with the first process."""
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from helpers.command import FIGURES, NO_FIGURES, compare_command, exit_code
 from helpers.interruption import DropoutNet, Killed, kill_at_write
 from helpers.output import Page, comparison_page, confusions, notes, parsed, rows, texts
+from helpers.processes import processes_in
 from helpers.real_data import real_file
 from helpers.runs import (
     OTHER_DATA,
@@ -45,6 +46,7 @@ __all__ = [
     "make_sweep",
     "notes",
     "parsed",
+    "processes_in",
     "random_predictions",
     "real_file",
     "rows",

@@ -47,13 +47,6 @@ def test_what_the_trainer_is_doing(trainer: Trainer) -> None:
     assert internals.is_fitting(trainer)
 
 
-def test_the_rank_on_this_machine() -> None:
-    several = Trainer(accelerator="cpu", devices=2, strategy="ddp", logger=False)
-    attributes = vars(several.strategy)
-    assert "cluster_environment" in attributes, f"{LIGHTNING}: DDPStrategy has no such attribute"
-    assert internals.local_rank(several) == 0
-
-
 def test_early_stopping_keeps_its_reason() -> None:
     stopping = EarlyStopping("val_loss")
     assert hasattr(stopping, "stopping_reason"), f"{LIGHTNING}: EarlyStopping has no reason"
