@@ -116,7 +116,7 @@ def _is_given(key: str, config: DictConfig) -> bool:
 def _check_launcher(hydra: DictConfig) -> None:
     """Raise UserError if the plugin of the launcher is not installed."""
     package = ".".join(hydra.launcher._target_.split(".")[:2])
-    if package == "hydra_plugins.dermaexp_slurm":  # a part of it
+    if package == "hydra_plugins.dermaexp_submitit":  # a part of it
         package = "hydra_plugins.hydra_submitit_launcher"
     try:
         missing = find_spec(package) is None

@@ -71,24 +71,38 @@ def test_jobs_side_by_side_give_the_numbers_of_jobs_in_a_row(
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Slurm's commands for this machine: sbatch starts the tasks of its script at once."""
+    """Slurm's commands for this machine: sbatch starts its jobs at once, srun a job's tasks."""
     programs = {
         "sbatch": """
             script="${@: -1}"
             cp "$script" "$here/submitted.sh"
-            tasks=$(grep -oP '(?<=--array=)\\d+-\\d+' "$script" | tr - ' ')
-            for task in $(seq $tasks); do
-              SLURM_JOB_ID=7_$task SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task SLURM_NTASKS=1 \\
-              SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0 SLURM_JOB_NUM_NODES=1 \\
-              SLURM_JOB_NODELIST=localhost bash "$script" >"$here/$task.log" 2>&1 &
+            option() { grep -oP "(?<=--$1=)\\S+" "$script" || echo "$2"; }
+            export SLURM_NNODES=$(option nodes 1) SLURM_NTASKS_PER_NODE=$(option ntasks-per-node 1)
+            export SLURM_NTASKS=$((SLURM_NNODES * SLURM_NTASKS_PER_NODE))
+            export SLURM_JOB_NODELIST=localhost SLURM_NODELIST=localhost
+            export SLURM_JOB_NUM_NODES=$SLURM_NNODES SLURM_JOB_ID=7
+            run() {
+              touch "$here/queued_$1"
+              while rm "$here/queued_$1"; do bash "$script"; done
+            }
+            tasks=$(option array | cut -d% -f1 | tr - ' ')
+            for task in ${tasks:+$(seq $tasks)}; do
+              SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task run 7_$task >"$here/$task.log" 2>&1 &
             done
+            if [[ -z "$tasks" ]]; then run 7 >"$here/0.log" 2>&1 & fi
             echo "Submitted batch job 7" """,
         "srun": """
             while [[ "$1" == -* ]]; do [[ "$1" == --output ]] && shift; shift; done
-            exec "$@" """,
+            for number in $(seq 0 $((SLURM_NTASKS - 1))); do
+              SLURM_PROCID=$number SLURM_LOCALID=$((number % SLURM_NTASKS_PER_NODE)) \\
+              SLURM_NODEID=$((number / SLURM_NTASKS_PER_NODE)) "$@" &
+            done
+            wait""",
+        "scontrol": """
+            [[ "$1" == requeue ]] && touch "$here/queued_$2" """,
         "sacct": """
             printf 'JobID|State|NodeList\\n'
-            printf '7_%s|RUNNING|localhost\\n' 0 1 2""",
+            printf '7%s|RUNNING|localhost\\n' '' _0 _1 _2""",
     }
     folder = tmp_path / "slurm"
     folder.mkdir()
@@ -123,6 +137,51 @@ def test_slurm_gets_what_the_config_asks_for(
         "reported meanwhile"
     )
     assert ": finished\n" in output.out
+
+
+QUEUED_AGAIN = """
+import os, signal, torch
+class Net(torch.nn.Linear):
+    def __init__(self, image_shape, classes):
+        super().__init__(image_shape[1] ** 2, classes)
+        self.batches = 0
+    def forward(self, images):
+        self.batches += self.training
+        if self.batches == 6 and os.environ.get("SLURM_PROCID") == "0":  # in the second epoch
+            if not os.path.exists("queued_again"):
+                open("queued_again", "w").close()
+                os.kill(os.getpid(), signal.SIGUSR2)  # as Slurm before its time limit
+        return super().forward(images.flatten(1))
+"""
+
+
+@pytest.mark.distributed
+def test_a_job_of_two_nodes_resumes_when_slurm_queues_it_again(
+    cli: Cli, data_file: Path, tmp_path: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    (tmp_path / "again.py").write_text(QUEUED_AGAIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    options = ["model=ffn", "~model.hidden", "~model.activation", "model._target_=again.Net"]
+    options += ["dataset=npz", f"dataset.path={data_file}", "epochs=3", "batch_size=33"]
+    options += NO_FIGURES
+    assert cli(*options, "trainer=cpu", "hydra.run.dir=one") == 0
+    launcher = ["hydra/launcher=submitit_slurm", "hydra.launcher.nodes=2"]
+    launcher += ["hydra.launcher.tasks_per_node=1", "hydra.launcher.timeout_min=60"]
+    nodes = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=2"]
+    assert cli("-m", *launcher, *options, *nodes, "name=two") == 0, (slurm / "0.log").read_text()
+    (row,) = runs(tmp_path / "multirun" / "two")
+    two = RunDirectory(tmp_path / "multirun" / "two" / row["folder"])
+    record = two.read_run()
+    assert record["status"] == "finished"
+    assert len(record["resumed"]) == 1
+    assert json.loads((two.path / "run.json").read_text())["device"]["processes"] == 2
+    log = (two.path / "dermaexp.log").read_text()
+    predictions = two.read_predictions()
+    for key, array in RunDirectory(tmp_path / "one").read_predictions().items():
+        np.testing.assert_allclose(predictions[key], array, atol=1e-5)
 
 
 def test_a_plugin_that_is_not_installed(cli: Cli, tmp_path: Path, capsys, monkeypatch) -> None:
