@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
 import time
+from collections.abc import Iterator, Mapping
 
 MEETING = "DERMAEXP_MEETING"  # the file where the processes that we start ourselves meet
 INTERACTIVE = ("bash", "interactive")  # Slurm's job names in which nothing is started by srun
@@ -41,6 +43,20 @@ def rank() -> int:
 def count() -> int:
     """Return the number of the processes that exist."""
     return int(os.environ["WORLD_SIZE" if by_torch() else "SLURM_NTASKS"]) if are_launched() else 1
+
+
+@contextlib.contextmanager
+def variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables, which processes that start meanwhile inherit."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
 
 
 @functools.cache  # once a process

@@ -60,9 +60,16 @@ def expanded(arguments: Sequence[str]) -> list[str]:
         os.chdir(start["folder"])
     if start["arguments"][:1] == ["-m"]:
         if place:
-            raise UserError(f"{given[0]} resumes a sweep with its own config: expected no {place[0]}")
+            raise UserError(
+                f"{given[0]} resumes a sweep with its own config: expected no {place[0]}"
+            )
         return [*start["arguments"], f"hydra.sweep.dir={quoted(folder)}"]
-    return [*start["arguments"], *place, f"hydra.run.dir={quoted(folder)}", f"{KEY}{quoted(folder)}"]
+    return [
+        *start["arguments"],
+        *place,
+        f"hydra.run.dir={quoted(folder)}",
+        f"{KEY}{quoted(folder)}",
+    ]
 
 
 def start_of(hydra: Any) -> Start:

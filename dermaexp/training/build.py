@@ -15,7 +15,7 @@ from dermaexp.core.errors import UserError
 from dermaexp.data.datamodule import ImageDataModule
 from dermaexp.data.splits import Splits
 from dermaexp.runs.directory import RunDirectory
-from dermaexp.training import cluster, trainer_keys
+from dermaexp.training import trainer_keys
 from dermaexp.training.callbacks import (
     AtomicCheckpointIO,
     SeedEveryEpoch,
@@ -24,6 +24,7 @@ from dermaexp.training.callbacks import (
     WholeEpochs,
 )
 from dermaexp.training.classifier import Classifier
+from dermaexp.training.cluster import PlainSigterm, check_processes, environment
 from dermaexp.training.logger import NoLogger
 from dermaexp.training.tta import VIEWS
 
@@ -64,9 +65,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
     )
 
 
-def build_trainer(
-    config: DictConfig, directory: RunDirectory, timer: Timer
-) -> lightning.Trainer:
+def build_trainer(config: DictConfig, directory: RunDirectory, timer: Timer) -> lightning.Trainer:
     """Return Lightning's Trainer with the config's callbacks; it prints nothing of its own."""
     given = copy.deepcopy(config).trainer
     with open_dict(given):
@@ -76,11 +75,17 @@ def build_trainer(
     limit = StopAtLimit(timer, config.trainer.get("max_steps"), max_seconds)
     callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback]
     # The timer comes first: its time ends before figures begin.
-    ours = [timer, WholeEpochs(), cluster.PlainSigterm(), SeedEveryEpoch(config.seed), StayStopped()]
+    ours = [
+        timer,
+        WholeEpochs(),
+        PlainSigterm(),
+        SeedEveryEpoch(config.seed),
+        StayStopped(),
+    ]
     trainer = instantiate(
         given,
         callbacks=[*ours, limit, *callbacks],
-        plugins=[AtomicCheckpointIO(), cluster.environment()],
+        plugins=[AtomicCheckpointIO(), environment()],
         default_root_dir=str(directory.path),
         logger=NoLogger(directory.path),
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
@@ -89,7 +94,7 @@ def build_trainer(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,  # the data module shares the samples out
     )
-    cluster.check(trainer, config.trainer)
+    check_processes(trainer, config.trainer)
     return trainer
 
 

@@ -56,7 +56,7 @@ class PlainSigterm(Callback):
         self._set(trainer)
 
 
-def check(trainer: Trainer, given: DictConfig) -> None:
+def check_processes(trainer: Trainer, given: DictConfig) -> None:
     """Raise UserError where the keys `given` to `trainer` do not fit its processes."""
     strategy = given.get("strategy", "auto")
     devices, nodes = trainer.num_devices, trainer.num_nodes

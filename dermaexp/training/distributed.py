@@ -31,6 +31,7 @@ GRACE = 3.0  # seconds in which a process that failed has reported why
 FAREWELL = 30.0  # seconds in which all processes have read that the command is over
 PAUSE, LONGEST_PAUSE = 0.01, 0.5  # seconds between two looks at the store
 FAILED = "failed"  # in the place of "ready"
+INTERFACE = "GLOO_SOCKET_IFNAME"
 LOOPBACK = "lo"  # Linux's name; elsewhere gloo finds an interface itself
 LOST = re.compile("gloo|nccl", re.IGNORECASE)  # in the error of a connection that has ended
 
@@ -99,7 +100,7 @@ def failures_shared() -> Iterator[None]:
             if not processes.by_us() and processes.rank() == 0:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, as another one ended
             if first := first_failure(meeting(), GRACE):
-                raise first
+                raise first from first.__cause__
             if LOST.search(str(error)):
                 raise UserError(
                     "another process of this run ended without giving a reason: is there enough "
@@ -134,7 +135,7 @@ def _joined(trainer: Trainer) -> Iterator[None]:
     for other in range(trainer.world_size):
         if _awaited(store, f"ready/{job}/{other}") == FAILED and (first := first_failure(store)):
             raise first
-    with _loopback(trainer.num_nodes == 1):
+    with processes.variables(_loopback() if trainer.num_nodes == 1 else {}):
         distributed.init_process_group(
             "nccl" if trainer.strategy.root_device.type == "cuda" else "gloo",
             store=PrefixStore(f"group/{job}", store),
@@ -186,15 +187,7 @@ def _awaited(store: Store, key: str, timeout: float = float("inf")) -> Any:
     return store.get(key).decode()
 
 
-@contextlib.contextmanager
-def _loopback(wanted: bool) -> Iterator[None]:
-    """Restrict gloo to this machine's loopback if `wanted` and not restricted otherwise."""
-    name = "GLOO_SOCKET_IFNAME"
-    there = name not in os.environ and LOOPBACK in (n for _, n in socket.if_nameindex())
-    if wanted and there:
-        os.environ[name] = LOOPBACK
-    try:
-        yield
-    finally:
-        if wanted and there:
-            del os.environ[name]
+def _loopback() -> dict[str, str]:
+    """Return what restricts gloo to this machine, unless the user says otherwise."""
+    there = LOOPBACK in (name for _, name in socket.if_nameindex())
+    return {INTERFACE: LOOPBACK} if there and INTERFACE not in os.environ else {}

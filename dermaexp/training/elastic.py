@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import signal
 import sys
 import tempfile
@@ -22,9 +21,9 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalEx
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from dermaexp.core import processes
 from dermaexp.core.console import console
 from dermaexp.core.errors import UserError
-from dermaexp.core.processes import MEETING
 from dermaexp.training.distributed import announce, first_failure
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)  # end all processes
@@ -53,16 +52,16 @@ def launch(job: Mapping[str, Any], count: int) -> None:
             max_restarts=0,
             signals_to_handle=",".join(number.name for number in SIGNALS),
             logs_specs=DefaultLogsSpecs(
-                log_dir=folder, redirects={rank: Std.ALL for rank in range(1, count)}
+                log_dir=folder, redirects=dict.fromkeys(range(1, count), Std.ALL)
             ),
         )
-        variables = {
-            MEETING: meeting,
+        variables = {  # for all processes
+            processes.MEETING: meeting,
             "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # it would listen on all interfaces
             "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count)),
         }
         try:
-            with _environment(variables):
+            with processes.variables(variables):
                 elastic_launch(config, sys.executable)("-m", "dermaexp.training.worker")
         except SignalException:
             raise KeyboardInterrupt from None
@@ -106,18 +105,3 @@ def _quiet_agent() -> Iterator[None]:
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables, which the started processes inherit, and put them back."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -25,14 +25,19 @@ def follow() -> int:
     processes.end_with_parent()
     console.quiet = True
     logging.captureWarnings(True)
+    from torch.distributed import DistNetworkError
+
     from dermaexp.training import distributed
 
-    store, number = distributed.meeting(), 1
-    while "exit code" not in (job := distributed.announced(store, number)):
-        with contextlib.suppress(Exception):
-            _take_part(job)
-        number += 1
-    distributed.leave()
+    number = 1
+    try:
+        while "exit code" not in (job := distributed.announced(distributed.meeting(), number)):
+            with contextlib.suppress(Exception):
+                _take_part(job)
+            number += 1
+        distributed.leave()
+    except DistNetworkError:  # process 0 was killed
+        return 1
     return job["exit code"]
 
 

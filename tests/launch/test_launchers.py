@@ -178,7 +178,6 @@ def test_a_job_of_two_nodes_resumes_when_slurm_queues_it_again(
     assert record["status"] == "finished"
     assert len(record["resumed"]) == 1
     assert json.loads((two.path / "run.json").read_text())["device"]["processes"] == 2
-    log = (two.path / "dermaexp.log").read_text()
     predictions = two.read_predictions()
     for key, array in RunDirectory(tmp_path / "one").read_predictions().items():
         np.testing.assert_allclose(predictions[key], array, atol=1e-5)

@@ -169,7 +169,7 @@ def test_an_error_that_is_its_own_cause_is_explained() -> None:
         ("trainer.strategy=ddp_spawn", "trainer.strategy=ddp_spawn is not supported"),
         ("+trainer.sync_batchnorm=true", "trainer.sync_batchnorm=true works between GPUs only"),
         ("trainer.strategy=fsdp", "trainer.strategy=fsdp: expected auto or ddp"),
-        ("+trainer.num_nodes=2", "trainer.num_nodes=2 needs a process of each node: start the run by"),
+        ("trainer.num_nodes=2", "trainer.num_nodes=2 needs a process of each node"),
     ],
 )
 def test_other_ways_are_refused(
