@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import hydra
@@ -29,6 +30,8 @@ def main() -> None:
         from dermaexp.training.worker import follow
 
         sys.exit(follow())
+    if processes.count() > 1:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # from torchrun, as Ctrl-C there
     # Threads that wait should sleep soon, not spin: two trainings at once on the same cores are
     # several times faster so (benchmarks/two_at_once.py). OpenMP reads it when torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

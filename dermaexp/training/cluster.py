@@ -32,18 +32,16 @@ def environment() -> ClusterEnvironment:
 
 
 class PlainSigterm(Callback):
-    """Keeps the handler of SIGTERM, or handles it as Ctrl-C, in a run of several processes.
+    """Keeps the handler of SIGTERM in a run of several processes.
 
-    Lightning's handler talks to the other processes, which hangs if this one is talking already.
+    Lightning's talks to the other processes, which hangs if this one is talking already.
     """
 
     def __init__(self) -> None:
-        handler = signal.getsignal(signal.SIGTERM)
-        default = handler in (None, signal.SIG_DFL) and not processes.by_us()
-        self.handler = signal.default_int_handler if default else handler
+        self.handler = signal.getsignal(signal.SIGTERM)
 
     def _set(self, trainer: Trainer) -> None:
-        if trainer.world_size > 1:
+        if trainer.world_size > 1 and self.handler is not None:
             signal.signal(signal.SIGTERM, self.handler)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

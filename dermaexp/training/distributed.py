@@ -28,7 +28,7 @@ from dermaexp.core.errors import UserError, line_of
 from dermaexp.training.cluster import environment
 
 GRACE = 3.0  # seconds in which a process that failed has reported why
-FAREWELL = 30.0  # seconds in which all processes have read that the command is over
+FAREWELL = 10.0  # seconds in which all processes have read that the command is over
 PAUSE, LONGEST_PAUSE = 0.01, 0.5  # seconds between two looks at the store
 FAILED = "failed"  # in the place of "ready"
 INTERFACE = "GLOO_SOCKET_IFNAME"
@@ -46,8 +46,9 @@ def meeting() -> Store:
     if processes.by_us():
         return FileStore(os.environ[processes.MEETING], processes.count())
     place = environment()
-    serves = processes.rank() == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    store = TCPStore(place.main_address, place.main_port, is_master=serves, wait_for_workers=False)
+    store = TCPStore(
+        place.main_address, place.main_port, is_master=_serves(), wait_for_workers=False
+    )
     # All of torchrun's attempts have the same store.
     return PrefixStore(f"dermaexp/{os.environ.get('TORCHELASTIC_RESTART_COUNT')}", store)
 
@@ -63,11 +64,12 @@ def announced(store: Store, number: int) -> dict[str, Any]:
 
 
 def release(code: int) -> None:
-    """End the other processes with this exit code; process 0 may serve their meeting till then."""
+    """End the other processes with this exit code."""
     store = meeting()
     announce(store, {"exit code": code})
-    for other in range(1, processes.count()):
-        _awaited(store, f"left/{other}", FAREWELL)
+    if _serves():
+        for other in range(1, processes.count()):
+            _awaited(store, f"left/{other}", FAREWELL)
 
 
 def leave() -> None:
@@ -158,6 +160,12 @@ def gathered(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     everyone: list[Any] = [None] * distributed.get_world_size()
     distributed.all_gather_object(everyone, list(arrays))
     return [np.concatenate(parts) for parts in zip(*everyone, strict=True)]
+
+
+def _serves() -> bool:
+    """Whether the meeting ends with this process; else torchrun's agent or a file keeps it."""
+    kept = processes.by_us() or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return processes.rank() == 0 and not kept
 
 
 def _report(error: Exception) -> None:

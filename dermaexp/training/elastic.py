@@ -39,6 +39,7 @@ def launch(job: Mapping[str, Any], count: int) -> None:
         meeting = f"{folder}/meeting"
         store = FileStore(meeting, count + 1)
         announce(store, {**job, "quiet": console.quiet, "log": _log_file()})
+        names = ",".join(number.name for number in SIGNALS)
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -50,7 +51,7 @@ def launch(job: Mapping[str, Any], count: int) -> None:
             rdzv_configs={"store_type": "file"},
             local_addr="127.0.0.1",
             max_restarts=0,
-            signals_to_handle=",".join(number.name for number in SIGNALS),
+            signals_to_handle=names,
             logs_specs=DefaultLogsSpecs(
                 log_dir=folder, redirects=dict.fromkeys(range(1, count), Std.ALL)
             ),
@@ -58,6 +59,7 @@ def launch(job: Mapping[str, Any], count: int) -> None:
         variables = {  # for all processes
             processes.MEETING: meeting,
             "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # it would listen on all interfaces
+            "TORCHELASTIC_SIGNALS_TO_HANDLE": names,  # the agent would leave it there
             "OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // count)),
         }
         try:

@@ -91,8 +91,10 @@ def run(
     if trainer.world_size > 1 and not processes.are_launched():
         from dermaexp.training import elastic  # with torch's agent, which few runs need
 
-        elastic.launch(job, trainer.world_size)
-        record |= directory.read_run()
+        try:
+            elastic.launch(job, trainer.world_size)
+        finally:
+            record |= directory.read_run()  # with the device, which process 0 has added
         return
     record["device"] = describe_device(trainer)
     if isinstance(classifier.net, Backbone):  # it may have found its size by trial

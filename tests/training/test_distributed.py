@@ -5,20 +5,26 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers import NO_FIGURES, processes_in
+from omegaconf import OmegaConf
+from pytorch_lightning import Trainer
 
+from dermaexp.core import processes
+from dermaexp.core.errors import UserError
 from dermaexp.data import npz
 from dermaexp.data.batches import Batches
 from dermaexp.data.datamodule import ImageDataModule
+from dermaexp.data.load import PREPARATION
 from dermaexp.launch.explain import explain
 from dermaexp.models.resnet11 import ResNet11
 from dermaexp.runs.directory import RunDirectory
+from dermaexp.training import cluster, distributed, worker
 from dermaexp.training.classifier import Classifier
 
 Cli = Callable[..., int]
@@ -177,3 +183,64 @@ def test_other_ways_are_refused(
 ) -> None:
     assert cli(*options, *TWO, override, "hydra.run.dir=run") == 1
     assert line in capsys.readouterr().err
+
+
+@pytest.fixture
+def second_of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process as the second of a run, with a meeting in a file."""
+    variables = {"TORCHELASTIC_RUN_ID": "test", "RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}
+    for name, value in {**variables, processes.MEETING: str(tmp_path / "meeting")}.items():
+        monkeypatch.setenv(name, value)
+    distributed.meeting.cache_clear()
+    yield
+    distributed.meeting.cache_clear()
+
+
+def test_other_data_in_another_process_are_reported(data_file: Path, second_of_two: None) -> None:
+    dataset = dict.fromkeys(PREPARATION)
+    dataset |= {"_target_": "dermaexp.data.npz.load", "path": str(data_file)}
+    record = {"data": {"fingerprint": "of other images"}}
+    distributed.announce(distributed.meeting(), {})
+    with pytest.raises(UserError, match="process 1 of this run, counted from 0, loaded other data"):
+        worker._take_part({"config": {"dataset": dataset}, "record": record})
+    reported = distributed.first_failure(distributed.meeting())
+    assert "loaded other data than process 0" in str(reported)
+    assert "Traceback" in str(reported.__cause__)
+
+
+def test_a_lost_connection_is_told_from_an_error_of_the_model(
+    second_of_two: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distributed, "GRACE", 0.1)
+    with (
+        pytest.raises(UserError, match="ended without giving a reason"),
+        distributed.failures_shared(),
+    ):
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:561] Connection closed by peer")
+    with pytest.raises(RuntimeError, match="shapes"), distributed.failures_shared():
+        raise RuntimeError("shapes do not match")
+    with pytest.raises(UserError, match="shapes"), distributed.failures_shared():
+        raise RuntimeError("gloo: the other one has left")
+
+
+@pytest.mark.parametrize(
+    ("variables", "line"),
+    [
+        ({"WORLD_SIZE": "3", "TORCHELASTIC_RUN_ID": "test"}, "WORLD_SIZE=3 processes were started"),
+        ({"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "4"}, "SLURM_NTASKS=4 processes were"),
+        ({"SLURM_NTASKS": "2"}, "--ntasks-per-node"),
+    ],
+)
+def test_a_config_for_another_number_of_processes_than_there_are(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], line: str
+) -> None:
+    places = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
+    for name, value in {**dict.fromkeys(places, "0"), **variables}.items():
+        monkeypatch.setenv(name, value)
+    given = OmegaConf.create({"strategy": "ddp"})
+    with pytest.raises(UserError, match=line):
+        plugins = [cluster.environment()]
+        trainer = Trainer(
+            accelerator="cpu", devices=2, strategy="ddp", logger=False, plugins=plugins
+        )
+        cluster.check_processes(trainer, given)
