@@ -165,9 +165,9 @@ def comparison_of(folders: Sequence[Path]) -> Comparison:
 def _table(groups: Sequence[RunGroup], taken: Sequence[str]) -> Table:
     """The table of `groups`, whose title is none of those `taken`."""
     noted = with_peculiarities(groups)
-    found = [baseline_of(*(fold[0].metrics for fold in group.by_fold)) for group in noted]
-    baselines = {baseline.predicted: baseline for baseline in found}
-    table = Table(tuple(noted), tuple(baselines.values()), compare_with_best(noted))
+    by_class = {tuple(fold[0].metrics["majority_class"] for fold in g.by_fold): g for g in noted}
+    baselines = [baseline_of(*(f[0].metrics for f in g.by_fold)) for g in by_class.values()]
+    table = Table(tuple(noted), tuple(baselines), compare_with_best(noted))
     title = f"Leaderboard on {table.subject}, {table.images:,} test images"
     if title in taken:  # different data under the same name
         title += f" {groups[0].tested_on[0][1][:8]}"

@@ -21,6 +21,7 @@ QUANTITIES = {  # of the effects: label -> split and metric
     f"{split} {METRICS[metric].label}": (split, metric)
     for split, metric in (("val", "macro_auroc"), ("test", "accuracy"))
 }
+MOST_ROWS = 100  # of run groups in a figure: no renderer has room for thousands
 NAMES = (  # of all possible figures
     "test_accuracy",
     "learning_curves",
@@ -64,10 +65,10 @@ def captioned_figures(
 
 def _accuracies(table: Table, intervals: Mapping[str, tuple[float, float]]) -> CaptionedFigure:
     figure = plots.group_accuracies(
-        {group.label: _numbers(group.scores("test", "accuracy")) for group in table.groups},
+        {group.label: _numbers(group.scores("test", "accuracy")) for group in _rows(table)},
         intervals,
         {baseline.label: baseline.scores["accuracy"] for baseline in table.baselines},
-        title=f"Test accuracy on {table.subject}",
+        title=f"Test accuracy on {table.subject}{_left_out(table)}",
         unit=table.unit,
     )
     caption = f"Accuracy on the {table.images:,} test images, the best run group by val first."
@@ -79,6 +80,17 @@ def _accuracies(table: Table, intervals: Mapping[str, tuple[float, float]]) -> C
     )
     caption += "predict the same images."
     return CaptionedFigure("test_accuracy", figure, caption)
+
+
+def _rows(table: Table) -> tuple[RunGroup, ...]:
+    """The best run groups, as many as a figure has rows for."""
+    return table.groups[:MOST_ROWS]
+
+
+def _left_out(table: Table) -> str:
+    """The end of the title of a figure that has no row for some run groups."""
+    groups = len(table.groups)
+    return f" (the best {MOST_ROWS} of {groups:,} by val)" if groups > MOST_ROWS else ""
 
 
 def _seeds_caption(table: Table) -> str:
@@ -131,10 +143,10 @@ def _curves(table: Table, histories: Mapping[str, Sequence[Sequence[dict]]]) -> 
 
 def _class_accuracies(table: Table) -> CaptionedFigure:
     figure = plots.class_accuracies(
-        {group.label: classification.recalls(group.confusion) for group in table.groups},
+        {group.label: classification.recalls(group.confusion) for group in _rows(table)},
         table.groups[0].confusion.sum(axis=1) // table.groups[0].runs_per_fold,
         table.classes,
-        title=f"Accuracy within each class on {table.subject}, test, %",
+        title=f"Accuracy within each class on {table.subject}, test, %{_left_out(table)}",
     )
     pooled = " with all folds pooled," if table.cross_validated else ""
     caption = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -204,7 +205,8 @@ def _labelled(groups: Sequence[RunGroup]) -> list[RunGroup]:
     texts = [""] * len(groups)
     for detail in details:
         texts = [text + detail(group) for text, group in zip(texts, groups, strict=True)]
+        counts = Counter(texts)
         for index, text in enumerate(texts):
-            if texts.count(text) == 1:
+            if counts[text] == 1:
                 labels.setdefault(index, text)
     return [replace(group, label=labels[index]) for index, group in enumerate(groups)]

@@ -10,6 +10,7 @@ import matplotlib
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -41,7 +42,9 @@ def png_bytes(figure: Figure) -> bytes:
 
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure, sized in inches, whose parts never overlap."""
-    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
+    # A canvas of its own: else each text that asks for its size gets one, as large as the figure.
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
+    return FigureCanvasAgg(Figure(figsize=(width, height), layout=layout)).figure
 
 
 def figure_of(ax: Axes) -> Figure:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from helpers import CONFUSION, LESIONS, history, texts
+from helpers import CONFUSION, LESIONS, history, make_sweep, texts
+from matplotlib.backends.backend_agg import RendererAgg
 
-from dermaexp.compare import plots
+from dermaexp.compare import figures, plots
+from dermaexp.compare.comparison import comparison_of
 from dermaexp.compare.plots import Line
 from dermaexp.metrics import classification
 
@@ -68,6 +72,33 @@ def test_class_accuracies_are_a_heatmap_with_each_class_s_images() -> None:
     shown = [text.get_text() for text in axes.texts]
     assert shown == ["60.0", "75.0", "96.7", "50.0", "100.0"], "an undefined one is left out"
     assert {f"{LESIONS[0]} n = 10", "melanoma n = 40"} <= set(texts(figure))
+
+
+def test_a_figure_of_many_rows_has_one_canvas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each text that asked for its size got a canvas of its own: 12 GB with 200 run groups."""
+    made = []
+    create = RendererAgg.__init__
+    monkeypatch.setattr(RendererAgg, "__init__", lambda *args: made.append(1) or create(*args))
+    recalls = {f"group {index}": np.full(3, 0.5) for index in range(24)}
+    plots.class_accuracies(recalls, np.ones(3, int), LESIONS, title="")
+    assert len(made) == 1
+
+
+def test_figures_with_a_row_for_each_run_group_show_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "MOST_ROWS", 2)
+    comparison = comparison_of([make_sweep(tmp_path)])
+    (table,) = comparison.tables
+    intervals = {group.label: group.accuracy_interval() for group in table.groups}
+    found = {
+        one.name: one.figure
+        for one in figures.captioned_figures(table, intervals, comparison.varied)
+    }
+    for name in ("test_accuracy", "per_class_accuracy"):
+        labels = [label.get_text() for label in found[name].axes[0].get_yticklabels()]
+        assert labels == ["model=cnn", "model=ffn"]
+        assert any(text.endswith(" (the best 2 of 3 by val)") for text in texts(found[name]))
 
 
 @pytest.mark.parametrize("classes", [2, 11])
