@@ -7,12 +7,12 @@ import re
 import tomllib
 from pathlib import Path
 
-EXTRAS = ("launchers", "search", "timm")  # not the tools of tests and linters
+EXTRAS = ("launchers", "search", "postgresql", "timm")  # not the tools of tests and linters
 
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
 requirements = list(project["dependencies"])
 for extra in EXTRAS:
     requirements += project["optional-dependencies"][extra]
 for requirement in requirements:
-    name, bound = re.fullmatch(r"([\w-]+)>=([\w.]+)(?:,<.*)?", requirement).groups()
+    name, bound = re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=([\w.]+)(?:,<.*)?", requirement).groups()
     print(f"{name}=={bound}")

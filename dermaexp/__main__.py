@@ -18,6 +18,7 @@ from dermaexp.launch.config_folder import config_folder
 from dermaexp.launch.explain import RunError, explain
 from dermaexp.launch.help import help_keys
 from dermaexp.launch.job import task
+from dermaexp.launch.search.password import without_password
 from dermaexp.runs.folders import new_folder, portable, remove_unused
 
 
@@ -46,7 +47,7 @@ def main() -> None:
         if "--version" in sys.argv:
             print(f"dermaexp {__version__}")
             return
-        given = flags.parsed(resume.expanded(sys.argv[1:]))
+        given = flags.parsed(without_password(resume.expanded(sys.argv[1:])))
         swept.left[:] = swept.deferred(given.overrides) if given.is_sweep else []
         now = [override for override in given.overrides if override not in swept.left]
         sys.argv[1:] = flags.joined(given.flags, now)

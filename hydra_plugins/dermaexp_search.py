@@ -25,6 +25,7 @@ class OptunaSweeper(Sweeper):
         n_jobs: int,
         max_retry: int,
         seed: int,
+        storage: str | None,
         space: Mapping[str, str] | None,
     ) -> None:
         self.limits = {
@@ -33,6 +34,7 @@ class OptunaSweeper(Sweeper):
             "max_retry": max_retry,
             "seed": seed,
         }
+        self.storage = storage
         self.space = space or {}
 
     def setup(
@@ -56,7 +58,8 @@ class OptunaSweeper(Sweeper):
             ) from error
         assert self.hydra_context and self.config and self.launcher, "Hydra calls setup first"
         composer = Composer(self.hydra_context.config_loader, self.config)
-        search(Limits(**self.limits), self.space, composer, self.launcher, arguments)
+        limits = Limits(**self.limits)
+        search(limits, self.space, self.storage, composer, self.launcher, arguments)
 
 
 class OnlyInSweeps(Callback):

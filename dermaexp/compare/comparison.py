@@ -8,8 +8,10 @@ from pathlib import Path
 
 from dermaexp.compare.notes import with_peculiarities
 from dermaexp.compare.run_groups import RunGroup, run_groups
+from dermaexp.compare.search import Search, numbers, read_search
 from dermaexp.compare.significance import Evidence, compare_with_best
 from dermaexp.compare.varied_keys import TARGET, varied_keys
+from dermaexp.core.errors import UserError
 from dermaexp.metrics.baseline import Baseline, baseline_of
 from dermaexp.runs.collect import Run, read_runs
 
@@ -106,13 +108,14 @@ class Comparison:
     """All tables of the runs below `folders`.
 
     `varied` maps the keys that the groups vary to short headings. `left_out` are the runs that did
-    not finish or cannot be compared, with reasons.
+    not finish or cannot be compared, with reasons. `search` is that of a search's own folder.
     """
 
     folders: tuple[Path, ...]
     tables: tuple[Table, ...]
     varied: dict[str, str]
     left_out: tuple[Run, ...]
+    search: Search | None = None
 
     @property
     def runs(self) -> list[Run]:
@@ -123,6 +126,14 @@ class Comparison:
     def damaged(self) -> list[Run]:
         """The runs in tables that have unreadable files."""
         return [run for run in self.runs if run.damage]
+
+    @property
+    def unfinished(self) -> int:
+        """The number of runs that ended without a result, not of those that a search still runs."""
+        going_on = self.search and numbers(self.search, "running")
+        return sum(
+            not run.finished and not (going_on and run.status == "running") for run in self.left_out
+        )
 
     @property
     def has_folds(self) -> bool:
@@ -146,7 +157,13 @@ def comparison_of(folders: Sequence[Path]) -> Comparison:
     Runs that were tested on different images are in different tables, as they cannot be ranked
     together.
     """
-    runs = read_runs(folders)
+    search = read_search(folders[0]) if len(folders) == 1 else None
+    try:
+        runs = read_runs(folders)
+    except UserError:
+        if not search:  # all its trials may have run elsewhere
+            raise
+        runs = []
     compared = [run for run in runs if run.compared]
     by_test: dict[tuple[object, ...], list[RunGroup]] = {}
     for group in run_groups(compared):
@@ -159,6 +176,7 @@ def comparison_of(folders: Sequence[Path]) -> Comparison:
         tuple(tables),
         _headings(list(varied_keys(compared))),
         tuple(run for run in runs if not run.compared),
+        search,
     )
 
 

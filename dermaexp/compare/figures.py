@@ -9,10 +9,17 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from dermaexp.compare import plots
+from dermaexp.compare import plots, search_plots
 from dermaexp.compare.comparison import Table
 from dermaexp.compare.plots import Line
 from dermaexp.compare.run_groups import RunGroup
+from dermaexp.compare.search import (
+    Search,
+    numbers,
+    scores,
+    why_no_history,
+    why_no_importances,
+)
 from dermaexp.compare.varied_keys import overrides_text, value_text
 from dermaexp.metrics import classification, significance
 from dermaexp.metrics.names import METRICS
@@ -28,6 +35,8 @@ NAMES = (  # of all possible figures
     "per_class_accuracy",
     "confusion_matrices",
     "effects",
+    "search_history",
+    "search_importances",
 )
 
 
@@ -61,6 +70,29 @@ def captioned_figures(
     varied = {heading: found for heading, found in lines.items() if _values(found) > 1}
     if varied:
         yield _effects(table, varied)
+
+
+def search_figures(search: Search) -> Iterator[CaptionedFigure]:
+    """Yields the figures that the search has enough trials for."""
+    found = scores(search)
+    if not why_no_history(search):
+        yield CaptionedFigure(
+            "search_history",
+            search_plots.search_history(
+                found, numbers(search, "fail"), title=f"Search on {search['data']}"
+            ),
+            "The val macro AUROC of every finished trial, and the best of all trials up to each.",
+        )
+    if not why_no_importances(search):
+        yield CaptionedFigure(
+            "search_importances",
+            search_plots.search_importances(
+                search["importances"], title=f"Importance of the config keys on {search['data']}"
+            ),
+            "How much each config key alone contributes to the variance of val macro AUROC, as a "
+            f"share of all contributions: fANOVA by Optuna, estimated from {len(found)} trials and "
+            "rough where they are few.",
+        )
 
 
 def _accuracies(table: Table, intervals: Mapping[str, tuple[float, float]]) -> CaptionedFigure:

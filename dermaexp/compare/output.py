@@ -26,7 +26,7 @@ def compare(sweep: Path) -> int:
     comparison = comparison_of([sweep])
     tables.show(comparison)  # first, as it cannot fail
     write(comparison, sweep)
-    return sum(not run.finished for run in comparison.left_out)
+    return comparison.unfinished
 
 
 def write(comparison: Comparison, folder: Path) -> None:
@@ -35,4 +35,6 @@ def write(comparison: Comparison, folder: Path) -> None:
     try:
         files |= page.files(comparison, folder)
     finally:  # the tables do not depend on a figure
-        write_files(folder, KIND, files)
+        search = comparison.search
+        found = {"importances": search["importances"]} if search else {}
+        write_files(folder, KIND, files, found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 from dermaexp import __version__
 from dermaexp.compare import tables
 from dermaexp.compare.comparison import Comparison, Table
-from dermaexp.compare.figures import captioned_figures
+from dermaexp.compare.figures import CaptionedFigure, captioned_figures, search_figures
 from dermaexp.compare.run_groups import RunGroup
+from dermaexp.compare.search import Search, summary, why_no_history, why_no_importances
 from dermaexp.compare.significance import TESTED
 from dermaexp.core.shortened import short_command, short_path, shortened
 from dermaexp.core.text import counted, names_and_values
@@ -37,33 +38,40 @@ def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
     figures: dict[str, bytes] = {}
     contents = []
     for number, table in enumerate(comparison.tables, 1):
-        plotted = _figures(table, comparison, folder, "" if number == 1 else f"_{number}")
-        figures |= {figure["path"]: png for figure, png in plotted.values()}
-        shown = {name: figure for name, (figure, _) in plotted.items()}
+        suffix = "" if number == 1 else f"_{number}"
+        shown, pngs = _plotted(_figures(table, comparison, folder), suffix)
+        figures |= pngs
         contents.append(shortened(_table(table, comparison), folder) | {"figures": shown})
     content = shortened(_content(comparison, folder), folder) | {"tables": contents}
+    if comparison.search:
+        content["search"]["figures"], pngs = _plotted(search_figures(comparison.search))
+        figures |= pngs
     page = html.render("comparison.html.j2", content)
     return {NAME: page.encode(errors="replace"), **figures}
 
 
-def _figures(
-    table: Table, comparison: Comparison, folder: Path, suffix: str
-) -> dict[str, tuple[dict[str, str], bytes]]:
-    """Maps each figure's name to what the page shows of it and to its PNG."""
+def _figures(table: Table, comparison: Comparison, folder: Path) -> Iterator[CaptionedFigure]:
+    """The figures of a table, with short paths in its labels."""
     groups = [
         replace(group, label=shortened(group.label, folder), varied=shortened(group.varied, folder))
         for group in table.groups
     ]
     intervals = {group.label: group.accuracy_interval() for group in groups}
-    figures = {}
-    short = replace(table, groups=tuple(groups))
-    for plotted in captioned_figures(short, intervals, comparison.varied):
-        png = png_bytes(plotted.figure)
-        shown = {"path": f"figures/{plotted.name}{suffix}.png", "caption": plotted.caption}
+    return captioned_figures(replace(table, groups=tuple(groups)), intervals, comparison.varied)
+
+
+def _plotted(
+    figures: Iterable[CaptionedFigure], suffix: str = ""
+) -> tuple[dict[str, dict[str, str]], dict[str, bytes]]:
+    """What the page shows of each figure by its name, and the PNGs by path."""
+    shown, pngs = {}, {}
+    for plotted in figures:
+        path = f"figures/{plotted.name}{suffix}.png"
+        pngs[path] = png_bytes(plotted.figure)
+        shown[plotted.name] = {"path": path, "caption": plotted.caption}
         if plotted.name != NOT_ON_PAGE:
-            shown["source"] = html.data_uri(png)
-        figures[plotted.name] = shown, png
-    return figures
+            shown[plotted.name]["source"] = html.data_uri(pngs[path])
+    return shown, pngs
 
 
 def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
@@ -75,6 +83,7 @@ def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
         "synthetic": any(table.synthetic for table in comparison.tables),
         "all_synthetic": all(table.synthetic for table in comparison.tables),
         "warning": comparison.warning,
+        "search": comparison.search and _search(comparison.search, comparison.folders[0]),
         "varied": list(comparison.varied.values()) or ["name"],
         "has_folds": comparison.has_folds,
         "runs": _runs(comparison, folder),
@@ -94,6 +103,15 @@ def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
         "regenerate": _regenerate(comparison, folder),
         "provenance": _provenance(comparison.runs),
         "files": ["leaderboard.csv", "leaderboard.md", "runs.csv"],
+    }
+
+
+def _search(search: Search, folder: Path) -> dict[str, Any]:
+    """What comparison.html.j2 shows of the search in `folder` besides the figures."""
+    return {
+        "summary": summary(search, folder),
+        "why_no_history": why_no_history(search),
+        "why_no_importances": why_no_importances(search),
     }
 
 

@@ -23,6 +23,7 @@ DIGEST = 8  # hexadecimal digits
 SWEEP_NAMES = (  # all that a sweep writes beside its jobs' folders
     "multirun.yaml",
     "study.db",
+    "search.json",
     "best.yaml",
     "leaderboard.csv",
     "leaderboard.md",

@@ -70,7 +70,8 @@ class Sweep(Callback):
             if not subdir.startswith(OUR_FOLDER):
                 check_job_folders(folder)
             make(folder)
-            until_the_end.enter_context(locked(folder, wait=False))
+            if config.hydra.sweeper.get("storage") is None:  # else searches may share the folder
+                until_the_end.enter_context(locked(folder, wait=False))
             if "submitit" in config.hydra.launcher._target_:  # its jobs write to files
                 output = Path(config.hydra.launcher.submitit_folder.partition("%")[0]).absolute()
                 console.print(f"output of the jobs: {output}", soft_wrap=True, markup=False)
@@ -90,7 +91,8 @@ class Sweep(Callback):
         try:
             from dermaexp.compare.output import compare
 
-            failed = compare(folder)
+            with locked(folder, wait=True):
+                failed = compare(folder)
         except Exception as error:  # Hydra would only warn
             print_error(f"the comparison of {folder} failed: {explain(error)}")
             sys.exit(1)

@@ -11,12 +11,14 @@ from omegaconf import OmegaConf
 from optuna import Study
 from optuna.trial import TrialState
 
+from dermaexp.compare.search import ran_in
 from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
 from dermaexp.core.overrides import command, quoted
 from dermaexp.launch.search.composer import Composer, Options
 from dermaexp.launch.search.plan import Plan
+from dermaexp.launch.search.study import runs_of
 from dermaexp.launch.validate import GROUPS
 
 MARK = "# @package _global_\n# The best trial of a search"  # begins every file of ours
@@ -65,8 +67,9 @@ class BestTrial:
         if not study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
             return
         best = study.best_trial
+        elsewhere = "" if ran_in(self._folder, runs_of(best)) else "run elsewhere, "
         header = (
-            f"{MARK}: trial {best.number}, val macro AUROC {best.value:.4f} with "
+            f"{MARK}: trial {best.number}, {elsewhere}val macro AUROC {best.value:.4f} with "
             f"{self._plan.places}: {self.command}\n"
         ).encode()
         if self.file.exists() and self.file.read_bytes().startswith(header):

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig
-
 from dermaexp.core.errors import UserError
 from dermaexp.core.override_grammar import Override, parse, text_of
 from dermaexp.launch import validate
@@ -31,7 +29,8 @@ class Plan:
     """What the trials of a search share and vary, and the jobs of each.
 
     `shared` and each of `repeats`, one a job, are overrides; `places` are the seeds and folds of
-    the jobs as the command line takes them; `digest` is that of the first alternative's config.
+    the jobs as the command line takes them; `digest` is that of the first alternative's config, and
+    `data` the name of its data, empty if they cannot be loaded.
     """
 
     shared: list[str]
@@ -39,6 +38,7 @@ class Plan:
     repeats: list[list[str]]
     places: str
     digest: str
+    data: str
 
     def jobs(self, values: Mapping[str, Any]) -> list[list[str]]:
         """The overrides of each job of a trial with these values."""
@@ -68,12 +68,16 @@ def planned(composer: Composer, space: Mapping[str, Any], arguments: Sequence[st
     order = sorted(range(len(where)), key=where.__getitem__)
     seeds, folds = (",".join(map(str, sorted(set(values)))) for values in zip(*where, strict=True))
     is_split = configs[0].dataset.get("split") == "grouped"
+    first_config = configs[order[0]]
+    data = data_record(first_config)
     return Plan(
         shared,
         searched,
         [repeats[index] for index in order],
         f"seed={seeds} dataset.fold={folds}" if is_split else f"seed={seeds}",
-        _digest(configs[order[0]]),
+        # Equal where all that can change a number is equal, wherever the data are.
+        config_digest(identity(effective(first_config), data)),
+        data["name"] if data else "",
     )
 
 
@@ -98,8 +102,3 @@ def _repeats(given: Sequence[Override]) -> list[list[str]]:
     """The overrides of each job of a trial: every combination of the seeds and folds swept."""
     swept = [o for o in given if o.is_sweep_override() and o.key_or_group in REPEATED]
     return [list(job) for job in itertools.product(*map(repetitions, swept))]
-
-
-def _digest(config: DictConfig) -> str:
-    """Equal where all that can change a number is equal, wherever the data are."""
-    return config_digest(identity(effective(config), data_record(config)))

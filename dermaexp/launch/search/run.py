@@ -2,48 +2,38 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import optuna
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
+from dermaexp.compare.search import ran_in
 from dermaexp.core.console import console
+from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
+from dermaexp.core.text import counted
 from dermaexp.launch.search.best_trial import BestTrial
 from dermaexp.launch.search.composer import Composer
+from dermaexp.launch.search.database import KEY, Database, own_database, shared_database
 from dermaexp.launch.search.plan import Plan, planned
+from dermaexp.launch.search.record import write_search
 from dermaexp.launch.search.space import as_overrides
-from dermaexp.launch.search.study import attempts, due, failed_for_good, opened
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Whole numbers of hydra.sweeper; conf/hparams_search/optuna.yaml explains them."""
-
-    n_trials: int
-    n_jobs: int
-    max_retry: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        for name, low in (("n_trials", 1), ("n_jobs", 1), ("seed", 0), ("max_retry", 0)):
-            value = getattr(self, name)
-            if type(value) is not int or value < low:
-                raise UserError(f"hydra.sweeper.{name}={value}: expected a whole number from {low}")
+from dermaexp.launch.search.study import GRACE, Limits, Trials, attempts, runs_of
 
 
 def search(
     limits: Limits,
     space: Mapping[str, Any],
+    storage: str | None,
     composer: Composer,
     launcher: Launcher,
     arguments: Sequence[str],
@@ -51,71 +41,113 @@ def search(
     """Run what is missing of the search's trials; maximises the val macro AUROC.
 
     First come the trials that were running when an earlier start of the search ended, then another
-    attempt at each that failed, max_retry times at most, then new ones up to n_trials. Raises
-    UserError for what cannot be searched, before anything is written or run, and in the end if all
-    trials failed.
+    attempt at each that failed, max_retry times at most, then new ones up to n_trials, of all
+    searches that share the `storage`. Raises UserError for what cannot be searched, before anything
+    is written or run, and in the end if all trials failed.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder = Path(composer.search.hydra.sweep.dir)
+    database = _database(storage, folder, composer)
     plan = planned(composer, space, arguments)
     best = BestTrial(composer, plan)
-    folder = Path(composer.search.hydra.sweep.dir)
-    study = opened(folder, plan)
-    write_bytes(folder / "multirun.yaml", OmegaConf.to_yaml(composer.search).encode())
+    with database.errors_as_one_line():
+        trials = Trials(database, plan, limits)
+        if database.shared and (others := trials.all(TrialState.RUNNING)):
+            _print(
+                f"{counted('trial', [trial.number for trial in others])} of other searches: tried "
+                f"again after {GRACE} s without a sign of life"
+            )
+        write_bytes(folder / "multirun.yaml", OmegaConf.to_yaml(composer.search).encode())
+        while batch := trials.batch():
+            _run(batch, trials, plan, launcher, folder)
+            best.update(trials.study)
+        best.update(trials.study)
+        write_search(folder, trials.study, plan)
+        _print_end(trials, folder, best, limits.max_retry)
 
-    trials = due(
-        study,
-        plan.space,
-        n_trials=limits.n_trials,
-        max_retry=limits.max_retry,
-        seed=limits.seed,
-    )
+
+def _database(storage: str | None, folder: Path, composer: Composer) -> Database:
+    """The database of the search's study; UserError for a `storage` that cannot be used."""
+    if storage is None:
+        return own_database(folder)
+    given = any(one.startswith("name=") for one in composer.search.hydra.overrides.task)
+    if not given and OmegaConf.is_interpolation(composer.search, "name"):  # the model's
+        raise UserError(
+            f"{KEY} holds the studies of many searches: give name=NAME, by which all machines find "
+            "this one"
+        )
+    database = shared_database(storage, str(composer.search.name))
+    if database.has_password and to_dict(composer.search.hydra.sweeper)["storage"] == storage:
+        raise UserError(
+            f"{KEY} in a config file holds a password, which every job would record: expected it "
+            "in PGPASSWORD or ~/.pgpass, or the URL as ${oc.env:NAME}"
+        )
+    return database
+
+
+def _run(
+    batch: Sequence[FrozenTrial], trials: Trials, plan: Plan, launcher: Launcher, folder: Path
+) -> None:
+    """Run the jobs of all trials in the batch, and store what comes of them."""
     repeats = len(plan.repeats)
-    while batch := list(itertools.islice(trials, limits.n_jobs)):
-        if repeats > 1:
-            for trial in batch:
-                _print(f"\ntrial {trial.number}: {' '.join(as_overrides(trial.params))}")
-        jobs = [job for trial in batch for job in plan.jobs(trial.params)]
-        # Trials end in the order of their numbers, so that those of a batch have no gaps.
-        results = launcher.launch(jobs, initial_job_idx=batch[0].number * repeats)
-        scores = [result.return_value for result in results]
+    if repeats > 1:
         for trial in batch:
-            own, scores = scores[:repeats], scores[repeats:]
-            _store(study, trial, own, plan)
-        best.update(study)
-    best.update(study)
-    _print_end(study, folder, best, limits.max_retry)
+            _print(f"\ntrial {trial.number}: {' '.join(as_overrides(trial.params))}")
+    jobs = [job for trial in batch for job in plan.jobs(trial.params)]
+    # Trials end in the order of their numbers, so that those of a batch have no gaps.
+    with trials.beating(batch):
+        results = list(launcher.launch(jobs, initial_job_idx=batch[0].number * repeats))
+    for trial in batch:
+        own, results = results[:repeats], results[repeats:]
+        _store(trial, own, trials, plan, folder)
 
 
-def _store(study: optuna.Study, trial: FrozenTrial, scores: Sequence[float], plan: Plan) -> None:
+def _store(
+    trial: FrozenTrial, results: Sequence[JobReturn], trials: Trials, plan: Plan, folder: Path
+) -> None:
     """Store a trial's score, the mean of its jobs' scores; it fails if one of them did."""
+    scores = [result.return_value for result in results]
+    runs = [_folder(result, folder) for result in results]
     score = fmean(scores)
-    if math.isnan(score):
-        study.tell(trial.number, state=TrialState.FAIL)
+    failed = math.isnan(score)
+    if not trials.end(trial, None if failed else score, runs):
+        line = "its heartbeats did not reach the database, and another search tries it again"
+        _print(f"trial {trial.number} does not count: {line}")
+    elif failed:
         jobs = zip(plan.repeats, scores, strict=True)
         where = ", ".join(" ".join(repeat) for repeat, one in jobs if math.isnan(one))
         _print(f"trial {trial.number} failed: no val macro AUROC{where and f' with {where}'}")
-        return
-    study.tell(trial.number, score)
-    if len(scores) > 1:
+    elif len(scores) > 1:
         _print(f"trial {trial.number}: val macro AUROC {score:.4f}, the mean over {plan.places}")
 
 
-def _print_end(study: optuna.Study, folder: Path, best: BestTrial, max_retry: int) -> None:
+def _folder(job: JobReturn, sweep: Path) -> str:
+    """The job's folder, relative to the sweep's."""
+    assert job.hydra_cfg, "Hydra sets it"
+    return os.path.relpath(job.hydra_cfg.hydra.runtime.output_dir, sweep)
+
+
+def _print_end(trials: Trials, folder: Path, best: BestTrial, max_retry: int) -> None:
     """Print the best trial with its command and the number that failed; UserError if all did."""
-    trials = study.get_trials(deepcopy=False)
-    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    failed = failed_for_good(trials)
+    done, running = trials.all(TrialState.COMPLETE), trials.all(TrialState.RUNNING)
+    failed = trials.failed()
     again = sum(len(attempts(trial)) < max_retry for trial in failed)
     hint = f", of which the next start tries {again} again" if again else ""
-    if not done:
+    if not done and not running:
         raise UserError(f"all trials of {folder} failed: {len(failed)}{hint}")
-    _print(
-        f"\nbest of {len(done)} trials: val macro AUROC {study.best_value:.4f} of trial "
-        f"{study.best_trial.number} with {' '.join(as_overrides(study.best_params))}"
-    )
+    if done:
+        first = trials.study.best_trial
+        where = "" if ran_in(folder, runs_of(first)) else ", which ran elsewhere,"
+        _print(
+            f"\nbest of {len(done)} trials: val macro AUROC {first.value:.4f} of trial "
+            f"{first.number}{where} with {' '.join(as_overrides(first.params))}"
+        )
     if failed:
         _print(f"failed trials: {len(failed)}{hint}")
-    _print(f"to run the best again ({best.file}): {best.command}")
+    if running:
+        _print(f"trials that other searches still run: {len(running)}")
+    if done:
+        _print(f"to run the best again ({best.file}): {best.command}")
 
 
 def _print(line: str) -> None:
