@@ -27,7 +27,7 @@ from dermaexp.report.style import (
 
 @plain_text
 def search_history(scores: Mapping[int, float], failed: Sequence[int], *, title: str) -> Figure:
-    """The score of each trial by its number, the best so far, and ticks for the `failed` ones."""
+    """The score of each trial by its number, the best so far, and crosses for the `failed` ones."""
     with sns.axes_style("whitegrid"):
         figure = new_figure(12, 4.8)
         axes = figure.subplots()
