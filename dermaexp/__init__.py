@@ -1,3 +1,35 @@
-"""Config-driven, honest experiments on DermaMNIST and its MedMNIST siblings."""
+"""Config-driven, honest experiments on DermaMNIST and its MedMNIST siblings.
 
+    run = dermaexp.run(["model=cnn", "epochs=3"])
+    run.metrics["test"]["macro_auroc"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dermaexp.inference.run import Run
+
+__all__ = ["__version__", "load_run", "run"]
 __version__ = "0.2.0"
+
+
+def run(overrides: Sequence[str] = ()) -> Run:
+    """Run one experiment, as `python -m dermaexp OVERRIDES` does, and return it.
+
+    Raises UserError with the line that the command would print. Leaves nothing in this process that
+    it finds: the working directory, the environment, logging and Hydra's state are put back.
+    """
+    from dermaexp.inference.commands import run
+
+    return run(overrides)
+
+
+def load_run(directory: str | Path) -> Run:
+    """Return the finished run in a run directory; UserError for any other folder."""
+    from dermaexp.inference.run import Run
+
+    return Run(directory)

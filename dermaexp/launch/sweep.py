@@ -11,6 +11,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from dermaexp.core.console import console, print_error
@@ -32,6 +33,8 @@ OUR_FOLDER = "${job_folder:"  # begins a job's folder that has a digest in its n
 NEW_FOLDER = "${new_folder:"  # begins a folder that holds nothing yet
 # Holds the lock of the sweep's folder; not the callback, which launchers send to other processes.
 until_the_end = contextlib.ExitStack()
+# The folders of the run or the sweep that this process has started last.
+started: list[Path] = []
 
 
 class Sweep(Callback):
@@ -48,6 +51,10 @@ class Sweep(Callback):
             directory.check_unused((*NAMES, *NAMES_OF_HYDRA))
             if directory.has_run():
                 raise already_there(directory)
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        if HydraConfig.get().mode == RunMode.RUN:
+            started.append(Path(config.hydra.runtime.output_dir))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Settle the sweep's folder, which the jobs' own configs must not compute again."""
@@ -70,6 +77,7 @@ class Sweep(Callback):
             if not subdir.startswith(OUR_FOLDER):
                 check_job_folders(folder)
             make(folder)
+            started.append(folder)
             if config.hydra.sweeper.get("storage") is None:  # else searches may share the folder
                 until_the_end.enter_context(locked(folder, wait=False))
             if "submitit" in config.hydra.launcher._target_:  # its jobs write to files

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -30,7 +29,7 @@ def regenerate(directory: RunDirectory) -> list[str]:
     if "data" not in record or "name" not in record:  # a run that failed before it could plot
         return []
     try:
-        config = _config(directory.path / ".hydra" / "config.yaml")
+        config = config_of(directory)
         asked = dict(_figures(config))
     except (UserError, ValueError) as error:
         return [f"no figure is regenerated: {one_line(error)}"]
@@ -62,8 +61,9 @@ def _figures(config: DictConfig) -> Iterator[tuple[str, dict[str, Any]]]:
             yield figure, {str(key): options[key] for key in options if key not in KEYS}
 
 
-def _config(file: Path) -> DictConfig:
-    """Return the config of a run as Hydra recorded it."""
+def config_of(directory: RunDirectory) -> DictConfig:
+    """Return the config of a run as Hydra recorded it; UserError if it is missing or damaged."""
+    file = directory.path / ".hydra" / "config.yaml"
     if not file.exists():
         raise UserError(f"{file} is missing")
     try:

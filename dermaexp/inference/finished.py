@@ -1,0 +1,33 @@
+"""What a finished run's directory says of it. Imports no torch."""
+
+from __future__ import annotations
+
+from dermaexp.core.errors import UserError, one_line
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.metrics_file import Metrics
+from dermaexp.runs.record import RunRecord
+
+Shape = tuple[int, int, int]  # channels, height, width
+
+
+def finished(directory: RunDirectory) -> tuple[RunRecord, Metrics]:
+    """Return run.json and metrics.json of a finished run; UserError for any other folder."""
+    record = directory.read_earlier() if directory.path.is_dir() else None
+    if record is None:
+        raise UserError(f"{directory.path} is no run directory: expected one with run.json in it")
+    if record["status"] != "finished":
+        raise UserError(
+            f"{directory.path} is {record['status']}: expected a finished run; resume it by "
+            f"python -m dermaexp resume={directory.path}"
+        )
+    try:
+        return record, directory.read_metrics()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{directory.path}: {one_line(error)}") from error
+
+
+def shape_of(metrics: Metrics) -> Shape:
+    """Return (C, H, W) of the images that the model takes."""
+    size = metrics["data"]["size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    return metrics["data"]["channels"], height, width

@@ -1,0 +1,196 @@
+"""`python -m dermaexp predict RUN IMAGE|DIR|CSV …`: what the model of a run says of pictures."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dermaexp.core.console import console, print_error, print_table
+from dermaexp.core.errors import UserError
+from dermaexp.core.files import write_csv
+from dermaexp.data.pictures import fitted, is_picture, read_picture
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from dermaexp.inference.trained import TrainedModel
+
+BATCH = 256  # pictures
+COLUMN = "file"  # of a CSV
+SHOWN = 50  # rows in the terminal
+ABSTAINED = "–"
+
+
+def main() -> None:
+    """Print or write the predictions; exit with 1 if a picture could not be read."""
+    given = _parser().parse_args()
+    if not 0 <= given.min_confidence <= 1:
+        raise UserError(f"--min-confidence {given.min_confidence}: expected a number from 0 to 1")
+    if given.top < 1:
+        raise UserError(f"--top {given.top}: expected a number from 1")
+    files = [file for path in given.pictures for file in _files(path, given.column)]
+    from dermaexp.inference.trained import trained_model  # with torch
+    from dermaexp.runs.directory import RunDirectory
+
+    model = trained_model(RunDirectory(given.run))
+    rows, failed = [], 0
+    for file, answer in predictions(model, files):
+        if isinstance(answer, UserError):
+            print_error(str(answer))
+            failed += 1
+        else:
+            rows.append(_row(file, answer, model.classes, given.top, given.min_confidence))
+    columns = list(rows[0]) if rows else []
+    if given.csv and rows:
+        write_csv(given.csv, columns, rows)
+        console.print(f"{len(rows):,} predictions: {given.csv}", soft_wrap=True, markup=False)
+    elif rows:
+        title = f"{given.run.name}: {len(rows):,} pictures"
+        shown = [name for name in columns if not name.startswith("p(")]
+        print_table(title, {name: name for name in shown}, rows[:SHOWN])
+        if len(rows) > SHOWN:
+            console.print(f"… and {len(rows) - SHOWN:,} more: give --csv FILE", markup=False)
+    sys.exit(failed > 0)
+
+
+def predictions(
+    model: TrainedModel, files: Iterable[Path]
+) -> Iterator[tuple[Path, np.ndarray | UserError]]:
+    """Yield each file with its probabilities (K,), or with the error if it is no picture.
+
+    Holds two batches at a time: one is decoded while the model works on the other.
+    """
+    import numpy as np
+    import torch
+
+    size = model.image_shape[1:]
+
+    def read(file: Path) -> np.ndarray | UserError:
+        try:
+            return read_picture(file, size)
+        except UserError as error:
+            return error
+
+    with ThreadPoolExecutor() as pool, torch.inference_mode():
+        waiting: list[tuple[tuple[Path, ...], Iterator[np.ndarray | UserError]]] = []
+        left = iter(files)
+        while (batch := tuple(itertools.islice(left, BATCH))) or waiting:
+            if batch:
+                waiting.append((batch, pool.map(read, batch)))
+                if len(waiting) < 2:
+                    continue
+            named, answers = waiting.pop(0)
+            pictures = list(answers)
+            good = [picture for picture in pictures if not isinstance(picture, UserError)]
+            images = torch.from_numpy(np.stack(good)).permute(0, 3, 1, 2) if good else None
+            found = iter(model(images).numpy() if images is not None else ())
+            for file, picture in zip(named, pictures, strict=True):
+                yield file, picture if isinstance(picture, UserError) else next(found)
+
+
+def probabilities_of(model: TrainedModel, images: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Return the probabilities (N, K) of images in memory or files, whatever their size."""
+    import numpy as np
+    import torch
+
+    size = model.image_shape[1:]
+    with torch.inference_mode():
+        answers = [
+            model(_tensor(images[start : start + BATCH], size))
+            for start in range(0, len(images), BATCH)
+        ]
+    return torch.cat(answers).numpy() if answers else np.empty((0, len(model.classes)), np.float32)
+
+
+def _tensor(images: Any, size: tuple[int, int]) -> Tensor:
+    """Return a batch as uint8 (N, C, H, W) of this size."""
+    import numpy as np
+    import torch
+
+    if isinstance(images, torch.Tensor):
+        images = images.permute(0, 2, 3, 1).numpy(force=True)
+    pictures = [_picture(image, size) for image in images]
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+
+
+def _picture(image: Any, size: tuple[int, int]) -> np.ndarray:
+    """Return a picture of any kind as RGB (H, W, 3) uint8."""
+    import numpy as np
+    from PIL import Image
+
+    if isinstance(image, (str, Path)):
+        return read_picture(Path(image), size)
+    if not isinstance(image, Image.Image):
+        array = np.asarray(image)
+        if array.dtype != np.uint8 or array.ndim not in (2, 3):
+            raise UserError(
+                f"an image is {array.dtype} of shape {array.shape}: expected uint8 (H, W) or "
+                "(H, W, C)"
+            )
+        image = Image.fromarray(array.squeeze(2) if array.shape[2:] == (1,) else array)
+    return fitted(image, size)
+
+
+def _row(
+    file: Path, probabilities: np.ndarray, classes: Sequence[str], top: int, least: float
+) -> dict[str, Any]:
+    order = (-probabilities).argsort(kind="stable")[:top]
+    best = float(probabilities[order[0]])
+    row: dict[str, Any] = {
+        "file": str(file),
+        "predicted": classes[order[0]] if best >= least else ABSTAINED,
+        "confidence": best,
+    }
+    for place, label in enumerate(order[1:], 2):
+        row |= {f"{place}.": classes[label], f"confidence {place}": float(probabilities[label])}
+    return row | {
+        f"p({name})": float(p) for name, p in zip(classes, probabilities, strict=True)
+    }
+
+
+def _files(path: Path, column: str) -> Iterator[Path]:
+    """The pictures that a path of the command line means."""
+    if path.is_dir():
+        found = sorted(file for file in path.rglob("*") if is_picture(file))
+        if not found:
+            raise UserError(f"{path} has no pictures: expected *.png or *.jpg in it")
+        yield from found
+    elif path.suffix.lower() == ".csv":
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file)
+                if column not in (reader.fieldnames or ()):
+                    known = ", ".join(reader.fieldnames or ()) or "none"
+                    raise UserError(
+                        f"{path} has no column {column}: its columns are {known}; give --column"
+                    )
+                yield from (path.parent / row[column] for row in reader)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{path} cannot be read: {error}") from error
+    else:
+        yield path
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m dermaexp predict",
+        description="Predict the class of pictures of any size with the model of a finished run.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument(
+        "pictures", nargs="+", type=Path, metavar="IMAGE|DIR|CSV", help="pictures, folders or lists of them"
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write all probabilities there")
+    parser.add_argument("--top", type=int, default=3, help="classes to show (default 3)")
+    parser.add_argument("--column", default=COLUMN, help="of a CSV with paths (default file)")
+    parser.add_argument(
+        "--min-confidence", type=float, default=0.0, metavar="P", help="abstain below it"
+    )
+    return parser

@@ -1,0 +1,113 @@
+"""The trained model of a run: from images of its size to probabilities, as its test had them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from dermaexp.core.errors import UserError, one_line
+from dermaexp.inference.finished import Shape, finished, shape_of
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.record import RunRecord
+from dermaexp.training.callbacks import load_checkpoint
+from dermaexp.training.tta import VIEWS
+
+NET = "net."  # begins the model's keys in a checkpoint
+LUMA, HALF, ONE = (19595, 38470, 7471), 1 << 15, 1 << 16  # as data.gray.luma
+SMALLEST = torch.finfo(torch.float32).tiny
+
+
+class TrainedModel(nn.Module):
+    """Maps uint8 images (N, C, H, W) to probabilities (N, K).
+
+    Takes colour images for a model of gray ones. Averages the run's test-time views, and divides
+    logits by its temperature if it was calibrated.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        mean: Tensor,
+        std: Tensor,
+        *,
+        image_shape: Shape,
+        classes: Sequence[str],
+        views: Callable[[Tensor], list[Tensor]],
+        temperature: float | None,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
+        self.image_shape = image_shape
+        self.classes = tuple(classes)
+        self.views = views
+        self.temperature = temperature
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = self._prepared(images)
+        answers = [self.logits(view).softmax(dim=1) for view in self.views(pixels)]
+        probabilities = functools.reduce(torch.add, answers) / len(answers)
+        if self.temperature is None:
+            return probabilities
+        logs = probabilities.clamp(min=SMALLEST).log()
+        return (logs / self.temperature).softmax(dim=1)
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Return the logits (N, K) of images (N, C, H, W) in [0, 1]."""
+        return self.net((pixels - self.mean) / self.std).float()
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        """Return float images in [0, 1] with the model's number of channels."""
+        if self.image_shape[0] == 1 and images.shape[1] == 3:
+            weights = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
+            images = ((images.int() * weights).sum(dim=1, keepdim=True) + HALF) // ONE
+        return images.float() / 255
+
+
+def trained_model(directory: RunDirectory) -> TrainedModel:
+    """Return the model with the weights that the run was tested with, in eval mode on the CPU.
+
+    Raises UserError for a run that has not finished, and for a checkpoint that is missing, damaged
+    or of another model.
+    """
+    record, metrics = finished(directory)
+    config = OmegaConf.create(record["config"])
+    image_shape = shape_of(metrics)
+    classes = metrics["data"]["classes"]
+    best = metrics["tested_with"] == "best"
+    path = directory.best_checkpoint if best else directory.last_checkpoint
+    state = load_checkpoint(path)["state_dict"]
+    net = _net(config, record, image_shape, len(classes))
+    weights = {key.removeprefix(NET): state[key] for key in state if key.startswith(NET)}
+    try:
+        net.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{path} is of another model than the run: {one_line(error)}") from error
+    calibration = metrics.get("calibration")
+    model = TrainedModel(
+        net,
+        state["mean"],
+        state["std"],
+        image_shape=image_shape,
+        classes=classes,
+        views=VIEWS[config.test_time_augment],
+        temperature=calibration["temperature"] if calibration else None,
+    )
+    return model.eval()
+
+
+def _net(config: DictConfig, record: RunRecord, image_shape: Shape, classes: int) -> nn.Module:
+    """Return the model without its weights, which the checkpoint has."""
+    if "input_size" in record:  # torchvision's or timm's
+        config.model.weights = None
+        config.model.size = record["input_size"]
+    with torch.random.fork_rng(devices=()):
+        return instantiate(config.model, image_shape=image_shape, classes=classes)

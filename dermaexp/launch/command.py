@@ -1,0 +1,106 @@
+"""A command's run or sweep in this process: from the command line's words to its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from dermaexp.launch import flags, folders, resume, sweep, swept
+from dermaexp.launch.config_folder import config_folder
+from dermaexp.launch.help import help_keys
+from dermaexp.launch.job import task
+from dermaexp.launch.search.password import without_password
+from dermaexp.runs.folders import new_folder, portable
+
+# Threads that wait should sleep soon, not spin: two trainings at once on the same cores are
+# several times faster so (benchmarks/two_at_once.py). OpenMP reads it when torch is imported.
+VARIABLES = {"GOMP_SPINCOUNT": "1000"}
+
+
+def execute(arguments: Sequence[str]) -> Path | None:
+    """Run Hydra over `conf/` with the arguments; return the folder of the run or sweep.
+
+    None where nothing was run, as with --help. Raises what goes wrong, SystemExit where jobs of a
+    sweep failed.
+    """
+    for name, value in VARIABLES.items():
+        os.environ.setdefault(name, value)
+    OmegaConf.register_new_resolver("new_folder", new_folder, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("portable", portable, replace=True)
+    OmegaConf.register_new_resolver("job_folder", folders.job_folder, replace=True)
+    OmegaConf.register_new_resolver("help_keys", help_keys, replace=True)
+    full_error = os.environ.get("HYDRA_FULL_ERROR")
+    # Makes Hydra raise its errors here instead of printing them in its own way.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sweep.started.clear()
+    try:
+        given = flags.parsed(without_password(resume.expanded(arguments)))
+        swept.left[:] = swept.deferred(given.overrides) if given.is_sweep else []
+        now = [override for override in given.overrides if override not in swept.left]
+        sys.argv[1:] = flags.joined(given.flags, now)
+        hydra.main(str(config_folder()), "config", version_base="1.3")(task)()
+        return sweep.started[-1] if sweep.started else None
+    finally:
+        sweep.until_the_end.close()
+        if full_error is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+@contextlib.contextmanager
+def isolated() -> Iterator[None]:
+    """Put back what a command changes in this process, such as in a notebook's.
+
+    These are the arguments, the working directory, the environment, Hydra's state, logging,
+    warnings, handlers of signals and random numbers.
+    """
+    arguments, folder, environment = sys.argv, Path.cwd(), dict(os.environ)
+    from pytorch_lightning.utilities.seed import isolate_rng  # torch changes the environment, too
+
+    running, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    show, raises = warnings.showwarning, logging.raiseExceptions
+    in_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    GlobalHydra.instance().clear()
+    sys.argv = ["dermaexp"]
+    try:
+        with isolate_rng(), _logging_kept():
+            yield
+    finally:
+        GlobalHydra.instance().hydra, HydraConfig.instance().cfg = running, config
+        sys.argv = arguments
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+        logging.captureWarnings(False)
+        warnings.showwarning, logging.raiseExceptions = show, raises
+        for number, handler in handlers.items():
+            if in_main and handler is not None and handler != signal.getsignal(number):
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _logging_kept() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        for handler in root.handlers:
+            if handler not in handlers:
+                handler.close()  # the run's log
+        root.handlers[:] = handlers
+        root.setLevel(level)
