@@ -1,7 +1,7 @@
 """Config-driven, honest experiments on DermaMNIST and its MedMNIST siblings.
 
-    run = dermaexp.run(["model=cnn", "epochs=3"])
-    run.metrics["test"]["macro_auroc"]
+run = dermaexp.run(["model=cnn", "epochs=3"])
+run.metrics["test"]["macro_auroc"]
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dermaexp.core.version import __version__
+
 if TYPE_CHECKING:
     from dermaexp.inference.run import Run
 
 __all__ = ["__version__", "load_run", "run"]
-__version__ = "0.2.0"
 
 
 def run(overrides: Sequence[str] = ()) -> Run:

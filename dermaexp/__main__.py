@@ -6,10 +6,10 @@ import os
 import signal
 import sys
 
-from dermaexp import __version__
 from dermaexp.core import processes
 from dermaexp.core.console import print_error
 from dermaexp.core.errors import INTERRUPTED
+from dermaexp.core.version import __version__
 from dermaexp.inference import verbs
 from dermaexp.launch.command import execute
 from dermaexp.launch.explain import RunError, explain

@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dermaexp import __version__
 from dermaexp.audit.detection import missed
 from dermaexp.audit.exact_duplicates import Place
 from dermaexp.audit.findings import THRESHOLD, Audit
@@ -20,6 +19,7 @@ from dermaexp.core.files import csv_bytes
 from dermaexp.core.owned import Kind, write_files
 from dermaexp.core.shortened import short_command, shortened
 from dermaexp.core.text import percent
+from dermaexp.core.version import __version__
 from dermaexp.data.splits import SPLITS
 from dermaexp.report import html
 from dermaexp.report.style import png_bytes

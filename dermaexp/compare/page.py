@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dermaexp import __version__
 from dermaexp.compare import tables
 from dermaexp.compare.comparison import Comparison, Table
 from dermaexp.compare.figures import CaptionedFigure, captioned_figures, search_figures
@@ -18,6 +17,7 @@ from dermaexp.compare.search import Search, summary, why_no_history, why_no_impo
 from dermaexp.compare.significance import TESTED
 from dermaexp.core.shortened import short_command, short_path, shortened
 from dermaexp.core.text import counted, names_and_values
+from dermaexp.core.version import __version__
 from dermaexp.metrics.names import HEADLINES, METRICS
 from dermaexp.metrics.significance import LEVEL
 from dermaexp.report import html

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
     from dermaexp.inference.trained import TrainedModel
 
+    Images = Sequence[Any] | np.ndarray | Tensor
+
 BATCH = 256  # pictures
 COLUMN = "file"  # of a CSV
 SHOWN = 50  # rows in the terminal
-ABSTAINED = "–"
+ABSTAINED = "\N{EN DASH}"
 
 
 def main() -> None:
@@ -95,7 +97,7 @@ def predictions(
                 yield file, picture if isinstance(picture, UserError) else next(found)
 
 
-def probabilities_of(model: TrainedModel, images: Sequence[Any] | np.ndarray) -> np.ndarray:
+def probabilities_of(model: TrainedModel, images: Images) -> np.ndarray:
     """Return the probabilities (N, K) of images in memory or files, whatever their size."""
     import numpy as np
     import torch
@@ -150,9 +152,7 @@ def _row(
     }
     for place, label in enumerate(order[1:], 2):
         row |= {f"{place}.": classes[label], f"confidence {place}": float(probabilities[label])}
-    return row | {
-        f"p({name})": float(p) for name, p in zip(classes, probabilities, strict=True)
-    }
+    return row | {f"p({name})": float(p) for name, p in zip(classes, probabilities, strict=True)}
 
 
 def _files(path: Path, column: str) -> Iterator[Path]:
@@ -185,7 +185,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
     parser.add_argument(
-        "pictures", nargs="+", type=Path, metavar="IMAGE|DIR|CSV", help="pictures, folders or lists of them"
+        "pictures",
+        nargs="+",
+        type=Path,
+        metavar="IMAGE|DIR|CSV",
+        help="pictures, folders or lists of them",
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write all probabilities there")
     parser.add_argument("--top", type=int, default=3, help="classes to show (default 3)")

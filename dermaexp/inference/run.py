@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -15,17 +15,16 @@ from omegaconf import DictConfig
 from dermaexp.inference.finished import finished
 from dermaexp.metrics.names import HEADLINES, METRICS
 from dermaexp.metrics.predictions import Predictions
-from dermaexp.report.figures import FIGURES, check, plot
+from dermaexp.report.figures import check, plot
 from dermaexp.report.regenerate import config_of
 from dermaexp.report.stored_run import StoredRun
 from dermaexp.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from torch import Tensor
 
+    from dermaexp.inference.predict import Images
     from dermaexp.inference.trained import TrainedModel
-
 
 
 class Run:
@@ -82,7 +81,7 @@ class Run:
     def _stored(self) -> StoredRun:
         return StoredRun(self.directory, self.record, self.config)
 
-    def predict(self, images: Sequence[Any] | np.ndarray | Tensor) -> pd.DataFrame:
+    def predict(self, images: Images) -> pd.DataFrame:
         """Return a row for each image: its class, the confidence and all probabilities.
 
         `images` are paths, PIL images or arrays (H, W, C) of any size, or one array (N, H, W, C) or
@@ -98,13 +97,16 @@ class Run:
         return frame
 
     def __repr__(self) -> str:
-        test = self.metrics["test"]
+        test = cast(Mapping[str, Any], self.metrics["test"])
         scores = ", ".join(f"{METRICS[name].label} {test[name]:.4f}" for name in HEADLINES)
-        return f"Run({str(self.path)!r}: {self.name} on {self.metrics['data']['name']}, test {scores})"
+        return (
+            f"Run({str(self.path)!r}: {self.name} on {self.metrics['data']['name']}, test {scores})"
+        )
 
     def _repr_html_(self) -> str:
+        numbers = cast(Mapping[str, Any], self.metrics)
         rows = {
-            METRICS[name].label: [self.metrics[split][name] for split in ("val", "test")]
+            METRICS[name].label: [numbers[split][name] for split in ("val", "test")]
             for name in HEADLINES
         }
         table = pd.DataFrame.from_dict(rows, orient="index", columns=["val", "test"])

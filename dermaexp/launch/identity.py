@@ -30,7 +30,7 @@ def effective(config: DictConfig) -> dict[str, Any]:
         for name, callback in callbacks.items()
         if callback and not _observes(callback)
     }
-    if values["trainer"].get("num_nodes") == 1:  # as in configs before they had the key
+    if values.get("trainer", {}).get("num_nodes") == 1:  # as in configs before they had the key
         del values["trainer"]["num_nodes"]
     return canonical(values)
 

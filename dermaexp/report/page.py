@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
-from dermaexp import __version__
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
 from dermaexp.core.shortened import short_command, shortened
 from dermaexp.core.text import names_and_values
+from dermaexp.core.version import __version__
 from dermaexp.report import html
 from dermaexp.report.results import results_of
 from dermaexp.runs.directory import RunDirectory

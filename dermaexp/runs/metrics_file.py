@@ -103,6 +103,8 @@ class Samples(TypedDict):
 
 
 class UsedData(Data):
+    size: NotRequired[Count | list[Count]]  # of a side, or height and width
+    channels: NotRequired[Count]
     classes: Classes
     samples: Samples
 

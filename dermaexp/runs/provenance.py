@@ -13,8 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import dermaexp
 from dermaexp.core.overrides import command
+from dermaexp.core.version import __version__
 
 PACKAGES = (  # whose versions can change a number
     "torch",
@@ -35,7 +35,7 @@ COMMAND = "DERMAEXP_COMMAND"  # environment variable: the sweep's, in the proces
 
 def provenance() -> dict[str, Any]:
     """The command, the code and the versions of this process, as in run.json."""
-    versions = {"python": platform.python_version(), "dermaexp": dermaexp.__version__}
+    versions = {"python": platform.python_version(), "dermaexp": __version__}
     return {
         "command": os.environ.get(COMMAND) or command(*sys.argv[1:]),
         **_code(),
