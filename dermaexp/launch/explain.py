@@ -77,6 +77,11 @@ def _line_of_framework(cause: BaseException, outer: BaseException) -> str | None
         return _explain_key(cause, outer)
     if isinstance(cause, InstantiationException):
         return _explain_instantiation(cause)
+    if type(cause).__name__ == "TerminatedWorkerError":  # joblib's, which may not be installed
+        return (
+            "a worker process was killed, perhaps for want of memory: the same command resumes the "
+            "sweep; hydra.launcher.n_jobs=N sets how many jobs run at once"
+        )
     return None
 
 

@@ -24,6 +24,7 @@ from dermaexp.launch.earlier import already_there
 from dermaexp.launch.explain import RunError, explain
 from dermaexp.launch.folders import check_job_folders, check_sweep_folder, sweep_folder
 from dermaexp.launch.follow import ends_reported
+from dermaexp.launch.lost_jobs import losses_reported, lost
 from dermaexp.runs.directory import NAMES, NAMES_OF_HYDRA, RunDirectory
 from dermaexp.runs.folders import make
 from dermaexp.runs.locks import locked
@@ -83,6 +84,7 @@ class Sweep(Callback):
             if "submitit" in config.hydra.launcher._target_:  # its jobs write to files
                 output = Path(config.hydra.launcher.submitit_folder.partition("%")[0]).absolute()
                 console.print(f"output of the jobs: {output}", soft_wrap=True, markup=False)
+                until_the_end.enter_context(losses_reported(stop=config.sweep.stop_on_failure))
                 until_the_end.enter_context(ends_reported(folder))
         shared = sorted(key for key, is_swept in keys.items() if not is_swept)
         # Hydra composes every job's config anew, from these overrides.
@@ -107,6 +109,7 @@ class Sweep(Callback):
         console.print(f"sweep directory: {folder.absolute()}", soft_wrap=True, markup=False)
         if failed:
             print_error(f"{failed} of the sweep's jobs did not finish: see the table above")
+        if failed or lost:
             sys.exit(1)
 
 

@@ -17,6 +17,7 @@ from helpers import NO_FIGURES
 
 from dermaexp.core.overrides import command
 from dermaexp.launch import gpus, sweep
+from dermaexp.launch.explain import explain
 from dermaexp.runs.directory import RunDirectory
 
 Cli = Callable[..., int]
@@ -181,6 +182,12 @@ def test_a_job_of_two_nodes_resumes_when_slurm_queues_it_again(
     predictions = two.read_predictions()
     for key, array in RunDirectory(tmp_path / "one").read_predictions().items():
         np.testing.assert_allclose(predictions[key], array, atol=1e-5)
+
+
+def test_a_killed_worker_of_joblib_is_one_line() -> None:
+    loky = pytest.importorskip("joblib.externals.loky.process_executor")
+    line = explain(loky.TerminatedWorkerError("A worker process managed by the executor was"))
+    assert "killed, perhaps for want of memory: the same command resumes the sweep" in line
 
 
 def test_a_plugin_that_is_not_installed(cli: Cli, tmp_path: Path, capsys, monkeypatch) -> None:
