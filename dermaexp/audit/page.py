@@ -15,10 +15,10 @@ from dermaexp.audit.exact_duplicates import Place
 from dermaexp.audit.findings import THRESHOLD, Audit
 from dermaexp.audit.plots import PairView, pair_sheet
 from dermaexp.core.console import console, print_table
-from dermaexp.core.files import csv_bytes
+from dermaexp.core.grid import Cell, Grid
 from dermaexp.core.owned import Kind, write_files
 from dermaexp.core.shortened import short_command, shortened
-from dermaexp.core.text import percent
+from dermaexp.core.text import fixed, percent
 from dermaexp.core.version import __version__
 from dermaexp.data.splits import SPLITS
 from dermaexp.report import html
@@ -41,7 +41,7 @@ def write(audit: Audit, folder: Path) -> None:
     Raises UserError if it would overwrite a file that dermaexp did not write.
     """
     rows = list(_rows(audit))
-    files = {"near_duplicates.csv": csv_bytes(list(rows[0]) if rows else ["margin"], rows)}
+    files = {"near_duplicates.csv": Grid.of(list(rows[0]) if rows else ["margin"], rows).csv()}
     figures = []
     for name, (caption, views) in _sheets(audit, rows).items():
         if views:
@@ -67,15 +67,7 @@ KIND = Kind(
 
 def show(audit: Audit) -> None:
     """Prints the class balance and the findings."""
-    headings = {"class": "class"}
-    for split in SPLITS:
-        headings |= {split: split, f"{split}_share": "share"}
-    rows: list[dict[str, object]] = []
-    for name, splits in audit.facts["classes"].items():
-        rows.append({"class": name})
-        for split, own in splits.items():
-            rows[-1] |= {split: own["images"], f"{split}_share": percent(own["share"])}
-    print_table(f"Images of {audit.splits.title}", headings, rows)
+    print_table(f"Images of {audit.splits.title}", _classes(audit))
     for sentence in findings(audit):
         console.print(sentence, soft_wrap=True, markup=False)
 
@@ -214,15 +206,83 @@ def _content(audit: Audit) -> dict[str, Any]:
         "title": f"Audit of {audit.splits.title}",
         "synthetic": splits.synthetic,
         "findings": findings(audit),
-        "splits": {split: len(splits[split]) for split in SPLITS},
+        "val_images": len(splits.val),
         "image": f"{height} x {width} pixels, {'RGB' if channels == 3 else 'gray'}",
         "facts": facts,
+        "provenance": _provenance(facts["data"]),
+        "tables": _tables(audit),
         "column": splits.grouping.column if splits.grouping else None,
         "duplicates": [
             (", ".join(f"{split} {index}" for split, index in same), _labels(audit, same))
             for same in audit.duplicates[:LISTED]
         ],
     }
+
+
+def _tables(audit: Audit) -> dict[str, Grid]:
+    """The page's tables of numbers, by their section."""
+    near = audit.facts["near_duplicates"]
+    pairs = [
+        [between, f"{count:,}", f"{near['images'][between]:,}"]
+        for between, count in near["pairs"].items()
+    ]
+    tables = {
+        "classes": _classes(audit),
+        "near_duplicates": Grid(["Between", "Pairs", "Images of the second"], pairs),
+    }
+    if audit.splits.grouping:
+        tables |= {"leak": _leak(audit.facts["leak"]), "detection": _detection(audit)}
+    return tables
+
+
+def _classes(audit: Audit) -> Grid:
+    """The images of each class in each split, and their share of the split."""
+    headings, foot = ["Class"], ["all"]
+    for split in SPLITS:
+        headings += [split.capitalize(), "Share"]
+        foot += [f"{len(audit.splits[split]):,}", percent(1.0)]
+    rows = []
+    for name, splits in audit.facts["classes"].items():
+        rows.append([name])
+        for own in splits.values():
+            rows[-1] += [f"{own['images']:,}", percent(own["share"])]
+    return Grid(headings, rows, foot)
+
+
+def _leak(leak: Mapping[str, Any]) -> Grid:
+    """The test images of each class, and those that leak."""
+    rows = []
+    for name, own in (*leak["classes"].items(), ("all", leak["test"])):
+        rows.append([name, f"{own['images']:,}"])
+        for leaked in (own["with_train"], own["with_train_or_val"]):
+            share = percent(leaked / own["images"]) if own["images"] else ""
+            rows[-1] += [f"{leaked:,}", share]
+    headings = ["Class", "Test images", "Also in train", "Share", "Also in train or val", "Share"]
+    return Grid(headings, rows[:-1], foot=rows[-1])
+
+
+def _detection(audit: Audit) -> Grid:
+    """How well each margin detects pairs of one lesion group."""
+    rows: list[list[Any]] = []
+    for row in audit.facts["detection"]:
+        margin = row["threshold"]
+        rows.append([Cell(fixed(margin, 2), strong=margin == THRESHOLD)])
+        for own in (row["train_val_pairs"], row["test_pairs"], row["test_images"]):
+            scores = (fixed(own[key], 3) for key in ("precision", "recall"))
+            rows[-1] += [f"{own['told']:,}", *scores]
+    headings = ["Margin from"]
+    for found in ("Train\N{EN DASH}val pairs", "Test pairs", "Test images"):
+        headings += [found, "Precision", "Recall"]
+    return Grid(headings, rows)
+
+
+def _provenance(data: Mapping[str, Any]) -> dict[str, str]:
+    """Maps labels to what was audited."""
+    found = {"Data": data["name"], "Data fingerprint": data["fingerprint"]}
+    if groups := data.get("groups"):
+        column, file, fingerprint = groups["column"], groups["file"], groups["fingerprint"]
+        found["Lesion groups"] = f"{column} of {file}, fingerprint {fingerprint}"
+    return found
 
 
 def _labels(audit: Audit, same: list[Place]) -> str:

@@ -15,6 +15,7 @@ from dermaexp.compare.figures import CaptionedFigure, captioned_figures, search_
 from dermaexp.compare.run_groups import RunGroup
 from dermaexp.compare.search import Search, summary, why_no_history, why_no_importances
 from dermaexp.compare.significance import TESTED
+from dermaexp.core.grid import Cell, Grid
 from dermaexp.core.shortened import short_command, short_path, shortened
 from dermaexp.core.text import counted, names_and_values
 from dermaexp.core.version import __version__
@@ -84,17 +85,11 @@ def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
         "all_synthetic": all(table.synthetic for table in comparison.tables),
         "warning": comparison.warning,
         "search": comparison.search and _search(comparison.search, comparison.folders[0]),
-        "varied": list(comparison.varied.values()) or ["name"],
-        "has_folds": comparison.has_folds,
         "runs": _runs(comparison, folder),
-        "run_scores": list(RUN_SCORES),
         "total": len(runs),
-        "left_out": [
-            {"status": run.status, "reason": run.reason, **_link(run, folder)}
-            for run in comparison.left_out
-        ],
+        "left_out": [(_link(run, folder), run.status, run.reason) for run in comparison.left_out],
         "left_out_title": tables.LEFT_OUT,
-        "damaged": [{"damage": run.damage, **_link(run, folder)} for run in comparison.damaged],
+        "damaged": [(_link(run, folder), run.damage) for run in comparison.damaged],
         "damaged_title": tables.DAMAGED,
         "commands": [
             short_command(command, folder)
@@ -137,10 +132,7 @@ def _table(table: Table, comparison: Comparison) -> dict[str, Any]:
         "method": table.evidence.method,
         "unit": table.unit,
         "repeated_over": table.repeated_over,
-        "counts": table.counts,
-        "scores": list(tables.SHOWN),
-        "tested": [METRICS[metric].label for metric in TESTED],
-        "rows": _rows(table, comparison),
+        "ranked": _ranked(table, comparison),
         "confusions": {
             "classes": table.classes,
             "groups": [
@@ -211,43 +203,37 @@ def _verdicts(table: Table) -> list[str]:
     ]
 
 
-def _rows(table: Table, comparison: Comparison) -> list[list[Any]]:
-    """The ranked table's rows: rank, values of the varied keys, counts, scores and p."""
-    varied = list(comparison.varied) or ["name"]
+def _ranked(table: Table, comparison: Comparison) -> Grid:
+    """The run groups by rank: values of the varied keys, counts, scores and p."""
+    varied = comparison.varied or {"name": "name"}
+    columns = {"rank": "rank", **varied, "n": "seeds"}
     tested = [f"p, {METRICS[metric].label}" for metric in TESTED]
-    columns = ["rank", *varied, "n", *table.counts[1:], *tables.SHOWN, *tested]
+    columns |= {key: key for key in (*table.counts[1:], *tables.SHOWN, *tested)}
     baseline = "" if table.baselines[1:] else "majority baseline"
-    rows = tables.shown_rows(table, varied, 3, " ± ", baseline)
-    return [[row.get(column, "") for column in columns] for row in rows]
+    return Grid.of(columns, tables.shown_rows(table, varied, 3, " ± ", baseline), texts=varied)
 
 
-def _runs(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
+def _runs(comparison: Comparison, folder: Path) -> Grid:
     """One row per run: group by group, then those left out."""
+    varied = comparison.varied or {"name": "name"}
+    columns = {key: key for key in ("rank", "seed", *(["fold"] if comparison.has_folds else []))}
+    columns |= varied | ({"data": "data"} if len(comparison.tables) > 1 else {})
+    columns |= {"_".join(score): heading for heading, score in RUN_SCORES.items()}
+    columns |= {"seconds": "seconds", "status": "status", "run": "run"}
     runs = [*comparison.runs, *comparison.left_out]
-    rows = []
-    for run, row in zip(runs, tables.run_rows(comparison, folder), strict=True):
-        known = {key: value for key, value in row.items() if value is not None}
-        rows.append(
-            {
-                **dict.fromkeys(("rank", "seed", "fold", "data"), ""),
-                **known,
-                "varied": [row.get(key, "") for key in comparison.varied or ["name"]],
-                "scores": [html.fixed(row.get("_".join(score))) for score in RUN_SCORES.values()],
-                "seconds": f"{run.seconds:,.1f}" if run.compared else "",
-                **_link(run, folder),
-            }
-        )
-    return rows
+    rows = tables.run_rows(comparison, folder)
+    for run, row in zip(runs, rows, strict=True):
+        row["seconds"] = f"{run.seconds:,.1f}" if run.compared else ""
+        row["run"] = _link(run, folder)
+    return Grid.of(columns, rows, texts=[*varied, "data", "status", "run"])
 
 
-def _link(run: Run, folder: Path) -> dict[str, str]:
-    """The address of the run's page, or of its folder if it has none, relative to `folder`."""
+def _link(run: Run, folder: Path) -> Cell:
+    """The run's folder, with the address of its page, or of the folder if it has none."""
     path = Path(os.path.relpath(run.directory.path, folder)).as_posix()
     report = run.directory.report
-    return {
-        "folder": short_path(run.directory.path, folder),
-        "address": f"{path}/{report.name}" if report.is_file() else f"{path}/",
-    }
+    address = f"{path}/{report.name}" if report.is_file() else f"{path}/"
+    return Cell(short_path(run.directory.path, folder), address=address)
 
 
 def _regenerate(comparison: Comparison, folder: Path) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ from dermaexp.compare.run_groups import SPLITS
 from dermaexp.compare.significance import TESTED
 from dermaexp.compare.varied_keys import config_values, value_text
 from dermaexp.core.console import console, print_table
-from dermaexp.core.files import csv_bytes
+from dermaexp.core.grid import Grid
 from dermaexp.core.shortened import short_path, shortened
-from dermaexp.core.text import cell_text, fixed
+from dermaexp.core.text import fixed, markdown_text
 from dermaexp.metrics.names import HEADLINES, METRICS
 from dermaexp.runs.collect import Run
 
@@ -28,7 +27,6 @@ SHOWN_PAIRS = 4  # in the terminal
 SCORES = {  # in the CSV files: column -> split and metric
     f"{split}_{metric}": (split, metric) for split in SPLITS for metric in HEADLINES
 }
-LEFT_OUT_COLUMNS = {"status": "status", "error": "reason", "folder": "folder"}
 
 
 def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
@@ -43,8 +41,8 @@ def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
     ranked = [row for table in comparison.tables for row in group_rows(table)]
     markdown = shortened(_markdown(comparison), folder)
     return {
-        "leaderboard.csv": csv_bytes(groups, shortened(ranked, folder)),
-        "runs.csv": csv_bytes(runs, shortened(run_rows(comparison, folder), folder)),
+        "leaderboard.csv": Grid.of(groups, shortened(ranked, folder)).csv(),
+        "runs.csv": Grid.of(runs, shortened(run_rows(comparison, folder), folder)).csv(),
         "leaderboard.md": markdown.encode(errors="replace"),
     }
 
@@ -54,7 +52,7 @@ def show(comparison: Comparison) -> None:
     names = comparison.varied or {"name": "name"}
     columns = {"rank": "", **names, "n": "seeds", **{heading: heading for heading in SHOWN}}
     for table in comparison.tables:
-        print_table(table.title, columns, shown_rows(table, names, 3, "±", "majority"))
+        print_table(table.title, Grid.of(columns, shown_rows(table, names, 3, "±", "majority")))
         for line in _lines_below(table):
             console.print(line, markup=False)
     if comparison.warning:
@@ -62,7 +60,7 @@ def show(comparison: Comparison) -> None:
     for run in comparison.damaged:
         console.print(f"note: {run.directory.path.name}: {run.damage}", markup=False)
     if comparison.left_out:
-        print_table(LEFT_OUT, LEFT_OUT_COLUMNS, _left_out_rows(comparison))
+        print_table(LEFT_OUT, _left_out(comparison))
 
 
 def group_rows(table: Table) -> list[dict[str, Any]]:
@@ -153,11 +151,9 @@ def run_rows(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _left_out_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    return [
-        {"status": run.status, "error": run.reason, "folder": run.directory.path.name}
-        for run in comparison.left_out
-    ]
+def _left_out(comparison: Comparison) -> Grid:
+    rows = [[run.status, run.reason, run.directory.path.name] for run in comparison.left_out]
+    return Grid(["status", "reason", "folder"], rows, texts=range(3))
 
 
 def _lines_below(table: Table) -> list[str]:
@@ -182,8 +178,7 @@ def _markdown(comparison: Comparison) -> str:
         lines = (f"{run.directory.path.name}: {run.damage}" for run in comparison.damaged)
         sections += [f"## {DAMAGED}", _markdown_list(lines)]
     if comparison.left_out:
-        rows = _left_out_rows(comparison)
-        sections += [f"## {LEFT_OUT}", _markdown_table(LEFT_OUT_COLUMNS, rows)]
+        sections += [f"## {LEFT_OUT}", _left_out(comparison).markdown()]
     return "\n\n".join(sections) + "\n"
 
 
@@ -195,27 +190,12 @@ def _markdown_sections(table: Table, names: Sequence[str]) -> list[str]:
         row["seeds"] = row.get("seeds", "").replace(" ", ", ")
         row["best epoch"] = fixed(row.get("best_epoch"), 1)
         row["seconds"] = fixed(row.get("seconds"), 1)
-    columns = {heading: heading for heading in headings}
-    sections = [f"## {_plain(table.title)}", _markdown_table(columns, rows)]
+    sections = [f"## {markdown_text(table.title)}", Grid.of(headings, rows).markdown()]
     for pair in table.evidence.pairs:
         sections.append(_markdown_list(one.words for one in pair.findings.values()))
     sections += [table.evidence.method] if table.evidence.pairs else []
     return [*sections, "Notes:", _markdown_list(table.notes)] if table.notes else sections
 
 
-def _markdown_table(columns: Mapping[str, str], rows: Sequence[Mapping[str, object]]) -> str:
-    """The `columns` (key -> heading) of `rows`."""
-    lines = [columns.values(), ["---"] * len(columns)]
-    lines += [[cell_text(row.get(key)) for key in columns] for row in rows]
-    cells = [[_plain(value).replace("|", "\\|") for value in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
-
-
 def _markdown_list(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {_plain(line)}" for line in lines)
-
-
-def _plain(text: str) -> str:
-    """The text in one line, with tags, entities and links of Markdown escaped."""
-    text = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(text.splitlines()))
-    return re.sub(r"<(?=[\w/!?])", "&lt;", text).replace("](", "]\\(")
+    return "\n".join(f"- {markdown_text(line)}" for line in lines)

@@ -6,16 +6,16 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.box import SIMPLE_HEAD, Box
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from dermaexp.core.text import cell_text, number
+from dermaexp.core.grid import Grid
+from dermaexp.core.text import cell_text
 
 LOG_WIDTH = 120  # characters, where the output is no terminal
 
@@ -71,39 +71,15 @@ def print_box(title: str, text: str) -> None:
     )
 
 
-def print_summary(
-    name: str,
-    data: str,
-    columns: Mapping[str, Mapping[str, Any]],
-    labels: Mapping[str, str],
-    note: str = "",
-) -> None:
-    """Print the numbers of a run: a row for each of `labels`, a column for each of `columns`.
-
-    A number may be a pair, the ends of an interval; a column may lack some numbers.
-    """
-    title, caption = f"{escape(name)} on {escape(data)}", escape(note) or None
-    table = Table(title=title, title_style="bold", caption=caption, caption_justify="left")
-    table.add_column("")
-    for column in columns:
-        table.add_column(column, justify="right")
-    for key, label in labels.items():
-        cells = (number(own[key]) if key in own else "" for own in columns.values())
-        table.add_row(escape(label), *cells)
-    console.print(table)
-
-
 def print_table(
-    title: str, columns: Mapping[str, str], rows: Sequence[Mapping[str, object]]
+    title: str, grid: Grid, *, box: Box = SIMPLE_HEAD, note: str = "", undefined: str = ""
 ) -> None:
-    """Print the `columns` (key -> heading) of `rows`, which may lack some.
-
-    Numbers are aligned right.
-    """
-    table = Table(title=escape(title), title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
-    for key, heading in columns.items():
-        numeric = any(isinstance(row.get(key), (int, float)) for row in rows)
-        table.add_column(escape(heading), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(cell_text(row.get(key))) for key in columns))
+    """Print the `grid` with a `note` below; `undefined` stands for None."""
+    table = Table(title=escape(title), title_style="bold", box=box, padding=(0, 1))
+    table.caption, table.caption_justify = escape(note) or None, "left"
+    for place, heading in enumerate(grid.headings):
+        justify: JustifyMethod = "left" if place in grid.texts else "right"
+        table.add_column(escape(heading), justify=justify, overflow="fold")
+    for row in (*grid.rows, *([grid.foot] if grid.foot else ())):
+        table.add_row(*(escape(cell_text(cell, undefined)) for cell in row))
     console.print(table)

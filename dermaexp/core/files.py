@@ -1,20 +1,14 @@
-"""Files written whole or not at all, as JSON and CSV; read with their name in every error."""
+"""Files written whole or not at all, such as JSON; read with their name in every error."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import json
 import math
 import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-FORMULA = ("=", "+", "-", "@", "\t", "\n", "\N{FULLWIDTH EQUALS SIGN}")  # begin one in a cell
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
 def expanded(path: str) -> Path:
@@ -38,28 +32,6 @@ def write_bytes(path: Path, content: bytes) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `rows` under a header of `columns`, whole or not at all."""
-    write_bytes(path, csv_bytes(columns, rows))
-
-
-def csv_bytes(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """The file that `write_csv` writes; a text in it that is no number is no formula either."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for row in (columns, *([row.get(column) for column in columns] for row in rows)):
-        writer.writerow([_no_formula(cell) for cell in row])
-    return text.getvalue().encode(errors="replace")  # of names of folders that are no Unicode
-
-
-def _no_formula(cell: Any) -> Any:
-    """With the quote before it that spreadsheets take for text, as OWASP advises."""
-    if not isinstance(cell, str):
-        return cell
-    cell = "\n".join(cell.split("\r"))  # which would end the row, for csv does not quote it
-    return f"'{cell}" if cell.startswith(FORMULA) and not NUMBER.fullmatch(cell) else cell
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

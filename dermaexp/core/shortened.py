@@ -6,12 +6,15 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dermaexp.core.grid import Cell, Grid
+
 
 def shortened(value: Any, folder: Path) -> Any:
-    """Shorten the paths in a text, or in texts in lists and mappings, for a page in `folder`."""
+    """Shorten the paths in a text, or in texts in lists, mappings and grids, for `folder`."""
     return _shortened(value, list(_prefixes(folder)))
 
 
@@ -44,6 +47,8 @@ def _shortened(value: Any, prefixes: list[tuple[re.Pattern[str], str]]) -> Any:
         }
     if isinstance(value, (list, tuple)):
         return [_shortened(item, prefixes) for item in value]
+    if isinstance(value, (Grid, Cell)):
+        return replace(value, **_shortened(vars(value), prefixes))
     return value
 
 

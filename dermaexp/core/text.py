@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 
-def cell_text(value: object) -> str:
-    """A table's cell: four decimals for a fraction, nothing for None."""
+def cell_text(value: Any, undefined: str = "") -> str:
+    """A table's cell: four decimals for a fraction, an interval's two ends, nothing for no value.
+
+    `undefined` stands for None.
+    """
+    if isinstance(value, (list, tuple)):
+        return ends(value) or (undefined and "\N{EN DASH}")
     if isinstance(value, float):
-        return f"{value:.4f}"
-    return "" if value is None else str(value)
-
-
-def number(value: float | Sequence[float | None] | None) -> str:
-    """A number of metrics.json, or the two ends of an interval; None means undefined."""
-    if isinstance(value, Sequence):
-        low, high = value
-        return "\N{EN DASH}" if low is None else f"{low:.3f}\N{EN DASH}{high:.3f}"
-    return "undefined" if value is None else f"{value:.4f}"
+        return fixed(value)
+    return undefined if value is None else str(value)
 
 
 def fixed(value: float | None, digits: int = 4) -> str:
@@ -44,3 +43,9 @@ def counted(noun: str, numbers: Sequence[int]) -> str:
 def names_and_values(values: Mapping[str, object]) -> str:
     """ "torch 2.5, numpy 2.1"."""
     return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def markdown_text(text: str) -> str:
+    """The text in one line, with tags, entities and links of Markdown escaped."""
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(text.splitlines()))
+    return re.sub(r"<(?=[\w/!?])", "&lt;", text).replace("](", "]\\(")

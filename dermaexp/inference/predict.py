@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from dermaexp.core.console import console, print_error, print_table
 from dermaexp.core.errors import UserError
-from dermaexp.core.files import write_csv
+from dermaexp.core.files import write_bytes
+from dermaexp.core.grid import Grid
 from dermaexp.data.pictures import fitted, is_picture, read_picture
 
 if TYPE_CHECKING:
@@ -51,12 +52,12 @@ def main() -> None:
             rows.append(_row(file, answer, model.classes, given.top, given.min_confidence))
     columns = list(rows[0]) if rows else []
     if given.csv and rows:
-        write_csv(given.csv, columns, rows)
+        write_bytes(given.csv, Grid.of(columns, rows).csv())
         console.print(f"{len(rows):,} predictions: {given.csv}", soft_wrap=True, markup=False)
     elif rows:
         title = f"{given.run.name}: {len(rows):,} pictures"
         shown = [name for name in columns if not name.startswith("p(")]
-        print_table(title, {name: name for name in shown}, rows[:SHOWN])
+        print_table(title, Grid.of(shown, rows[:SHOWN]))
         if len(rows) > SHOWN:
             console.print(f"… and {len(rows) - SHOWN:,} more: give --csv FILE", markup=False)
     sys.exit(failed > 0)

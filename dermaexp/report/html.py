@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dermaexp.core.text import ends, fixed, percent
+from dermaexp.core.text import cell_text, fixed, percent
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -51,5 +51,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     # Unlike Jinja's urlencode, which is for queries, `quote` keeps what a path may hold.
-    environment.filters |= {"fixed": fixed, "percent": percent, "ends": ends, "path_address": quote}
+    environment.filters |= {"cell": cell_text, "fixed": fixed, "percent": percent}
+    environment.filters["path_address"] = quote
     return environment

@@ -11,6 +11,7 @@ import yaml
 
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
+from dermaexp.core.grid import Grid
 from dermaexp.core.shortened import short_command, shortened
 from dermaexp.core.text import names_and_values
 from dermaexp.core.version import __version__
@@ -104,20 +105,21 @@ def _figures(directory: RunDirectory) -> list[dict[str, str]]:
     ]
 
 
-def _history(directory: RunDirectory) -> dict[str, Any] | None:
+def _history(directory: RunDirectory) -> Grid | None:
     rows = directory.read_history() if directory.has_history() else []
     if not rows:
         return None
-    return {
-        "headings": [key.replace("_", " ").replace("auroc", "AUROC") for key in rows[0]],
-        "rows": [
+    headings = [key.replace("_", " ").replace("auroc", "AUROC") for key in rows[0]]
+    return Grid(
+        headings,
+        [
             [
                 "" if value != value else format(value, FORMATS.get(key, ".4f"))
                 for key, value in row.items()
             ]
             for row in rows
         ],
-    }
+    )
 
 
 def _commands(run: Mapping[str, Any]) -> dict[str, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 
+from dermaexp.core.grid import Cell, Grid
 from dermaexp.metrics import intervals
 from dermaexp.metrics.baseline import Baseline, baseline_of
 from dermaexp.metrics.names import CLASS_METRICS, HEADLINES, METRICS, labels_of
@@ -13,6 +15,8 @@ from dermaexp.metrics.operating_points import HIGHLIGHTED
 from dermaexp.report import html, leak
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.metrics_file import OperatingPoint
+
+SIDES: tuple[Literal["sensitivity"], Literal["specificity"]] = ("sensitivity", "specificity")
 
 
 def results_of(directory: RunDirectory) -> dict[str, Any] | None:
@@ -26,20 +30,50 @@ def results_of(directory: RunDirectory) -> dict[str, Any] | None:
     baseline = baseline_of(numbers)
     return {
         **numbers,
-        "baseline": baseline.scores,
-        "labels": labels_of(*METRICS),
-        "class_labels": {key: label[0].upper() + label[1:] for key, label in CLASS_METRICS.items()},
         "verdict": _verdict(np.array(numbers["test"]["confusion_matrix"]), baseline),
         "resamples": intervals.RESAMPLES,
-        "highlighted": HIGHLIGHTED,
         "found": _found(numbers["operating_points"]["classes"].get(HIGHLIGHTED)),
         "calibration": numbers.get("calibration"),
-        "leak": {
-            "reading": leak.reading(numbers),
-            "columns": leak.columns(numbers),
-            "labels": labels_of(*HEADLINES),
-        },
+        "leak": leak.reading(numbers),
+        "tables": _tables(numbers, baseline),
     }
+
+
+def _tables(numbers: Mapping[str, Any], baseline: Baseline) -> dict[str, Grid]:
+    """The tables of numbers, by the section of the page that they are in."""
+    val, test, kinds = numbers["val"], numbers["test"], ("raw", "calibrated")
+    interval = "95\N{NO-BREAK SPACE}% interval"
+    scores = [("Val", val), (interval, val["intervals"]), ("Test", test)]
+    scores += [(interval, test["intervals"]), ("Majority baseline, test", baseline.scores)]
+    classes = [
+        [name, f"{own['samples']:,}"]
+        + [Cell(own[key], own["intervals"].get(key)) for key in CLASS_METRICS]
+        for name, own in test["per_class"].items()
+    ]
+    points = [
+        [Cell(name, strong=name == HIGHLIGHTED), point["threshold"]]
+        + [point["val"][side] for side in SIDES]
+        + [Cell(point["test"][side], point["test"]["intervals"][side]) for side in SIDES]
+        + [test["per_class"][name]["sensitivity_at_95_specificity"]]
+        for name, point in numbers["operating_points"]["classes"].items()
+    ]
+    labels = [label[0].upper() + label[1:] for label in CLASS_METRICS.values()]
+    sides = [f"{split} {side}" for split in ("Val", "Test") for side in SIDES]
+    tables = {
+        "results": Grid.of_scores("Metric", labels_of(*METRICS), scores),
+        "classes": Grid(["Class", "Images", *labels], classes),
+        "points": Grid(["Class", "Threshold", *sides, "Sensitivity read off test"], points),
+        "leak": Grid.of_scores("Metric", labels_of(*HEADLINES), leak.columns(numbers).items()),
+    }
+    if calibration := numbers.get("calibration"):
+        errors = {"loss": "Loss", "expected_calibration_error": "Error"}
+        rows = [
+            [split, *(calibration[split][kind][key] for key in errors for kind in kinds)]
+            for split in ("val", "test")
+        ]
+        headings = [f"{label}, {kind}" for label in errors.values() for kind in kinds]
+        tables["calibration"] = Grid(["Split", *headings], rows)
+    return tables
 
 
 def _verdict(confusion: np.ndarray, baseline: Baseline) -> str:
@@ -58,9 +92,8 @@ def _found(point: OperatingPoint | None) -> str:
     """Describe the highlighted class's operating point on test; "" if it is undefined."""
     if point is None:
         return ""
-    sides: tuple[Literal["sensitivity"], Literal["specificity"]] = ("sensitivity", "specificity")
     found = []
-    for side in sides:
+    for side in SIDES:
         share = point["test"][side]
         low, high = point["test"]["intervals"][side]
         if share is None or low is None or high is None:

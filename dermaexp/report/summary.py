@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dermaexp.core.console import console, print_summary
+from rich.box import HEAVY_HEAD
+
+from dermaexp.core.console import console, print_table
+from dermaexp.core.grid import Grid
 from dermaexp.core.text import percent
 from dermaexp.data.splits import Splits
 from dermaexp.metrics.baseline import baseline_of
@@ -40,7 +43,7 @@ def conclude(name: str, splits: Splits, results: Mapping[str, Any]) -> None:
         notes.append(f"ended after {epochs} epochs")
     if calibration := results.get("calibration"):
         notes.append(_calibration_note(calibration))
-    print_summary(name, splits.title, columns, rows, "\n".join(notes))
+    _print_scores(f"{name} on {splits.title}", columns, rows, "\n".join(notes))
     _show_leak(name, splits.title, results)
 
 
@@ -58,8 +61,14 @@ def _show_leak(name: str, data: str, numbers: Mapping[str, Any]) -> None:
     """Print clean and leaked test numbers if the run has them, or that one part is empty."""
     if text := reading(numbers):
         if all(numbers[half] for half in TEST_PARTS):
-            print_summary(
-                name, f"{data}, test in two parts", columns(numbers), labels_of(*HEADLINES), text
-            )
+            title = f"{name} on {data}, test in two parts"
+            _print_scores(title, columns(numbers), labels_of(*HEADLINES), text)
         else:
             console.print(text, soft_wrap=True, markup=False)
+
+
+def _print_scores(
+    title: str, columns: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str], note: str
+) -> None:
+    grid = Grid.of_scores("", labels, columns.items())
+    print_table(title, grid, box=HEAVY_HEAD, note=note, undefined="undefined")

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dermaexp.core.errors import UserError
-from dermaexp.core.files import naming, read_json, write_bytes, write_csv, write_json
+from dermaexp.core.files import naming, read_json, write_bytes, write_json
+from dermaexp.core.grid import Grid
 from dermaexp.runs.locks import LOCK
 
 if TYPE_CHECKING:  # NumPy and pydantic would slow down each start of the command line
@@ -164,7 +165,7 @@ class RunDirectory:
         return "calibration" in numbers or not calibration
 
     def write_history(self, rows: Sequence[Mapping[str, float]]) -> None:
-        write_csv(self.path / "history.csv", HISTORY_COLUMNS, rows)
+        write_bytes(self.path / "history.csv", Grid.of(HISTORY_COLUMNS, rows).csv())
 
     def read_history(self) -> list[dict[str, float]]:
         """A row for each epoch; reads an undefined value as NaN and leaves out unknown columns.

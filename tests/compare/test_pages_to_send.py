@@ -15,7 +15,7 @@ from dermaexp.audit.__main__ import main
 from dermaexp.compare import output
 from dermaexp.compare.comparison import comparison_of
 from dermaexp.core.errors import UserError
-from dermaexp.core.files import csv_bytes
+from dermaexp.core.grid import Grid
 from dermaexp.core.shortened import short_command, short_path, shortened
 from dermaexp.report.page import write_report
 
@@ -210,7 +210,7 @@ def test_cells_are_no_formulas(tmp_path: Path) -> None:
         "-0.5",
         "1e-3",
     ]
-    lines = csv_bytes(["-name", "n"], [{"-name": name, "n": -1.5} for name in names]).decode()
+    lines = Grid(["-name", "n"], [(name, -1.5) for name in names]).csv().decode()
     found = list(csv.reader(io.StringIO(lines, newline="")))
     assert [row[0] for row in found] == [
         "'-name",
