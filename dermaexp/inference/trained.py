@@ -106,8 +106,14 @@ def trained_model(directory: RunDirectory) -> TrainedModel:
 
 def _net(config: DictConfig, record: RunRecord, image_shape: Shape, classes: int) -> nn.Module:
     """Return the model without its weights, which the checkpoint has."""
+    pretrained = config.model.get("weights") is not None
     if "input_size" in record:  # torchvision's or timm's
         config.model.weights = None
-        config.model.size = record["input_size"]
+        if record["input_size"] != max(image_shape[1:]):  # else images keep their size
+            config.model.size = record["input_size"]
     with torch.random.fork_rng(devices=()):
-        return instantiate(config.model, image_shape=image_shape, classes=classes)
+        net = instantiate(config.model, image_shape=image_shape, classes=classes)
+    inner = getattr(net, "net", None)
+    if pretrained and hasattr(inner, "transform_input"):  # torchvision's Inception and GoogLeNet
+        inner.transform_input = True
+    return net

@@ -98,7 +98,7 @@ def run(
         return
     record["device"] = describe_device(trainer)
     if isinstance(classifier.net, Backbone):  # it may have found its size by trial
-        record["input_size"] = classifier.net.side or max(data.image_shape[1:])
+        record.setdefault("input_size", classifier.net.side or max(data.image_shape[1:]))
     if processes.rank() == 0:
         directory.write_run(record)
     parameters = count_parameters(classifier.net)
