@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from hydra.utils import instantiate
@@ -113,7 +114,7 @@ def _net(config: DictConfig, record: RunRecord, image_shape: Shape, classes: int
             config.model.size = record["input_size"]
     with torch.random.fork_rng(devices=()):
         net = instantiate(config.model, image_shape=image_shape, classes=classes)
-    inner = getattr(net, "net", None)
+    inner: Any = getattr(net, "net", None)
     if pretrained and hasattr(inner, "transform_input"):  # torchvision's Inception and GoogLeNet
         inner.transform_input = True
     return net
