@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,8 @@ SCORES = {  # in the CSV files: column -> split and metric
 
 def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
     """The contents of leaderboard.csv, runs.csv and leaderboard.md in `folder`."""
-    folds = ["folds"] if comparison.has_folds else []
-    groups = ["rank", "name", *comparison.varied, "n", "seeds", *folds]
-    groups += [column for score in SCORES for column in (score, f"{score}_sd")]
-    groups += [f"p_{metric}" for metric in TESTED]
-    groups += ["best_epoch", "seconds", "data", "test_images", "notes"]
-    runs = ["rank", "name", "seed", *(["fold"] if folds else []), *comparison.varied, *SCORES]
-    runs += ["best_epoch", "seconds", "status", "error", "data", "folder"]
     ranked = [row for table in comparison.tables for row in group_rows(table)]
+    groups, runs = group_columns(comparison), run_columns(comparison)
     markdown = shortened(_markdown(comparison), folder)
     return {
         "leaderboard.csv": Grid.of(groups, shortened(ranked, folder)).csv(),
@@ -63,17 +57,34 @@ def show(comparison: Comparison) -> None:
         print_table(LEFT_OUT, _left_out(comparison))
 
 
-def group_rows(table: Table) -> list[dict[str, Any]]:
+def group_columns(comparison: Comparison) -> list[str]:
+    """The columns of leaderboard.csv."""
+    folds = ["folds"] if comparison.has_folds else []
+    columns = ["rank", "name", *comparison.varied, "n", "seeds", *folds]
+    columns += [column for score in SCORES for column in (score, f"{score}_sd")]
+    columns += [f"p_{metric}" for metric in TESTED]
+    return [*columns, "best_epoch", "seconds", "data", "test_images", "notes"]
+
+
+def run_columns(comparison: Comparison) -> list[str]:
+    """The columns of runs.csv."""
+    folds = ["fold"] if comparison.has_folds else []
+    columns = ["rank", "name", "seed", *folds, *comparison.varied, *SCORES]
+    return [*columns, "best_epoch", "seconds", "status", "error", "data", "folder"]
+
+
+def group_rows(table: Table, written: Callable[[Any], Any] = value_text) -> list[dict[str, Any]]:
     """The table's rows by column of leaderboard.csv, the baselines last.
 
-    "p, METRIC" holds each p as text, for tables that people read.
+    `written` gives the cells of varied values. "p, METRIC" holds each p as text, for tables that
+    people read.
     """
     found = {pair.other.label: pair.findings for pair in table.evidence.pairs}
     folds = " ".join(map(str, table.groups[0].folds))
     data = {"folds": folds, "test_images": table.images}
     rows = []
     for rank, group in enumerate(table.groups, 1):
-        varied = {key: value_text(value) for key, value in group.varied.items()}
+        varied = {key: written(value) for key, value in group.varied.items()}
         row: dict[str, Any] = {
             "rank": rank,
             "name": group.runs[0].name,
@@ -120,10 +131,13 @@ def score_text(mean: float | None, sd: float | None, digits: int, sign: str = " 
     return sign.join(fixed(part, digits) for part in (mean, sd) if part is not None)
 
 
-def run_rows(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
+def run_rows(
+    comparison: Comparison, folder: Path, written: Callable[[Any], Any] = value_text
+) -> list[dict[str, Any]]:
     """The rows of runs.csv: group by group, then the runs left out.
 
-    Holds what is known of any run, even if it failed before its config was recorded.
+    Holds what is known of any run, even if it failed before its config was recorded. `written`
+    gives the cells of varied values.
     """
     ranks: list[tuple[int | None, Run]] = [
         (rank, run)
@@ -141,7 +155,7 @@ def run_rows(comparison: Comparison, folder: Path) -> list[dict[str, Any]]:
             "seed": run.record.get("seed"),
             "fold": run.fold,
         }
-        row |= {key: value_text(values[key]) for key in comparison.varied if key in values}
+        row |= {key: written(values[key]) for key in comparison.varied if key in values}
         if run.compared:
             row |= {score: run.score(*place) for score, place in SCORES.items()}
             row |= {"best_epoch": run.best_epoch, "seconds": run.seconds}

@@ -15,6 +15,7 @@ from pathlib import Path
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.version import VersionBase
 from omegaconf import OmegaConf
 
 from dermaexp.launch import flags, folders, resume, sweep, swept
@@ -71,6 +72,7 @@ def isolated() -> Iterator[None]:
     from pytorch_lightning.utilities.seed import isolate_rng  # torch changes the environment, too
 
     running, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    version_base = VersionBase.instance().getbase()
     show, raises = warnings.showwarning, logging.raiseExceptions
     in_main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
@@ -81,6 +83,7 @@ def isolated() -> Iterator[None]:
             yield
     finally:
         GlobalHydra.instance().hydra, HydraConfig.instance().cfg = running, config
+        VersionBase.instance().version_base = version_base
         sys.argv = arguments
         os.chdir(folder)
         os.environ.clear()
