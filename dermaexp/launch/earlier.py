@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dermaexp.runs.record import RunRecord
 
 RESUMPTION = ("started", "command", "git_commit", "code_digest", "own_code")
-FROM_START = (*RESUMPTION, "versions", "platform", "input_size")
+FROM_START = (*RESUMPTION, "versions", "platform", "input_size", "trackers")
 
 
 def check_same_run(

@@ -150,10 +150,11 @@ def _explain_key(error: OmegaConfBaseException, outer: BaseException) -> str:
 
 def _nearest_key(given: str, keys: list[str]) -> str:
     """A hint at the nearest of `keys`, or at how to get a key that a group does not have yet."""
-    group, callback = [*given.split("."), ""][:2]
-    is_callback = group == "callbacks" and callback in config_folder.options(group)
-    if is_callback and f"{group}.{callback}" not in keys:
-        return f"give '{group}=[default,{callback}]' too"
+    group, part = [*given.split("."), ""][:2]
+    several = {"callbacks": f"'callbacks=[default,{part}]'", "logger": f"logger={part}"}
+    is_part = group in several and part in config_folder.options(group)
+    if is_part and f"{group}.{part}" not in keys:
+        return f"give {several[group]} too"
     leaf = given.rpartition(".")[2].casefold()
     for key in keys:
         if key.rpartition(".")[2].casefold() == leaf:

@@ -11,7 +11,7 @@ from dermaexp.launch.observers import only_observes
 from dermaexp.runs.identity import canonical
 
 # No number depends on these; calibrate adds some, for which a finished run is only tested again.
-WITHOUT_EFFECT = ("name", "calibrate", "report", "resume", "sweep")
+WITHOUT_EFFECT = ("name", "calibrate", "report", "logger", "resume", "sweep")
 
 
 def effective(config: DictConfig) -> dict[str, Any]:

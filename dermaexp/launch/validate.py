@@ -83,11 +83,13 @@ class Config(TopLevel):
     sampler: SamplerConfig
     trainer: TrainerConfig
     callbacks: CallbacksConfig
+    logger: Any
 
 
 KEYS = tuple(TopLevel.model_fields)
 GROUPS = tuple(name for name in Config.model_fields if name not in KEYS)
-BUILT = tuple(name for name in GROUPS if name not in ("scheduler", "sampler", "callbacks"))
+SEVERAL = ("callbacks", "logger")  # whose options can be combined
+BUILT = tuple(name for name in GROUPS if name not in ("scheduler", "sampler", *SEVERAL))
 
 CORRECTING = (
     "dermaexp.training.losses.WeightedCrossEntropy",
@@ -140,6 +142,8 @@ def check(config: DictConfig) -> None:
     for group in GROUPS:
         _check_given(group, values)
     rules.check(rules_for(values), values)
+    for group in SEVERAL:
+        _check_parts(group, values[group])
     _check_callbacks(values["callbacks"], values["checkpoint"]["test_with"])
 
 
@@ -164,13 +168,16 @@ def _check_given(group: str, config: Mapping[str, Any] | DictConfig) -> None:
         )
 
 
-def _check_callbacks(callbacks: Mapping[str, Any], test_with: str) -> None:
-    for name, callback in callbacks.items():
-        if callback and not isinstance(callback, Mapping):
+def _check_parts(group: str, parts: Mapping[str, Any]) -> None:
+    for name, part in parts.items():
+        if part and not (isinstance(part, Mapping) and part.get("_target_")):
             raise UserError(
-                f"callbacks.{name}={rules.typed(callback)}: expected null, which switches it off, "
-                f"or keys such as callbacks.{name}._target_"
+                f"{group}.{name}={rules.typed(part)}: expected null, which switches it off, or "
+                f"keys such as {group}.{name}._target_"
             )
+
+
+def _check_callbacks(callbacks: Mapping[str, Any], test_with: str) -> None:
     if test_with == "best" and not callbacks.get("best_checkpoint"):
         raise UserError(
             "checkpoint.test_with=best needs callbacks.best_checkpoint, which is switched off: "

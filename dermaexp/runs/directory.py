@@ -43,7 +43,7 @@ FIGURES = (  # in the order of a run's page, each by a callback of that name
     "montage",
 )
 RESULTS = ("history.csv", "metrics.json", "predictions.npz", "report.html")
-FOLDERS = ("checkpoints", "figures", "medmnist")
+FOLDERS = ("checkpoints", "figures", "medmnist", "tensorboard")
 NAMES = ("run.json", *RESULTS, *FOLDERS)  # all that a run writes itself
 NAMES_OF_HYDRA = (".hydra", "dermaexp.log", LOCK)  # written before the run begins
 LONGEST_NAME, LONGEST_BYTES = 100, 180  # file systems allow 255 bytes, and names get additions
@@ -63,6 +63,7 @@ class RunDirectory:
         self.report = self.path / "report.html"
         self.figures = self.path / "figures"
         self.medmnist = self.path / "medmnist"
+        self.tensorboard = self.path / "tensorboard"
 
     def check_unused(self, names: Iterable[str] = NAMES) -> None:
         """Raise UserError if one of `names` exists without a run.json that says whose it is."""
@@ -87,6 +88,7 @@ class RunDirectory:
         files = [self.path / result for result in RESULTS]
         files += [self.best_checkpoint, self.last_checkpoint]
         files += [self.figures / f"{figure}.png" for figure in FIGURES]
+        files += [*self.tensorboard.glob("events.out.tfevents.*"), self.tensorboard / "hparams.yaml"]
         for file in (*files, *self._medmnist_results(name)):
             file.unlink(missing_ok=True)
         for folder in FOLDERS:

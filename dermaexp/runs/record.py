@@ -81,6 +81,7 @@ class RunRecord(TypedDict):
     device: NotRequired[Device]
     input_size: NotRequired[Count]
     resumed: NotRequired[list[Attempt]]
+    trackers: NotRequired[dict[str, Text]]  # by what each knows the run
 
 
 OF_FINISHED = (  # what a run that failed early may lack

@@ -21,11 +21,12 @@ from dermaexp.training.callbacks import (
     SeedEveryEpoch,
     StayStopped,
     StopAtLimit,
+    TrackEpochs,
     WholeEpochs,
 )
 from dermaexp.training.classifier import Classifier
 from dermaexp.training.cluster import PlainSigterm, check_processes, environment
-from dermaexp.training.logger import NoLogger
+from dermaexp.training.logger import Trackers
 from dermaexp.training.tta import VIEWS
 
 
@@ -81,13 +82,14 @@ def build_trainer(config: DictConfig, directory: RunDirectory, timer: Timer) -> 
         PlainSigterm(),
         SeedEveryEpoch(config.seed),
         StayStopped(),
+        TrackEpochs(),
     ]
     trainer = instantiate(
         given,
         callbacks=[*ours, limit, *callbacks],
         plugins=[AtomicCheckpointIO(), environment()],
         default_root_dir=str(directory.path),
-        logger=NoLogger(directory.path),
+        logger=Trackers(config, directory),
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -78,6 +78,7 @@ class Classifier(LightningModule):
         self.train_loss = MeanMetric(nan_strategy="disable")
         self.train_accuracy = MulticlassAccuracy(average="micro", validate_args=False)
         self.epoch_metrics: dict[str, float] = {}
+        self.epoch_samples = 0  # of the last epoch
         self.trained_samples = 0  # in a whole epoch, or in the part of one that was trained
         self.predictions: dict[str, Predictions] = {}
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -124,17 +125,19 @@ class Classifier(LightningModule):
         if is_fitting(self.trainer):
             weight = self.train_loss.weight.clone()  # reduced in place
             samples = int(self.trainer.strategy.reduce(weight, reduce_op="sum"))
+            self.epoch_samples = samples
             self.trained_samples = max(self.trained_samples, samples)
             self.epoch_metrics["train_loss"] = self.train_loss.compute().item()
             self.epoch_metrics["train_accuracy"] = self.train_accuracy.compute().item()
-        self.log_dict(self.epoch_metrics)  # Lightning rounds to float32
+        self.log_dict(self.epoch_metrics, logger=False)  # Lightning rounds to float32
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._predict(batch)
 
     def on_test_epoch_end(self) -> None:
         predictions = self._collect("test")
-        self.log_dict({f"test_{name}": value for name, value in _scores(predictions).items()})
+        scores = {f"test_{name}": value for name, value in _scores(predictions).items()}
+        self.log_dict(scores, logger=False)
 
     def configure_optimizers(self) -> OptimizerConfig | OptimizerLRSchedulerConfig:
         optimizer = _make("optimizer", self.make_optimizer, self.parameters())

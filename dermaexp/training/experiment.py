@@ -7,7 +7,7 @@ import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as lightning
 import torch
@@ -27,6 +27,7 @@ from dermaexp.training import distributed, trainer_keys
 from dermaexp.training.build import build_classifier, build_data, build_trainer, check_shares
 from dermaexp.training.clock import Clock
 from dermaexp.training.lightning_internals import is_signal
+from dermaexp.training.logger import Trackers
 from dermaexp.training.steps import check_checkpoints, evaluate, fit, predict, select_weights
 
 
@@ -103,26 +104,29 @@ def run(
         directory.write_run(record)
     parameters = count_parameters(classifier.net)
     announce(record["name"], data, parameters, record["device"]["name"])
-    with distributed.together(trainer, job), exits_as_errors(), contextlib.chdir(folder or "."):
-        fitted = fit(trainer, classifier, data, directory.last_checkpoint if resumed else None)
-        selected = select_weights(fitted, directory, config.checkpoint.test_with)
-        predictions = predict(trainer, classifier, data, selected.weights)
-    if processes.rank() > 0:
-        return
-    used = {split: len(predictions[split].targets) for split in ("val", "test")}
-    results = {
-        "data": record["data"] | describe_images(data, {"train": fitted.samples, **used}),
-        "model": {"name": record["choices"]["model"], "parameters": parameters},
-        "train": fitted.train,
-        **evaluate(predictions, data, calibrate=config.calibrate),
-        "tested_with": config.checkpoint.test_with,
-        "best_epoch": selected.best_epoch,
-        "epochs": fitted.epochs,
-        "planned_epochs": fitted.planned_epochs,
-        "ended_by": fitted.ended_by,
-        "seconds": seconds(clock, timer),
-    }
-    directory.write_metrics(results)
+    trackers = cast(Trackers, trainer.logger)
+    with trackers.tracking(record):
+        with distributed.together(trainer, job), exits_as_errors(), contextlib.chdir(folder or "."):
+            fitted = fit(trainer, classifier, data, directory.last_checkpoint if resumed else None)
+            selected = select_weights(fitted, directory, config.checkpoint.test_with)
+            predictions = predict(trainer, classifier, data, selected.weights)
+        if processes.rank() > 0:
+            return
+        used = {split: len(predictions[split].targets) for split in ("val", "test")}
+        results = {
+            "data": record["data"] | describe_images(data, {"train": fitted.samples, **used}),
+            "model": {"name": record["choices"]["model"], "parameters": parameters},
+            "train": fitted.train,
+            **evaluate(predictions, data, calibrate=config.calibrate),
+            "tested_with": config.checkpoint.test_with,
+            "best_epoch": selected.best_epoch,
+            "epochs": fitted.epochs,
+            "planned_epochs": fitted.planned_epochs,
+            "ended_by": fitted.ended_by,
+            "seconds": seconds(clock, timer),
+        }
+        directory.write_metrics(results)
+        trackers.conclude(results)
 
 
 def seconds(clock: Clock, timer: Timer) -> dict[str, float]:

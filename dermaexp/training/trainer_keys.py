@@ -19,7 +19,7 @@ SET_BY_US = {
     "callbacks": "give the config group callbacks, such as 'callbacks=[default,ema]'",
     "plugins": "give trainer.precision or trainer.strategy",
     "default_root_dir": "give hydra.run.dir=DIR",
-    "logger": "history.csv and metrics.json hold the numbers; give a callback for others",
+    "logger": "give the config group logger, such as logger=tensorboard",
     "enable_checkpointing": "give callbacks.best_checkpoint=null callbacks.last_checkpoint=null "
     "checkpoint.test_with=last",
     "enable_progress_bar": "give callbacks.progress=null",

@@ -11,6 +11,7 @@ from dermaexp.training.callbacks.predictions import Predictions
 from dermaexp.training.callbacks.progress import Progress
 from dermaexp.training.callbacks.seeding import SeedEveryEpoch
 from dermaexp.training.callbacks.stopping import StayStopped, StopAtLimit, WholeEpochs
+from dermaexp.training.callbacks.tracking import TrackEpochs
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -22,6 +23,7 @@ __all__ = [
     "SeedEveryEpoch",
     "StayStopped",
     "StopAtLimit",
+    "TrackEpochs",
     "WholeEpochs",
     "load_checkpoint",
 ]
