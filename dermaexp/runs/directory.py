@@ -88,7 +88,10 @@ class RunDirectory:
         files = [self.path / result for result in RESULTS]
         files += [self.best_checkpoint, self.last_checkpoint]
         files += [self.figures / f"{figure}.png" for figure in FIGURES]
-        files += [*self.tensorboard.glob("events.out.tfevents.*"), self.tensorboard / "hparams.yaml"]
+        files += [
+            *self.tensorboard.glob("events.out.tfevents.*"),
+            self.tensorboard / "hparams.yaml",
+        ]
         for file in (*files, *self._medmnist_results(name)):
             file.unlink(missing_ok=True)
         for folder in FOLDERS:

@@ -172,7 +172,9 @@ def test_mlflow(train, cli: Cli, monkeypatch, mlflow_client) -> None:
 def test_a_run_goes_on_without_a_tracker_that_is_down(
     train, mlflow_client, capsys: pytest.CaptureFixture
 ) -> None:
-    directory = train("logger=[tensorboard,mlflow]", "logger.mlflow.tracking_uri=http://127.0.0.1:9")
+    directory = train(
+        "logger=[tensorboard,mlflow]", "logger.mlflow.tracking_uri=http://127.0.0.1:9"
+    )
     assert directory.read_run()["status"] == "finished"
     assert directory.read_run()["trackers"] == {"tensorboard": "tensorboard"}
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
