@@ -16,7 +16,6 @@ from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from pytorch_lightning.loggers.logger import Logger
 
 from dermaexp.core.console import print_warning
 from dermaexp.core.errors import UserError, typed
@@ -54,7 +53,7 @@ class Tracker:
 
     def begin(self) -> str | None:
         """Connect, and return by what the tracker knows the run, if it is known here."""
-        logger: Logger = instantiate({**self.keys(), **self.component})
+        logger = instantiate({**self.keys(), **self.component})
         logger.experiment  # noqa: B018 it connects
         self.logger = logger
         return self.identity()
