@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import subprocess
@@ -398,3 +399,12 @@ def test_a_line_of_ours_comes_before_the_systems() -> None:
     error = UserError("the address does not answer: give weights=null")
     error.__cause__ = ConnectionResetError(104, "Connection reset by peer")
     assert explain(error) == "the address does not answer: give weights=null"
+
+
+def test_the_loggers_of_other_code_stay_on(cli: Cli, tmp_path: Path) -> None:
+    """Hydra's own way of silence switches off every logger of the process."""
+    logger = logging.getLogger("of.other.code")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "metrics.json").touch()
+    assert cli("model=ffn", "hydra.run.dir=there") == 1
+    assert not logger.disabled
