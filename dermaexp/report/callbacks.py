@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from dermaexp.report import figures
@@ -10,11 +12,15 @@ from dermaexp.report.style import write_figure
 
 
 class DrawFigure(Callback):
-    """Writes figures/`figure`.png, one of `figures.FIGURES`, on global rank zero."""
+    """Writes figures/`figure`.png, one of `figures.FIGURES`, on global rank zero.
+
+    A dotted name, such as own.figure.confidence, is a function of one's own: it takes the RunData
+    and the options and returns a Matplotlib figure.
+    """
 
     changes_numbers = False
 
-    def __init__(self, figure: str, **options: int) -> None:
+    def __init__(self, figure: str, **options: Any) -> None:
         """Raises UserError for a figure that is unknown, or options that it does not take."""
         figures.check(figure, options)
         self.figure = figure
@@ -30,7 +36,7 @@ class DrawFigure(Callback):
         self._draw("test_end", trainer, module)
 
     def _draw(self, moment: figures.Moment, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.is_global_zero and figures.FIGURES[self.figure].moment == moment:
+        if trainer.is_global_zero and figures.figure_of(self.figure).moment == moment:
             run = CurrentRun(trainer, module)
             figure = figures.plot(self.figure, run, self.options)
-            write_figure(run.directory.path, self.figure, figure)
+            write_figure(run.directory.path, figures.file_stem(self.figure), figure)

@@ -6,16 +6,18 @@ same ones from the run directory.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from hydra.utils import get_method
 from matplotlib.figure import Figure
 from pydantic import BaseModel
 from sklearn.metrics import confusion_matrix
 
 from dermaexp.core import rules
-from dermaexp.core.errors import UserError, nearest
+from dermaexp.core.errors import UserError, nearest, one_line
 from dermaexp.metrics import calibration
 from dermaexp.metrics.operating_points import HIGHLIGHTED, operating_points
 from dermaexp.report import curve_plots, plots
@@ -34,20 +36,47 @@ class RunFigure(NamedTuple):
 
 
 def plot(figure: str, run: RunData, options: Mapping[str, Any]) -> Figure:
-    """Plot the `figure` of FIGURES, with its `options`, from the data of `run`."""
-    return FIGURES[figure].plot(run, **options)
+    """Plot the `figure` with its `options` from the data of `run`."""
+    return figure_of(figure).plot(run, **options)
 
 
 def check(figure: str, options: Mapping[str, Any]) -> None:
     """Raise UserError for an unknown figure, or for options that it does not take."""
-    if figure not in FIGURES:
-        raise UserError(f"the figure {figure} is unknown: {nearest(str(figure), FIGURES)}")
-    place, model = f"callbacks.{figure}", FIGURES[figure].options
+    found, place = figure_of(figure), f"callbacks.{file_stem(figure)}"
+    if "." in figure:
+        try:
+            inspect.signature(found.plot).bind(None, **options)
+        except TypeError as error:
+            raise UserError(f"{place}: {figure} does not take these keys: {error}") from error
+        return
+    model = found.options
     for key in options:
         if key not in model.model_fields:
             hint = nearest(key, model.model_fields) if model.model_fields else "it takes none"
             raise UserError(f"{place} has no key {key}: {hint}")
     rules.check(model, options, place)
+
+
+def figure_of(figure: str) -> RunFigure:
+    """Return one of FIGURES, or the function of that dotted name, plotted at the end of test.
+
+    Raises UserError for a figure that is unknown, or has the name of another one's file.
+    """
+    if "." not in str(figure):
+        if figure not in FIGURES:
+            raise UserError(f"the figure {figure} is unknown: {nearest(str(figure), FIGURES)}")
+        return FIGURES[figure]
+    if file_stem(figure) in FIGURES:
+        raise UserError(f"{figure} would overwrite the figure {file_stem(figure)}: rename it")
+    try:
+        return RunFigure("test_end", get_method(figure))
+    except Exception as error:
+        raise UserError(f"the figure {figure} cannot be imported: {one_line(error)}") from error
+
+
+def file_stem(figure: str) -> str:
+    """Return the name of the figure's file."""
+    return str(figure).rpartition(".")[2]
 
 
 def _montage(run: RunData, *, columns: int) -> Figure:

@@ -43,10 +43,11 @@ def regenerate(directory: RunDirectory) -> list[str]:
     failed: dict[str, list[str]] = {}  # why -> figures
     for name, options in asked.items():
         try:
-            if name in foreign:
+            file = figures.file_stem(name)
+            if file in foreign:
                 raise UserError("another program wrote that file")
             figures.check(name, options)
-            write_figure(directory.path, name, figures.plot(name, run, options))
+            write_figure(directory.path, file, figures.plot(name, run, options))
         except (UserError, ValueError) as error:
             failed.setdefault(str(error), []).append(name)
     return [f"not regenerated: {', '.join(names)}: {why}" for why, names in failed.items()]

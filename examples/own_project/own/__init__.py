@@ -1,0 +1,1 @@
+"""What experiment=shapes is made of."""
