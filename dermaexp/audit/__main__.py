@@ -5,21 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
-
-from hydra import compose
-from omegaconf import DictConfig
 
 from dermaexp.audit.findings import audit
 from dermaexp.core.console import console, print_error, print_note
 from dermaexp.core.errors import INTERRUPTED, UserError
 from dermaexp.data.load import load_splits
 from dermaexp.launch import validate
-from dermaexp.launch.config_folder import config_folder
+from dermaexp.launch.dataset import composed
 from dermaexp.launch.explain import explain
-from dermaexp.launch.hydra_internals import initialized
 from dermaexp.runs.folders import dated_folder
 
 
@@ -49,21 +44,6 @@ def main() -> None:
             raise
         print_error(explain(error))
         sys.exit(1)
-
-
-def composed(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
-    """The config with these overrides of the config group dataset, as a run composes it."""
-    for override in overrides:
-        key = override.partition("=")[0].lstrip("+~")
-        if key.partition(".")[0] != "dataset":
-            raise UserError(
-                f"'{override}' is not an override of the dataset: expected dataset=OPTION or "
-                "dataset.KEY=VALUE"
-            )
-    if config_dir is not None and not config_dir.is_dir():
-        raise UserError(f"--config-dir {config_dir} is not a folder: expected one with dataset/")
-    with initialized(config_folder(), config_dir and config_dir.absolute()):
-        return compose("config", list(overrides))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -73,7 +73,7 @@ def predictions(
     import numpy as np
     import torch
 
-    size = model.image_shape[1:]
+    size, device = model.image_shape[1:], model.mean.device
 
     def read(file: Path) -> np.ndarray | UserError:
         try:
@@ -93,7 +93,7 @@ def predictions(
             pictures = list(answers)
             good = [picture for picture in pictures if not isinstance(picture, UserError)]
             images = torch.from_numpy(np.stack(good)).permute(0, 3, 1, 2) if good else None
-            found = iter(model(images).numpy() if images is not None else ())
+            found = iter(() if images is None else model(images.to(device)).numpy(force=True))
             for file, picture in zip(named, pictures, strict=True):
                 yield file, picture if isinstance(picture, UserError) else next(found)
 
@@ -103,10 +103,10 @@ def probabilities_of(model: TrainedModel, images: Images) -> np.ndarray:
     import numpy as np
     import torch
 
-    size = model.image_shape[1:]
+    size, device = model.image_shape[1:], model.mean.device
     with torch.inference_mode():
         answers = [
-            model(_tensor(images[start : start + BATCH], size))
+            model(_tensor(images[start : start + BATCH], size).to(device)).cpu()
             for start in range(0, len(images), BATCH)
         ]
     return torch.cat(answers).numpy() if answers else np.empty((0, len(model.classes)), np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -23,6 +23,7 @@ from dermaexp.runs.directory import RunDirectory
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from dermaexp.inference.evaluation import Evaluation
     from dermaexp.inference.predict import Images
     from dermaexp.inference.trained import TrainedModel
 
@@ -95,6 +96,15 @@ class Run:
         best = np.array(self.classes)[probabilities.argmax(axis=1)]
         frame.insert(0, "class", best)
         return frame
+
+    def evaluate(self, overrides: Sequence[str] = (), split: str | None = None) -> Evaluation:
+        """Evaluate on the run's own data, or on a split of those of `overrides`.
+
+        These are as on the command line, such as ["dataset=npz", "dataset.path=FILE"].
+        """
+        from dermaexp.inference.evaluate import evaluation
+
+        return evaluation([self.path], overrides, split)
 
     def __repr__(self) -> str:
         test = cast(Mapping[str, Any], self.metrics["test"])

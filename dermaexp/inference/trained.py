@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,8 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from dermaexp.core.errors import UserError, one_line
+from dermaexp.core.overrides import escaped
 from dermaexp.inference.finished import Shape, finished, shape_of
 from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.metrics_file import Metrics
 from dermaexp.runs.record import RunRecord
 from dermaexp.training.callbacks import load_checkpoint
 from dermaexp.training.tta import VIEWS
@@ -80,18 +84,16 @@ def trained_model(directory: RunDirectory) -> TrainedModel:
     or of another model.
     """
     record, metrics = finished(directory)
-    config = OmegaConf.create(record["config"])
+    config = config_to_load(record, metrics)
     image_shape = shape_of(metrics)
     classes = metrics["data"]["classes"]
-    best = metrics["tested_with"] == "best"
-    path = directory.best_checkpoint if best else directory.last_checkpoint
-    state = load_checkpoint(path)["state_dict"]
-    net = _net(config, record, image_shape, len(classes))
+    path, state = tested_weights(directory, metrics)
+    with torch.random.fork_rng(devices=()):
+        net = instantiate(config.model, image_shape=image_shape, classes=len(classes))
+    transform_as_trained(net, record)
     weights = {key.removeprefix(NET): state[key] for key in state if key.startswith(NET)}
-    try:
+    with naming_the_checkpoint(path):
         net.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"{path} is of another model than the run: {one_line(error)}") from error
     calibration = metrics.get("calibration")
     model = TrainedModel(
         net,
@@ -105,16 +107,34 @@ def trained_model(directory: RunDirectory) -> TrainedModel:
     return model.eval()
 
 
-def _net(config: DictConfig, record: RunRecord, image_shape: Shape, classes: int) -> nn.Module:
-    """Return the model without its weights, which the checkpoint has."""
-    pretrained = config.model.get("weights") is not None
+def config_to_load(record: RunRecord, metrics: Metrics) -> DictConfig:
+    """Return the run's config with a model that downloads no weights: the checkpoint has them."""
+    config = OmegaConf.create(escaped(record["config"]))
     if "input_size" in record:  # torchvision's or timm's
         config.model.weights = None
-        if record["input_size"] != max(image_shape[1:]):  # else images keep their size
+        if record["input_size"] != max(shape_of(metrics)[1:]):  # else images keep their size
             config.model.size = record["input_size"]
-    with torch.random.fork_rng(devices=()):
-        net = instantiate(config.model, image_shape=image_shape, classes=classes)
+    return config
+
+
+def transform_as_trained(net: nn.Module, record: RunRecord) -> None:
+    """Let torchvision's Inception and GoogLeNet transform their input, as their weights need."""
     inner: Any = getattr(net, "net", None)
-    if pretrained and hasattr(inner, "transform_input"):  # torchvision's Inception and GoogLeNet
+    if record["config"]["model"].get("weights") is not None and hasattr(inner, "transform_input"):
         inner.transform_input = True
-    return net
+
+
+def tested_weights(directory: RunDirectory, metrics: Metrics) -> tuple[Path, dict[str, Tensor]]:
+    """Return the checkpoint that the run was tested with and the weights in it."""
+    best = metrics["tested_with"] == "best"
+    path = directory.best_checkpoint if best else directory.last_checkpoint
+    return path, load_checkpoint(path)["state_dict"]
+
+
+@contextlib.contextmanager
+def naming_the_checkpoint(path: Path) -> Iterator[None]:
+    """Raise torch's error as a UserError, where the weights of `path` do not fit the model."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise UserError(f"{path} is of another model than the run: {one_line(error)}") from error

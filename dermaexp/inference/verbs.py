@@ -14,6 +14,8 @@ VERBS = {  # -> the module whose `main` reads sys.argv
     "report": "dermaexp.report.__main__",
     "audit": "dermaexp.audit.__main__",
     "predict": "dermaexp.inference.predict",
+    "evaluate": "dermaexp.inference.evaluate",
+    "export": "dermaexp.inference.export",
 }
 OVERRIDE = re.compile(r"[-+~]|.*=")  # begins one, or a flag
 

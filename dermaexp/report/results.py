@@ -45,11 +45,6 @@ def _tables(numbers: Mapping[str, Any], baseline: Baseline) -> dict[str, Grid]:
     interval = "95\N{NO-BREAK SPACE}% interval"
     scores = [("Val", val), (interval, val["intervals"]), ("Test", test)]
     scores += [(interval, test["intervals"]), ("Majority baseline, test", baseline.scores)]
-    classes = [
-        [name, f"{own['samples']:,}"]
-        + [Cell(own[key], own["intervals"].get(key)) for key in CLASS_METRICS]
-        for name, own in test["per_class"].items()
-    ]
     points = [
         [Cell(name, strong=name == HIGHLIGHTED), point["threshold"]]
         + [point["val"][side] for side in SIDES]
@@ -57,11 +52,10 @@ def _tables(numbers: Mapping[str, Any], baseline: Baseline) -> dict[str, Grid]:
         + [test["per_class"][name]["sensitivity_at_95_specificity"]]
         for name, point in numbers["operating_points"]["classes"].items()
     ]
-    labels = [label[0].upper() + label[1:] for label in CLASS_METRICS.values()]
     sides = [f"{split} {side}" for split in ("Val", "Test") for side in SIDES]
     tables = {
         "results": Grid.of_scores("Metric", labels_of(*METRICS), scores),
-        "classes": Grid(["Class", "Images", *labels], classes),
+        "classes": classes_table(test),
         "points": Grid(["Class", "Threshold", *sides, "Sensitivity read off test"], points),
         "leak": Grid.of_scores("Metric", labels_of(*HEADLINES), leak.columns(numbers).items()),
     }
@@ -74,6 +68,17 @@ def _tables(numbers: Mapping[str, Any], baseline: Baseline) -> dict[str, Grid]:
         headings = [f"{label}, {kind}" for label in errors.values() for kind in kinds]
         tables["calibration"] = Grid(["Split", *headings], rows)
     return tables
+
+
+def classes_table(numbers: Mapping[str, Any]) -> Grid:
+    """The numbers of each class against the rest, from those of a split."""
+    labels = [label[0].upper() + label[1:] for label in CLASS_METRICS.values()]
+    rows = [
+        [name, f"{own['samples']:,}"]
+        + [Cell(own[key], own["intervals"].get(key)) for key in CLASS_METRICS]
+        for name, own in numbers["per_class"].items()
+    ]
+    return Grid(["Class", "Images", *labels], rows)
 
 
 def _verdict(confusion: np.ndarray, baseline: Baseline) -> str:

@@ -43,7 +43,7 @@ def conclude(name: str, splits: Splits, results: Mapping[str, Any]) -> None:
         notes.append(f"ended after {epochs} epochs")
     if calibration := results.get("calibration"):
         notes.append(_calibration_note(calibration))
-    _print_scores(f"{name} on {splits.title}", columns, rows, "\n".join(notes))
+    print_scores(f"{name} on {splits.title}", columns, rows, "\n".join(notes))
     _show_leak(name, splits.title, results)
 
 
@@ -62,13 +62,14 @@ def _show_leak(name: str, data: str, numbers: Mapping[str, Any]) -> None:
     if text := reading(numbers):
         if all(numbers[half] for half in TEST_PARTS):
             title = f"{name} on {data}, test in two parts"
-            _print_scores(title, columns(numbers), labels_of(*HEADLINES), text)
+            print_scores(title, columns(numbers), labels_of(*HEADLINES), text)
         else:
             console.print(text, soft_wrap=True, markup=False)
 
 
-def _print_scores(
+def print_scores(
     title: str, columns: Mapping[str, Mapping[str, Any]], labels: Mapping[str, str], note: str
 ) -> None:
+    """Print a row for each of `labels` and a column for each heading and its scores."""
     grid = Grid.of_scores("", labels, columns.items())
     print_table(title, grid, box=HEAVY_HEAD, note=note, undefined="undefined")

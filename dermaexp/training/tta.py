@@ -34,7 +34,8 @@ def zoomed(images: Tensor, zoom: float) -> Tensor:
     """Enlarge float images (N, C, H, W) by `zoom`; below 1, mirror their edges outwards."""
     if zoom == 1:
         return images
-    step, zero = (torch.full((len(images),), x, device=images.device) for x in (1 / zoom, 0.0))
+    count = images.shape[0]  # any in an exported model, where len() would fix it
+    step, zero = (torch.full((count,), x, device=images.device) for x in (1 / zoom, 0.0))
     # With bf16-mixed, places in bfloat16 would shift pixels.
     with torch.autocast(images.device.type, enabled=False):
         return warped(images, step, zero, zero, zero)

@@ -13,7 +13,7 @@ import pytest
 from helpers import exit_code
 from PIL import Image
 
-from dermaexp.audit.__main__ import composed, main
+from dermaexp.audit.__main__ import main
 from dermaexp.audit.detection import detection, missed
 from dermaexp.audit.exact_duplicates import Place, between_splits, conflicts, exact_duplicates
 from dermaexp.audit.findings import THRESHOLD, audit
@@ -35,6 +35,7 @@ from dermaexp.audit.page import VALIDATED, findings
 from dermaexp.data import npz
 from dermaexp.data.lesion_groups import with_lesion_groups
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
+from dermaexp.launch.dataset import composed
 
 COUNTS = {"train": 90, "val": 30, "test": 40}
 # What is planted: (split, index) of the copy -> index of the training image.

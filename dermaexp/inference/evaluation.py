@@ -1,0 +1,324 @@
+"""One model or an ensemble on data with labels: its predictions and what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dermaexp.core.errors import UserError
+from dermaexp.data.gray import prepared
+from dermaexp.data.load import load_splits
+from dermaexp.data.sample import spread
+from dermaexp.data.splits import Splits
+from dermaexp.inference.finished import finished, shape_of
+from dermaexp.metrics import classification, significance
+from dermaexp.metrics.names import METRICS
+from dermaexp.metrics.operating_points import operating_points
+from dermaexp.metrics.predictions import Predictions
+from dermaexp.metrics.significance import p_text
+from dermaexp.report.stored_run import StoredRun
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.metrics_file import Metrics
+
+TESTED = ("accuracy", "balanced_accuracy", "macro_auroc")  # as a comparison tests them
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run of an evaluation, with its numbers on the evaluated split."""
+
+    path: Path
+    name: str
+    metrics: Metrics  # its own
+    predictions: Predictions
+    numbers: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the figures and the page of an evaluation show; `test` is the evaluated split.
+
+    `numbers` are those of metrics.json, by split. `notes` say what a reader must know.
+    """
+
+    name: str
+    splits: Splits
+    split: str
+    classes: tuple[str, ...]
+    predictions: dict[str, Predictions]
+    numbers: dict[str, Any]
+    members: list[Member]
+    thresholds: Predictions  # of val, empty where the members have no val in common
+    test_images: np.ndarray  # (N, H, W, C) uint8 as the model gets them, but for their size
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def data_title(self) -> str:
+        return self.splits.title
+
+    @property
+    def test_part(self) -> str:
+        return self.splits.part(self.split, len(self.test.targets))
+
+    @property
+    def test(self) -> Predictions:
+        return self.predictions[self.split]
+
+    @property
+    def val(self) -> Predictions:
+        return self.thresholds
+
+
+def evaluate_own(directories: Sequence[RunDirectory]) -> Evaluation:
+    """Evaluate each run, and all together, on their own val and test images, as they were tested.
+
+    Raises UserError where the runs were tested on different images, and as `repeat` does.
+    """
+    from dermaexp.inference.repeat import differences, repeat
+    from dermaexp.training import steps
+
+    own = [finished(directory) for directory in directories]
+    if len({record["data"]["test_fingerprint"] for record, _ in own}) > 1:
+        raise UserError(
+            "the runs were tested on different images: give the data to evaluate them on, such as "
+            "dataset=npz dataset.path=FILE"
+        )
+    classes = _common_classes([metrics for _, metrics in own])
+    members, notes, found = [], [], []
+    for directory, (record, metrics) in zip(directories, own, strict=True):
+        repeated = repeat(directory)
+        found.append(repeated)
+        name = record["name"]
+        predictions = repeated.predictions["test"]
+        members.append(Member(directory.path, name, metrics, predictions, repeated.numbers["test"]))
+        devices = f"on {repeated.device['name']}, the run on {record['device']['name']}"
+        notes.append(f"{name}: {_agreement(differences(repeated.numbers, metrics), devices)}")
+    first = found[0]
+    if len(found) == 1:
+        predictions_of, numbers = first.predictions, first.numbers
+    else:
+        predictions_of = {
+            split: _mean([repeated.predictions[split] for repeated in found])
+            for split in ("val", "test")
+        }
+        numbers = steps.evaluate(predictions_of, first.data, calibrate=False)
+        notes += _gain(members, predictions_of["test"])
+    splits = first.data.splits
+    images = splits.test.images[spread(splits.test.labels, len(predictions_of["test"].targets))]
+    return Evaluation(
+        _name(members),
+        splits,
+        "test",
+        classes,
+        predictions_of,
+        numbers,
+        members,
+        predictions_of["val"],
+        _shown(images, own[0][1]),
+        notes,
+    )
+
+
+def evaluate_on(
+    directories: Sequence[RunDirectory], overrides: Sequence[str], split: str
+) -> Evaluation:
+    """Evaluate each run, and all together, on a split of other data, matching classes by name.
+
+    Without `overrides` of the dataset these are the first run's own data. Raises UserError where
+    images are of a class that the model does not know.
+    """
+    from dermaexp.inference.predict import probabilities_of
+    from dermaexp.inference.repeat import accelerator_of
+    from dermaexp.inference.trained import config_to_load, trained_model
+
+    own = [finished(directory) for directory in directories]
+    classes = _common_classes([metrics for _, metrics in own])
+    stored = [
+        StoredRun(directory, record, config_to_load(record, metrics))
+        for directory, (record, metrics) in zip(directories, own, strict=True)
+    ]
+    splits = _loaded(overrides) if overrides else stored[0].splits
+    images, targets, notes = _matched(splits, split, classes)
+    trained_on = {record["data"]["fingerprint"] for record, _ in own}
+    if splits.fingerprint in trained_on and split != "test":
+        chosen = "trained on" if split == "train" else "selected by"
+        notes.append(f"the model was {chosen} these images: the numbers are optimistic")
+    members, of_val = [], []
+    for directory, run, (record, metrics) in zip(directories, stored, own, strict=True):
+        model = trained_model(directory).to(accelerator_of(record))
+        model.temperature = None  # as in predictions.npz
+        size = shape_of(metrics)[1:]
+        if size != images.shape[1:3]:
+            notes.append(
+                f"{run.name}: images of {' x '.join(map(str, images.shape[1:3]))} pixels are "
+                f"resized to the {' x '.join(map(str, size))} that the model takes"
+            )
+        order = [metrics["data"]["classes"].index(name) for name in classes]
+        probabilities = probabilities_of(model, images)[:, order]
+        numbers = _numbers(Predictions(targets, probabilities), metrics, classes)
+        answers = Predictions(targets, probabilities)
+        members.append(Member(directory.path, run.name, metrics, answers, numbers))
+        if order == list(range(len(order))) and directory.has_predictions():
+            of_val.append(run.val)
+    predictions = _mean([member.predictions for member in members])
+    thresholds = (
+        _mean(of_val) if len(of_val) == len(members) and _alike(of_val) else _empty(classes)
+    )
+    majority = own[0][1]["majority_class"]
+    numbers = {
+        split: _numbers(predictions, own[0][1], classes),
+        "majority_class": majority,
+        "operating_points": operating_points(thresholds, predictions, classes),
+    }
+    if len(members) > 1:
+        notes += _gain(members, predictions)
+    return Evaluation(
+        _name(members),
+        splits,
+        split,
+        classes,
+        {split: predictions},
+        numbers,
+        members,
+        thresholds,
+        _shown(images, own[0][1]),
+        notes,
+    )
+
+
+def _loaded(overrides: Sequence[str]) -> Splits:
+    from dermaexp.launch import validate
+    from dermaexp.launch.dataset import composed
+
+    config = composed(overrides)
+    validate.check_dataset(config)
+    return load_splits(config.dataset)
+
+
+def _matched(
+    splits: Splits, split: str, classes: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return the images, their labels as the model counts them, and notes on the classes."""
+    part = splits[split]
+    present = np.bincount(part.labels, minlength=len(splits.classes)) > 0
+    unknown = [
+        name
+        for name, there in zip(splits.classes, present, strict=True)
+        if there and name not in classes
+    ]
+    if unknown:
+        raise UserError(
+            f"{split} of {splits.name} has images of classes that the model does not know: "
+            f"{', '.join(unknown)}; it knows {', '.join(classes)}; give their names in the order "
+            "of the labels, dataset.classes=[NAME, …] or a MedMNIST flag, or leave the images out"
+        )
+    place = np.array([classes.index(name) if name in classes else -1 for name in splits.classes])
+    notes = [text for text, title in splits.notes if not title]
+    with_images = {name for name, there in zip(splits.classes, present, strict=True) if there}
+    if missing := [name for name in classes if name not in with_images]:
+        notes.append(f"{split} of {splits.name} has no image of {', '.join(missing)}")
+    return part.images, place[part.labels], notes
+
+
+def _common_classes(own: Sequence[Metrics]) -> tuple[str, ...]:
+    """The classes of all runs, in the order of the first."""
+    first = own[0]["data"]["classes"]
+    for other in own:
+        if set(other["data"]["classes"]) != set(first):
+            raise UserError(
+                f"the runs have different classes ({', '.join(first)} | "
+                f"{', '.join(other['data']['classes'])}): an ensemble needs the same"
+            )
+    return tuple(first)
+
+
+def _numbers(predictions: Predictions, metrics: Metrics, classes: Sequence[str]) -> dict[str, Any]:
+    """The numbers of a split, beside the majority baseline of the run's own training images."""
+    majority = np.array([classes.index(metrics["majority_class"])])
+    return classification.split_metrics(*predictions, majority, classes)
+
+
+def _mean(predictions: Sequence[Predictions]) -> Predictions:
+    """The mean of the members' probabilities; UserError where they are of other images."""
+    if len(predictions) == 1:
+        return predictions[0]
+    if not _alike(predictions):
+        raise UserError(
+            "the runs predicted different images of their splits: an ensemble needs the same, "
+            "also in trainer.limit_val_batches and trainer.limit_test_batches"
+        )
+    together = np.stack([own.probabilities for own in predictions])
+    mean = together.mean(axis=0, dtype=np.float64)
+    return Predictions(predictions[0].targets, np.asarray(mean, np.float32))
+
+
+def _alike(predictions: Sequence[Predictions]) -> bool:
+    first = predictions[0].targets
+    return all(np.array_equal(own.targets, first) for own in predictions)
+
+
+def _empty(classes: Sequence[str]) -> Predictions:
+    return Predictions(np.empty(0, np.int64), np.empty((0, len(classes)), np.float32))
+
+
+def _name(members: Sequence[Member]) -> str:
+    return members[0].name if len(members) == 1 else f"ensemble of {len(members)} runs"
+
+
+def _shown(images: np.ndarray, metrics: Metrics) -> np.ndarray:
+    return prepared(images, shape_of(metrics)[0] == 1)
+
+
+def _agreement(distances: Mapping[str, float], devices: str) -> str:
+    """Say whether the numbers are those of metrics.json."""
+    differing = {key: distance for key, distance in distances.items() if distance}
+    if not differing:
+        return f"all {len(distances):,} numbers equal metrics.json to the last digit"
+    furthest = max(differing, key=lambda key: differing[key])
+    return (
+        f"{len(differing):,} of {len(distances):,} numbers differ from metrics.json, "
+        f"{furthest} the most, by {differing[furthest]:.2g} ({devices})"
+    )
+
+
+def _gain(members: Sequence[Member], ensemble: Predictions) -> list[str]:
+    """Compare the ensemble with its best member by val, a sentence for each metric."""
+
+    def val(member: Member) -> float:
+        return member.metrics["val"]["macro_auroc"] or 0.0
+
+    best = max(members, key=val)
+    targets = ensemble.targets
+    both = [ensemble.probabilities, best.predictions.probabilities]
+    resampled = significance.bootstrap(targets, both)
+    points = [
+        classification.headline_scores(
+            targets, own.argmax(axis=1), classification.macro_auroc(targets, own)
+        )
+        for own in both
+    ]
+    lines = []
+    for metric in TESTED:
+        first, second = (np.array([own[metric]]) for own in points)
+        found = significance.difference(first, second, resampled[metric][:1], resampled[metric][1:])
+        if found.p != found.p:
+            continue
+        p, least = found.p, 2 / (significance.RESAMPLES + 1)
+        if metric == "accuracy":
+            least, p = (
+                0.0,
+                significance.mcnemar_exact(*(own.argmax(axis=1) == targets for own in both)),
+            )
+        scale, unit = (100, " points") if METRICS[metric].is_share else (1, "")
+        estimate, low, high = (scale * end for end in (found.estimate, found.low, found.high))
+        digits = 1 if unit else 3
+        lines.append(
+            f"ensemble minus {best.name}, its best member by val, in {METRICS[metric].label}: "
+            f"{estimate:+z.{digits}f}{unit}, 95 % CI {low:z.{digits}f} to {high:z.{digits}f}, "
+            f"{p_text(p, least)}"
+        )
+    return lines
