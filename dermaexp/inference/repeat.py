@@ -47,7 +47,6 @@ def repeat(directory: RunDirectory) -> Repeated:
     splits = StoredRun(directory, record, config).splits
     path, weights = tested_weights(directory, metrics)
     config.callbacks = {}
-    config.pop("logger", None)  # a tracker's package may be missing here
     one_device = {"accelerator": accelerator_of(record), "devices": 1, "num_nodes": 1}
     config.trainer.update({**one_device, "strategy": "auto"})
     data = build_data(config, splits)
