@@ -16,6 +16,7 @@ VERBS = {  # -> the module whose `main` reads sys.argv
     "predict": "dermaexp.inference.predict",
     "evaluate": "dermaexp.inference.evaluate",
     "export": "dermaexp.inference.export",
+    "completion": "dermaexp.inference.completion",
 }
 OVERRIDE = re.compile(r"[-+~]|.*=")  # begins one, or a flag
 

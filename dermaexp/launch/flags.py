@@ -55,6 +55,11 @@ def parsed(arguments: list[str]) -> CommandLine:
     return CommandLine(flags, overrides, "-m" in flags or known.multirun)
 
 
+def all_flags() -> list[str]:
+    """Return the long flags, such as --multirun."""
+    return flags_of(flag_parser(_raise_user_error))
+
+
 def joined(flags: Sequence[str], overrides: Sequence[str]) -> list[str]:
     """The arguments in an order that Hydra takes: a bare flag would swallow the first override."""
     last = 1 if flags and flags[-1] in BARE else 0
