@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
 from omegaconf import OmegaConf
 
-from dermaexp.launch import flags, folders, resume, sweep, swept
+from dermaexp.launch import flags, folders, resume, sweep, swept, tracked_sweep
 from dermaexp.launch.config_folder import config_folder
 from dermaexp.launch.help import help_keys
 from dermaexp.launch.job import task
@@ -54,6 +54,7 @@ def execute(arguments: Sequence[str]) -> Path | None:
         hydra.main(str(config_folder()), "config", version_base="1.3")(task)()
         return sweep.started[-1] if sweep.started else None
     finally:
+        tracked_sweep.end("KILLED")  # where the sweep has not ended it
         sweep.until_the_end.close()
         if full_error is None:
             del os.environ["HYDRA_FULL_ERROR"]

@@ -14,6 +14,7 @@ from dermaexp.core.console import console
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import expanded as expanded_path
 from dermaexp.core.overrides import command, quoted
+from dermaexp.launch import tracked_sweep
 from dermaexp.launch.folders import check_sweep_folder
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.provenance import COMMAND
@@ -28,7 +29,7 @@ NOT_AGAIN = (  # overrides that the first start gave to Hydra, and this one give
     "hydra.run.dir=",
     "hydra.sweep.dir=",
     "hydra.job.config.override_dirname.exclude_keys=",
-    f"++hydra.job.env_set.{COMMAND}=",
+    *(f"++hydra.job.env_set.{variable}=" for variable in (COMMAND, *tracked_sweep.VARIABLES)),
 )
 
 

@@ -19,7 +19,7 @@ from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
 from dermaexp.core.override_grammar import parse
 from dermaexp.core.overrides import command, quoted
-from dermaexp.launch import swept
+from dermaexp.launch import swept, tracked_sweep
 from dermaexp.launch.earlier import already_there
 from dermaexp.launch.explain import RunError, explain
 from dermaexp.launch.folders import check_job_folders, check_sweep_folder, sweep_folder
@@ -86,13 +86,15 @@ class Sweep(Callback):
                 console.print(f"output of the jobs: {output}", soft_wrap=True, markup=False)
                 until_the_end.enter_context(losses_reported(stop=config.sweep.stop_on_failure))
                 until_the_end.enter_context(ends_reported(folder))
+            loggers = to_dict(config.logger, resolve=True) if config.get("logger") else {}
+            variables = {COMMAND: line, **tracked_sweep.begin(loggers, folder)}
         shared = sorted(key for key, is_swept in keys.items() if not is_swept)
         # Hydra composes every job's config anew, from these overrides.
         config.hydra.sweep.dir = str(folder)
         config.hydra.overrides.hydra += [
             f"hydra.sweep.dir={quoted(folder)}",
             f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(quoted, shared))}]",
-            f"++hydra.job.env_set.{COMMAND}={quoted(line)}",
+            *(f"++hydra.job.env_set.{name}={quoted(value)}" for name, value in variables.items()),
         ]
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -104,8 +106,12 @@ class Sweep(Callback):
             with locked(folder, wait=True):
                 failed = compare(folder)
         except Exception as error:  # Hydra would only warn
+            tracked_sweep.end("failed")
             print_error(f"the comparison of {folder} failed: {explain(error)}")
             sys.exit(1)
+        files = [folder / name for name in ("comparison.html", "leaderboard.csv", "runs.csv")]
+        files += sorted((folder / "figures").glob("*.png"))
+        tracked_sweep.end("failed" if failed or lost else "success", files)
         console.print(f"sweep directory: {folder.absolute()}", soft_wrap=True, markup=False)
         if failed:
             print_error(f"{failed} of the sweep's jobs did not finish: see the table above")

@@ -12,7 +12,7 @@ from pytorch_lightning.loggers.logger import Logger
 from dermaexp.core import processes
 from dermaexp.metrics.names import METRICS
 from dermaexp.runs.directory import FIGURES, RunDirectory
-from dermaexp.training.trackers import Sender, Tracked, check_packages
+from dermaexp.training.trackers import Sender, Tracked, check_packages, tracker
 
 
 class Trackers(Logger):
@@ -52,7 +52,7 @@ class Trackers(Logger):
                 run = Tracked(
                     str(record["name"]), self.directory.path, self.config, earlier.get(name)
                 )
-                self.senders.append(Sender(name, component, run))
+                self.senders.append(Sender(name, tracker(component, run)))
         for sender in self.senders:
             sender.begin()
             sender.send("log_config")

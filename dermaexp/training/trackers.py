@@ -25,10 +25,12 @@ FAREWELL = 30.0  # and, when it is over, to receive what is left
 PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds before something is sent again
 PARENT = "DERMAEXP_MLFLOW_PARENT"  # environment variable: the sweep's run, in its jobs
 PACKAGES = ("tensorboard", "mlflow", "wandb")  # each is an extra of its name
-QUIET = {  # else they send statistics of their use, or try for many minutes
+SQLITE = "sqlite:///"
+QUIET = {  # else they send statistics of their use, try for many minutes, or print
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "WANDB_ERROR_REPORTING": "false",
 }
 
@@ -41,7 +43,6 @@ class Tracked:
     folder: Path
     config: Mapping[str, Any]  # resolved; empty for a sweep
     identity: str | None = None  # the tracker's own, from an earlier attempt
-    tags: Mapping[str, str] | None = None
 
 
 class Tracker:
@@ -111,8 +112,16 @@ class TensorBoard(Tracker):
 
 
 class MLflow(Tracker):
+    def __init__(self, component: Mapping[str, Any], run: Tracked) -> None:
+        """Settle where a database lies: MLflow would look for it again in another folder."""
+        uri = component.get("tracking_uri") or ""
+        if uri.startswith(SQLITE):
+            path = Path(uri.removeprefix(SQLITE)).absolute()
+            component = {**component, "tracking_uri": f"{SQLITE}{path}"}
+        super().__init__(component, run)
+
     def keys(self) -> dict[str, Any]:
-        tags = {"dermaexp.directory": str(self.run.folder), **(self.run.tags or {})}
+        tags = {"dermaexp.directory": str(self.run.folder)}
         if parent := os.environ.get(PARENT):
             tags["mlflow.parentRunId"] = parent
         return {"run_name": self.run.name, "run_id": self.run.identity, "tags": tags}
@@ -159,6 +168,11 @@ KINDS: dict[str, type[Tracker]] = {
 }
 
 
+def tracker(component: Mapping[str, Any], run: Tracked) -> Tracker:
+    """Return the tracker that the config's `component` describes."""
+    return KINDS.get(str(component["_target_"]), Tracker)(component, run)
+
+
 def check_packages(loggers: Mapping[str, Any]) -> None:
     """Raise UserError where the package of a tracker is missing."""
     for name, component in loggers.items():
@@ -174,9 +188,9 @@ class Sender:
     What cannot be sent until the end is lost.
     """
 
-    def __init__(self, name: str, component: Mapping[str, Any], run: Tracked) -> None:
+    def __init__(self, name: str, tracker: Tracker) -> None:
         self.name = name
-        self.tracker = KINDS.get(str(component["_target_"]), Tracker)(component, run)
+        self.tracker = tracker
         self.identity: str | None = None
         self._began = threading.Event()
         self._ending = threading.Event()

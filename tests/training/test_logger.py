@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -74,7 +75,6 @@ def test_tensorboard(train: Callable[..., RunDirectory]) -> None:
     (picture,) = events.Images("figures/roc_curves")
     assert (picture.width, picture.height) > (300, 300)
     (text,) = events.Tensors("config/text_summary")
-    assert "T_max" not in text.tensor_proto.string_val[0].decode()
     assert "lr: 0.001" in text.tensor_proto.string_val[0].decode()
     content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     parameters = plugin.HParamsPluginData.FromString(content).session_start_info.hparams
@@ -169,6 +169,31 @@ def test_mlflow(train, cli: Cli, monkeypatch, mlflow_client) -> None:
 
 
 @pytest.mark.slow
+def test_a_sweep_in_mlflow_has_a_parent(
+    cli: Cli, data_file: Path, mlflow_client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the same command runs it again; its files are the comparison's."""
+    options = [*NO_FIGURES, "dataset=npz", f"dataset.path={data_file}", "trainer=cpu", "epochs=1"]
+    command = ["-m", *options, "model=ffn", "logger=mlflow", "name=study"]
+    for _ in range(2):
+        assert cli(*command, "seed=0,1") == 0
+    client = mlflow_client()
+    (experiment,) = client.search_experiments(filter_string="name = 'dermaexp'")
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = [run for run in runs if run.info.run_name == "study" and not run.data.params]
+    assert parent.info.status == "FINISHED"
+    children = [run for run in runs if run is not parent]
+    assert {run.data.params["seed"] for run in children} == {"0", "1"}
+    assert len(children) == 2
+    for run in children:
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.metrics["final/test_accuracy"] >= 0
+    artifacts = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert {"comparison.html", "leaderboard.csv", "runs.csv"} <= artifacts
+    assert trackers.PARENT not in os.environ
+
+
+@pytest.mark.slow
 def test_a_run_goes_on_without_a_tracker_that_is_down(
     train, mlflow_client, capsys: pytest.CaptureFixture
 ) -> None:
@@ -237,9 +262,7 @@ def test_a_tracker_that_hangs_is_left(
 ) -> None:
     monkeypatch.setattr(trackers, "PATIENCE", 0.01)
     monkeypatch.setattr(trackers, "FAREWELL", 0.01)
-    monkeypatch.setitem(trackers.KINDS, "slow", Slow)
-    run = trackers.Tracked("a", tmp_path, {})
-    sender = trackers.Sender("slow", {"_target_": "slow"}, run)
+    sender = trackers.Sender("slow", Slow({}, trackers.Tracked("a", tmp_path, {})))
     sender.begin()
     sender.send("log_metrics", {"a": 1.0}, 1)
     sender.end("success")
@@ -268,8 +291,7 @@ def test_what_failed_is_sent_again_in_order(
 ) -> None:
     monkeypatch.setattr(trackers, "PAUSE", 0.001)
     monkeypatch.setattr(trackers, "LONGEST_PAUSE", 0.01)
-    monkeypatch.setitem(trackers.KINDS, "flaky", Flaky)
-    sender = trackers.Sender("flaky", {"_target_": "flaky"}, trackers.Tracked("a", tmp_path, {}))
+    sender = trackers.Sender("flaky", Flaky({}, trackers.Tracked("a", tmp_path, {})))
     sender.begin()
     for step in (1, 2):
         sender.send("log_metrics", {"a": 1.0}, step)
