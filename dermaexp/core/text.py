@@ -40,6 +40,27 @@ def counted(noun: str, numbers: Sequence[int]) -> str:
     return f"{noun}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
+def size_text(count: int) -> str:
+    """ "1.2 MB", of a number of bytes."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{max(count / 1e3, 0.1):.1f} kB"
+
+
+def age_text(seconds: float) -> str:
+    """ "3 h", in the largest unit of which there is at least one."""
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{int(seconds // unit)} {name}"
+    return f"{max(int(seconds), 0)} s"
+
+
+def runs_text(number: int) -> str:
+    """ "1 run", or "2,000 runs"."""
+    return f"{number:,} run{'' if number == 1 else 's'}"
+
+
 def names_and_values(values: Mapping[str, object]) -> str:
     """ "torch 2.5, numpy 2.1"."""
     return ", ".join(f"{name} {value}" for name, value in values.items())

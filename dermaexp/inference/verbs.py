@@ -17,6 +17,9 @@ VERBS = {  # -> the module whose `main` reads sys.argv
     "evaluate": "dermaexp.inference.evaluate",
     "export": "dermaexp.inference.export",
     "completion": "dermaexp.inference.completion",
+    "ls": "dermaexp.inference.ls",
+    "rm": "dermaexp.inference.rm",
+    "card": "dermaexp.inference.card",
 }
 OVERRIDE = re.compile(r"[-+~]|.*=")  # begins one, or a flag
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from dermaexp.core.console import console, print_note, print_warning
 from dermaexp.core.errors import UserError
 from dermaexp.data.load import load_splits
-from dermaexp.launch import earlier, resume
+from dermaexp.launch import earlier, longer, resume
 from dermaexp.launch.identity import effective, identity
 from dermaexp.launch.record import recording
 from dermaexp.report import html
@@ -38,12 +38,15 @@ def attempt(job: Job) -> float:
     """Run the job unless it finished before; returns the val macro AUROC in either case."""
     config, directory = job.config, job.directory
     directory.check_unused()
-    before = directory.read_earlier()
+    before, asks_longer = directory.read_earlier(), False
     if before:
-        earlier.check_same_run(config, directory, before, in_sweep=job.in_sweep)
+        asks_longer = longer.is_asked(config, job.hydra.overrides.task, before)
+        earlier.check_same_run(config, directory, before, in_sweep=job.in_sweep, longer=asks_longer)
         wanted = bool(config.callbacks and config.callbacks.get("predictions"))
-        if before["status"] == "finished" and directory.has_results(
-            predictions=wanted, calibration=config.calibrate
+        if (
+            before["status"] == "finished"
+            and not asks_longer
+            and directory.has_results(predictions=wanted, calibration=config.calibrate)
         ):
             return _finished_before(job)
         _check_files_of_others(directory)
@@ -64,11 +67,15 @@ def attempt(job: Job) -> float:
             splits = load_splits(config.dataset)
         for note in splits.notes:
             print_note(*note)
+        if before:
+            longer.check_data(directory, before, splits.record, asked=asks_longer)
         record["data"] = splits.record
         record["config_digest"] = config_digest(identity(record["config"], splits.record))
-        resumed = before is not None and earlier.can_resume(directory, before, record)
+        resumed = before is not None and earlier.can_resume(
+            directory, before, record, longer=asks_longer or longer.was_asked(before)
+        )
         if before and resumed:
-            earlier.continue_record(record, before)
+            earlier.continue_record(record, before, longer=asks_longer)
         elif before:
             console.print("no checkpoint of this run to resume from: it starts anew")
             directory.clear(before.get("name", record["name"]))

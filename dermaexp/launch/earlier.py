@@ -21,15 +21,23 @@ FROM_START = (*RESUMPTION, "versions", "platform", "input_size", "trackers")
 
 
 def check_same_run(
-    config: DictConfig, directory: RunDirectory, earlier: RunRecord, *, in_sweep: bool
+    config: DictConfig,
+    directory: RunDirectory,
+    earlier: RunRecord,
+    *,
+    in_sweep: bool,
+    longer: bool = False,
 ) -> None:
-    """Raise UserError where this run must not touch the `earlier` one of `directory`."""
+    """Raise UserError where this run must not touch the `earlier` one of `directory`.
+
+    `longer` allows another number of epochs.
+    """
     if not (in_sweep or config.resume):
         raise already_there(directory)
     if "config" not in earlier or "data" not in earlier:  # it failed early
         return
     own, other = (
-        config_digest(identity(values if in_sweep else _anywhere(values), earlier["data"]))
+        config_digest(identity(values if in_sweep else _resumable(values, longer), earlier["data"]))
         for values in (effective(config), earlier["config"])
     )
     # A single run whose data file has changed starts anew; a sweep's job is another job then.
@@ -40,11 +48,12 @@ def check_same_run(
         )
 
 
-def _anywhere(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The config without the number of processes, with which a run is the same."""
+def _resumable(values: Mapping[str, Any], longer: bool) -> dict[str, Any]:
+    """The config without what a resumption may change."""
     trainer = values["trainer"]
-    place = ("devices", "num_nodes")
-    return {**values, "trainer": {key: trainer[key] for key in trainer if key not in place}}
+    changed = ("devices", "num_nodes", *(("max_epochs",) if longer else ()))
+    kept = {key: trainer[key] for key in trainer if key not in changed}
+    return {**values, "trainer": kept, "epochs": None if longer else values["epochs"]}
 
 
 def already_there(directory: RunDirectory) -> UserError:
@@ -61,23 +70,28 @@ def _has_other_data(config: DictConfig, earlier: Mapping[str, Any]) -> bool:
     return record is not None and record["fingerprint"] != earlier["fingerprint"]
 
 
-def can_resume(directory: RunDirectory, earlier: RunRecord, record: Mapping[str, Any]) -> bool:
+def can_resume(
+    directory: RunDirectory, earlier: RunRecord, record: Mapping[str, Any], *, longer: bool
+) -> bool:
     """Whether the run of `record` can start from last.ckpt of the `earlier` attempt.
 
-    A failed attempt starts anew if the code has changed, as that may be the repair.
+    A failed attempt starts anew if the code has changed, as that may be the repair; but not one
+    that has results of fewer epochs (`longer`), which would be lost.
     """
     same_code = all(earlier.get(key) == record.get(key) for key in ("code_digest", "own_code"))
     return (
         directory.last_checkpoint.exists()
         and earlier.get("data", {}).get("fingerprint") == record["data"]["fingerprint"]
-        and (earlier["status"] != "failed" or same_code)
+        and (earlier["status"] != "failed" or same_code or longer)
     )
 
 
-def continue_record(record: dict[str, Any], earlier: RunRecord) -> None:
+def continue_record(record: dict[str, Any], earlier: RunRecord, *, longer: bool) -> None:
     """Turn `record` into the continuation of the `earlier` one: its start, one more resumption."""
     resumption = {key: record[key] for key in RESUMPTION if key in record}
     record |= {key: value for key, value in earlier.items() if key in FROM_START}
     if "device" in earlier:
         resumption["earlier_device"] = earlier["device"]
+    if longer:
+        resumption["earlier_epochs"] = earlier["config"]["epochs"]
     record["resumed"] = [*earlier.get("resumed", []), resumption]

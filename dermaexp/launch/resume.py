@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from dermaexp.runs.record import Start
 
 KEY = "resume="
-PLACE = ("trainer.devices=", "trainer.num_nodes=")  # may be others than at the first start
+EPOCHS = "epochs="
+OTHERS = (EPOCHS, "trainer.devices=", "trainer.num_nodes=")  # than at the first start, for a run
 NOT_AGAIN = (  # overrides that the first start gave to Hydra, and this one gives anew
     "hydra.mode=",
     "hydra.run.dir=",
@@ -41,13 +42,13 @@ def expanded(arguments: Sequence[str]) -> list[str]:
     given = [argument for argument in arguments if argument.startswith(KEY)]
     if not given or given[0] == f"{KEY}null":
         return list(arguments)
-    place = [argument for argument in arguments if argument.startswith(PLACE)]
-    others = [argument for argument in arguments if argument not in (*given, *place)]
-    if len(given) > 1 or others:
-        extra = " ".join(others) or given[1]
+    changed = [argument for argument in arguments if argument.startswith(OTHERS)]
+    refused = [argument for argument in arguments if argument not in (*given, *changed)]
+    if len(given) > 1 or refused:
+        extra = " ".join(refused) or given[1]
         raise UserError(
             f"{given[0]} resumes a run with its own config: expected no {extra}, only other "
-            "trainer.devices or trainer.num_nodes"
+            "epochs, trainer.devices or trainer.num_nodes"
         )
     value = given[0].removeprefix(KEY)
     if value[:1] in ("'", '"') and value[-1:] == value[:1]:  # as Hydra wants other values
@@ -56,21 +57,21 @@ def expanded(arguments: Sequence[str]) -> list[str]:
         raise UserError("resume= names no folder: expected a run directory or a sweep's")
     folder = expanded_path(value).absolute()
     start = _start(folder)
+    is_sweep = start["arguments"][:1] == ["-m"]
+    if is_sweep and changed:
+        raise UserError(
+            f"{given[0]} resumes a sweep with its own config: expected no {changed[0]}; start a "
+            "new sweep with it"
+        )
+    old = EPOCHS if any(argument.startswith(EPOCHS) for argument in changed) else ()
+    kept = [argument for argument in start["arguments"] if not argument.startswith(old)]
+    start = {**start, "arguments": [*kept, *changed]}
     _print_start(folder, start)
     if Path(start["folder"]).is_dir():
         os.chdir(start["folder"])
-    if start["arguments"][:1] == ["-m"]:
-        if place:
-            raise UserError(
-                f"{given[0]} resumes a sweep with its own config: expected no {place[0]}"
-            )
+    if is_sweep:
         return [*start["arguments"], f"hydra.sweep.dir={quoted(folder)}"]
-    return [
-        *start["arguments"],
-        *place,
-        f"hydra.run.dir={quoted(folder)}",
-        f"{KEY}{quoted(folder)}",
-    ]
+    return [*start["arguments"], f"hydra.run.dir={quoted(folder)}", f"{KEY}{quoted(folder)}"]
 
 
 def start_of(hydra: Any) -> Start:

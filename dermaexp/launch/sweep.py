@@ -12,14 +12,14 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dermaexp.core.console import console, print_error
 from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
 from dermaexp.core.override_grammar import parse
 from dermaexp.core.overrides import command, quoted
-from dermaexp.launch import swept, tracked_sweep
+from dermaexp.launch import longer, swept, tracked_sweep
 from dermaexp.launch.earlier import already_there
 from dermaexp.launch.explain import RunError, explain
 from dermaexp.launch.folders import check_job_folders, check_sweep_folder, sweep_folder
@@ -42,13 +42,19 @@ class Sweep(Callback):
     """Hydra's callback of every sweep; a failed job makes the exit code 1."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Refuse a folder with files that are not ours, before Hydra writes there."""
+        """Refuse files that are not ours and epochs that cannot be, before Hydra writes there."""
         template = to_dict(config.hydra.run)["dir"]
-        if config.resume or template.startswith(NEW_FOLDER):
+        if template.startswith(NEW_FOLDER):
             return
         with _errors_end_all():
             HydraConfig.instance().set_config(config)  # the folder's name may read it
             directory = RunDirectory(Path(config.hydra.run.dir).absolute())
+            if config.resume:
+                before = directory.read_earlier()
+                if before and longer.is_asked(config, config.hydra.overrides.task, before):
+                    own = [str(key) for key in config if key != "hydra"]
+                    longer.check(OmegaConf.masked_copy(config, own), directory, before)
+                return
             directory.check_unused((*NAMES, *NAMES_OF_HYDRA))
             if directory.has_run():
                 raise already_there(directory)

@@ -13,7 +13,7 @@ from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
 from dermaexp.core.grid import Grid
 from dermaexp.core.shortened import short_command, shortened
-from dermaexp.core.text import names_and_values
+from dermaexp.core.text import names_and_values, size_text
 from dermaexp.core.version import __version__
 from dermaexp.report import html
 from dermaexp.report.results import results_of
@@ -183,7 +183,9 @@ def _split(split: Split | None) -> str | None:
 
 
 def _resumption(attempt: Mapping[str, Any]) -> str:
-    return f"{attempt.get('started')} (code digest {attempt.get('code_digest')})"
+    before = attempt.get("earlier_epochs")
+    planned = f", {before} epochs planned before" if before else ""
+    return f"{attempt.get('started')} (code digest {attempt.get('code_digest')}{planned})"
 
 
 def _yaml(config: Mapping[str, Any]) -> str:
@@ -194,11 +196,10 @@ def _files(directory: RunDirectory) -> list[dict[str, str]]:
     """Return the paths of the run's other files, relative to it, with their sizes."""
     files = (file for file in sorted(directory.path.rglob("*")) if file.is_file())
     return [
-        {"path": file.relative_to(directory.path).as_posix(), "size": _size(file.stat().st_size)}
+        {
+            "path": file.relative_to(directory.path).as_posix(),
+            "size": size_text(file.stat().st_size),
+        }
         for file in files
         if file != directory.report and not file.name.startswith(".")  # such as locks
     ]
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(count / 1e3, 0.1):.1f} kB"

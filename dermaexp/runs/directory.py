@@ -7,7 +7,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,21 @@ class RunDirectory:
         for folder in FOLDERS:
             with contextlib.suppress(OSError):  # it holds more, or is not there
                 (self.path / folder).rmdir()
+
+    def checkpoint_files(self) -> list[Path]:
+        """Those of our two checkpoints that are there."""
+        return [file for file in (self.best_checkpoint, self.last_checkpoint) if file.exists()]
+
+    def remove_checkpoints(self, *, keep: Collection[Path] = ()) -> int:
+        """Remove our checkpoints but those to `keep`; return the bytes that this frees."""
+        freed = 0
+        for file in self.checkpoint_files():
+            if file not in keep:
+                freed += file.stat().st_size
+                file.unlink()
+        with contextlib.suppress(OSError):  # it holds more, or is not there
+            self.checkpoints.rmdir()
+        return freed
 
     def write_run(self, record: Mapping[str, Any]) -> None:
         from dermaexp.runs.schemas import SCHEMA

@@ -54,6 +54,7 @@ class Attempt(TypedDict):
     code_digest: Text
     own_code: dict[str, Text]
     earlier_device: NotRequired[Device]  # of the epochs before
+    earlier_epochs: NotRequired[Count]  # planned before, if this attempt was given others
 
 
 class RunRecord(TypedDict):
