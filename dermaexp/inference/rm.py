@@ -41,7 +41,7 @@ def main() -> None:
     files = [file for files in plan.freed.values() for file in files]
     total = size_text(sum(file.stat().st_size for file in files))
     _show(plan)
-    question = f"remove {len(files):,} checkpoints, {total}?"
+    question = f"remove {len(files):,} checkpoint{'' if len(files) == 1 else 's'}, {total}?"
     if not given.yes and not _agreed(question):
         console.print("nothing was removed")
         return
