@@ -1,7 +1,7 @@
 """What several test files use."""
 
 from helpers.command import FIGURES, NO_FIGURES, compare_command, exit_code
-from helpers.interruption import DropoutNet, Killed, kill_at_write
+from helpers.interruption import DropoutNet, Killed, kill_at_write, numbers
 from helpers.output import Page, comparison_page, confusions, notes, parsed, rows, texts
 from helpers.processes import processes_in
 from helpers.real_data import real_file
@@ -45,6 +45,7 @@ __all__ = [
     "make_run",
     "make_sweep",
     "notes",
+    "numbers",
     "parsed",
     "processes_in",
     "random_predictions",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from torch import nn
 
 from dermaexp.core import files
 from dermaexp.runs import directory
+from dermaexp.runs.directory import RunDirectory
 from dermaexp.training.callbacks import checkpoints
 
 
@@ -47,3 +51,18 @@ def kill_at_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (files, directory, checkpoints):
         monkeypatch.setattr(module, "write_bytes", write)
+
+
+def numbers(
+    run: Path, checkpoints: Sequence[str] = ("last",)
+) -> tuple[dict, list[list[str]], dict[str, bytes]]:
+    """All that must be equal in two runs, weights of `checkpoints` too: no seconds, no dates."""
+    metrics = json.loads((run / "metrics.json").read_text())
+    del metrics["seconds"]
+    rows = [row[:-1] for row in csv.reader((run / "history.csv").open())]
+    stored = {name: a.tobytes() for name, a in RunDirectory(run).read_predictions().items()}
+    for name in checkpoints:
+        file = run / "checkpoints" / f"{name}.ckpt"
+        weights = torch.load(file, weights_only=True)["state_dict"]
+        stored |= {f"{name}.{key}": weight.numpy().tobytes() for key, weight in weights.items()}
+    return metrics, rows, stored

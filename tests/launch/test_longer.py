@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -10,12 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from helpers import NO_FIGURES, Killed, kill_at_write
+from helpers import NO_FIGURES, Killed, kill_at_write, numbers
 
 from dermaexp.data import load
 from dermaexp.runs import provenance
-from dermaexp.runs.directory import RunDirectory
 
 Cli = Callable[..., int]
 pytestmark = pytest.mark.slow
@@ -36,19 +33,6 @@ def options(data_file: Path) -> list[str]:
         "augment.mixup=0",
         *NO_FIGURES,
     ]
-
-
-def numbers(run: Path) -> tuple[dict, list[list[str]], dict[str, bytes]]:
-    """All that must be equal: no seconds, no dates."""
-    metrics = json.loads((run / "metrics.json").read_text())
-    del metrics["seconds"]
-    rows = [row[:-1] for row in csv.reader((run / "history.csv").open())]
-    stored = {name: a.tobytes() for name, a in RunDirectory(run).read_predictions().items()}
-    for name in ("best", "last"):
-        file = run / "checkpoints" / f"{name}.ckpt"
-        weights = torch.load(file, weights_only=True)["state_dict"]
-        stored |= {f"{name}.{key}": weight.numpy().tobytes() for key, weight in weights.items()}
-    return metrics, rows, stored
 
 
 def record_of(run: Path) -> dict:
@@ -88,7 +72,8 @@ def test_more_epochs_give_the_run_of_so_many(
     assert cli("resume=run", "epochs=4") == 0
     output = capsys.readouterr().out
     assert [n for n in range(1, 5) if f"epoch {n}/4" in output] == [3, 4]
-    assert numbers(run) == numbers(whole)
+    both = ("best", "last")
+    assert numbers(run, both) == numbers(whole, both)
     record = record_of(run)
     assert record["config"]["epochs"] == record["config"]["trainer"]["max_epochs"] == 4
     assert record["config_digest"] == record_of(whole)["config_digest"] != first["config_digest"]
@@ -123,7 +108,8 @@ def test_an_interrupted_longer_run_keeps_the_results_until_it_finishes(
     # Other code makes a failed run start anew, but not one with results.
     monkeypatch.setattr(provenance, "_code", lambda: {"git_commit": None, "code_digest": "other"})
     assert cli("resume=run") == 0
-    assert numbers(run) == numbers(tmp_path / "whole")
+    both = ("best", "last")
+    assert numbers(run, both) == numbers(tmp_path / "whole", both)
     assert [attempt.get("earlier_epochs") for attempt in record_of(run)["resumed"]] == [2, None]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import json
 import os
@@ -18,13 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from helpers import NO_FIGURES, Killed, kill_at_write
+from helpers import NO_FIGURES, Killed, kill_at_write, numbers
 
 from dermaexp.core.overrides import quoted
 from dermaexp.data import load
 from dermaexp.runs import provenance
-from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.locks import locked
 from dermaexp.training.callbacks import AtomicCheckpointIO
 
@@ -58,17 +55,6 @@ def options(data_file: Path) -> list[str]:
         "scheduler=cosine",
         *NO_FIGURES,
     ]
-
-
-def numbers(run: Path) -> tuple[dict, list[list[str]], dict[str, bytes]]:
-    """All that must be equal: no seconds, no dates."""
-    metrics = json.loads((run / "metrics.json").read_text())
-    del metrics["seconds"]
-    rows = [row[:-1] for row in csv.reader((run / "history.csv").open())]
-    stored = RunDirectory(run).read_predictions()
-    weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    arrays = {name: array.tobytes() for name, array in stored.items()}
-    return metrics, rows, arrays | {key: w.numpy().tobytes() for key, w in weights.items()}
 
 
 LAST_AVERAGE = ["epochs=2", "callbacks=[default,ema]", "checkpoint.test_with=last"]
