@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self, cast
+import math
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
 
@@ -10,6 +11,14 @@ from dermaexp.core.errors import UserError, nearest
 from dermaexp.core.rules import Component, Count, Finite, Flag, Index, NonEmpty, Positive, Text
 from dermaexp.data.folds import FOLDS
 from dermaexp.data.lesion_groups import GROUP_COLUMN
+from dermaexp.data.random_split import SHARES
+
+
+def _whole(shares: tuple[float, float, float]) -> tuple[float, float, float]:
+    if not math.isclose(sum(shares), 1):
+        raise ValueError(shares)
+    return shares
+
 
 Normalize = Annotated[
     Flag | tuple[Finite, Positive],
@@ -19,6 +28,11 @@ GroupsFile = Annotated[NonEmpty, Field(description="the path of a CSV file, or n
 Column = Annotated[NonEmpty, Field(description="the name of a column")]
 Folds = Annotated[int, Field(strict=True, ge=2, description="a whole number from 2")]
 
+SplitShares = Annotated[
+    tuple[Positive, Positive, Positive],
+    AfterValidator(_whole),
+    Field(description="[TRAIN, VAL, TEST], three numbers above 0 that add up to 1"),
+]
 Pixels = Annotated[Count, Field(description="a whole number of pixels from 1")]
 LesionPixels = Annotated[Index, Field(ge=8, description="a whole number of pixels from 8")]
 NpzFile = Annotated[Text, Field(description="the path of an npz file")]
@@ -48,20 +62,53 @@ MedMNISTFlag = Annotated[
 
 
 class DatasetConfig(BaseModel):
+    """The keys that every dataset has; a source that needs no file of lesion groups says so."""
+
+    groups_key: ClassVar = "dataset.groups=FILE"  # what names the lesion groups
     grayscale: Flag
     normalize: Normalize
     groups: GroupsFile | None = None
     group_column: Column | None = None
-    split: Literal["official", "grouped"] | None = None
+    split: Literal["official", "grouped", "random", "corrected"] | None = None
     folds: Folds | None = None
     fold: Index | None = None
+    shares: SplitShares | None = None
+    split_seed: Index | None = None
+
+    def _knows_groups(self) -> bool:
+        return self.groups is not None
 
     @model_validator(mode="after")
     def _has_a_file_for_its_column(self) -> Self:
-        if self.group_column not in (None, GROUP_COLUMN) and self.groups is None:
+        if self.group_column not in (None, GROUP_COLUMN) and not self._knows_groups():
             raise UserError(
                 f"dataset.group_column={self.group_column}, but there is no file with such a "
                 "column: give dataset.groups=FILE too"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_lesion_groups(self) -> Self:
+        if self.split in ("grouped", "corrected") and not self._knows_groups():
+            raise UserError(
+                f"dataset.split={self.split} needs to know which images belong together: give "
+                f"{self.groups_key}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_its_shares(self) -> Self:
+        if self.split in ("random", None):
+            return self
+        given = None
+        if self.shares is not None and tuple(self.shares) != SHARES:
+            given = f"shares={[*self.shares]}"
+        if self.split_seed:
+            given = f"split_seed={self.split_seed}"
+        if given:
+            raise UserError(
+                f"dataset.{given}, but the {self.split} split takes no such number: give "
+                "dataset.split=random too"
             )
         return self
 
@@ -72,14 +119,9 @@ class DatasetConfig(BaseModel):
             if fold or folds != FOLDS:
                 given = f"fold={fold}" if fold else f"folds={folds}"
                 raise UserError(
-                    f"dataset.{given}, but the official split has no folds: give "
+                    f"dataset.{given}, but the {self.split or 'official'} split has no folds: give "
                     "dataset.split=grouped too"
                 )
-        elif self.groups is None:
-            raise UserError(
-                "dataset.split=grouped needs to know which images belong together: give "
-                "dataset.groups=FILE"
-            )
         elif fold >= folds:
             raise UserError(
                 f"dataset.fold={fold}: expected a whole number from 0 to {folds - 1}, for "

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
 from dermaexp.core.errors import UserError
-from dermaexp.data.splits import SPLITS, Fold, Note, Split, Splits
+from dermaexp.data.pool import Pool, divided
+from dermaexp.data.splits import Fold, Splits
 
 FOLDS = 5  # of a dataset whose config gives no number
 SEED = 0  # the same folds for every run
+VAL_SHARE = 0.1  # of a pool without a val split of its own
 
 
-def resplit(splits: Splits, folds: int, fold: int) -> Splits:
-    """Redistributes the images of all splits: `fold` of `folds` becomes the test split.
+def grouped_split(pool: Pool, folds: int, fold: int) -> Splits:
+    """Divide the pool: `fold` of `folds` becomes the test split.
 
-    The others become train and val, which keeps about its size. All splits are stratified by label,
-    and a lesion group is in one of them only. Each image is in the test split of exactly one fold.
-    The splits need lesion groups; raises UserError for more folds than lesion groups or images.
+    The others become train and val, which keeps about its own size. All splits are stratified by
+    label, and a lesion group is in one of them only. Each image is in the test split of exactly one
+    fold. The pool needs lesion groups; raises UserError for more folds than lesion groups or
+    images.
     """
-    if splits.grouping is None:
-        raise ValueError(f"{splits.name} has no lesion groups")
-    labels = np.concatenate([splits[split].labels for split in SPLITS])
-    names = np.concatenate([splits.lesion_groups(split) for split in SPLITS])
-    _, groups = np.unique(names, return_inverse=True)
-    counts = np.bincount(labels, minlength=len(splits.classes))
+    if pool.lesion_groups is None or pool.grouping is None:
+        raise ValueError(f"{pool.name} has no lesion groups")
+    labels = pool.labels
+    _, groups = np.unique(pool.lesion_groups, return_inverse=True)
+    counts = np.bincount(labels, minlength=len(pool.classes))
     rarest = int(np.where(counts > 0, counts, counts.max()).argmin())
     if folds > groups.max() + 1:
         raise UserError(
@@ -37,31 +37,28 @@ def resplit(splits: Splits, folds: int, fold: int) -> Splits:
         )
     if folds > counts[rarest]:
         raise UserError(
-            f"dataset.folds={folds}, but the number of images of “{splits.classes[rarest]}” is "
+            f"dataset.folds={folds}, but the number of images of “{pool.classes[rarest]}” is "
             f"{counts[rarest]}: expected at most as many folds"
         )
     is_test = _parts(labels, groups, folds) == fold
     rest = np.flatnonzero(~is_test)
     largest_class = np.bincount(labels[rest]).max()
-    val_parts = max(2, min(round(len(rest) / len(splits.val)), largest_class))
+    val_parts = max(2, min(round(len(rest) / _val_size(pool)), largest_class))
     if val_parts > len(np.unique(groups[rest])):
         raise UserError(
             f"fold {fold} of {folds} leaves too few lesion groups for a train and a val split: "
             f"expected {val_parts} or more"
         )
     is_val = _parts(labels[rest], groups[rest], val_parts) == 0
-    chosen = {"train": rest[~is_val], "val": rest[is_val], "test": np.flatnonzero(is_test)}
-    parts = {split: _taken(splits, indices) for split, indices in chosen.items()}
-    return replace(
-        splits,
-        train=parts["train"],
-        val=parts["val"],
-        test=parts["test"],
-        name=f"{splits.name}, grouped by {splits.grouping.column}",
-        fold=Fold(folds, fold, splits.fingerprint),
-        medmnist_flag=None,
-        notes=(*splits.notes, *_missing_classes(splits.classes, counts, parts)),
-    )
+    parts = {"train": rest[~is_val], "val": rest[is_val], "test": np.flatnonzero(is_test)}
+    name = f"{pool.name}, grouped by {pool.grouping.column}"
+    return divided(pool, parts, name, Fold(folds, fold, pool.fingerprint))
+
+
+def _val_size(pool: Pool) -> float:
+    if pool.own_split is None:
+        return VAL_SHARE * len(pool)
+    return int(np.count_nonzero(pool.own_split == "val"))
 
 
 def _parts(labels: np.ndarray, groups: np.ndarray, parts: int) -> np.ndarray:
@@ -82,33 +79,3 @@ def _parts_of(labels: tuple[int, ...], groups: tuple[int, ...], parts: int) -> n
         for number, (_, indices) in enumerate(folds):
             numbers[indices] = number
     return numbers
-
-
-def _taken(splits: Splits, indices: np.ndarray) -> Split:
-    """The images at these `indices` of all splits, one after the other, copied once."""
-    first = splits.train
-    images = np.empty((len(indices), *first.images.shape[1:]), np.uint8)
-    labels = np.empty(len(indices), np.int64)
-    groups = np.empty(len(indices), object)
-    start = 0
-    for name in SPLITS:
-        split = splits[name]
-        here = (indices >= start) & (indices < start + len(split))
-        own = indices[here] - start
-        images[here], labels[here], groups[here] = (
-            split.images[own],
-            split.labels[own],
-            splits.lesion_groups(name)[own],
-        )
-        start += len(split)
-    return Split(images, labels, groups.astype(str))
-
-
-def _missing_classes(
-    classes: tuple[str, ...], counts: np.ndarray, parts: dict[str, Split]
-) -> Iterator[Note]:
-    for name, split in parts.items():
-        own = np.bincount(split.labels, minlength=len(classes))
-        for label in np.flatnonzero((own == 0) & (counts > 0)):
-            reason = "the class has too few lesion groups"
-            yield Note(f"{name} of this fold has no “{classes[label]}”: {reason}")

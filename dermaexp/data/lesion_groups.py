@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 
 from dermaexp.core.errors import UserError, nearest
 from dermaexp.core.files import expanded
+from dermaexp.data.pool import Pool
 from dermaexp.data.splits import SPLITS, Grouping, Splits
 
 GROUP_COLUMN = "lesion_id"  # of a dataset whose config names no other
@@ -29,30 +30,55 @@ class _Label(NamedTuple):
     text: str
 
 
-def with_lesion_groups(splits: Splits, path: str, column: str) -> Splits:
-    """The splits with the lesion groups in `column` of the CSV file at `path`.
+@overload
+def with_lesion_groups(source: Splits, path: str, column: str) -> Splits: ...
+@overload
+def with_lesion_groups(source: Pool, path: str, column: str) -> Pool: ...
+def with_lesion_groups(source: Splits | Pool, path: str, column: str) -> Splits | Pool:
+    """Return the splits, or the pool, with the lesion groups in `column` of the CSV file at `path`.
 
     The file has one row for every image, named by the columns `split` and `index`. If it has a
     column `label`, its numbers or class names must be those of the data: this detects a file for
     the same images in another order. Raises UserError if any of this fails.
     """
     file = expanded(str(path))
-    groups = {split: np.full(len(splits[split]), "", dtype=object) for split in SPLITS}
-    labels = []
-    for line, row in _rows(file, str(column)):
+    if isinstance(source, Splits):
+        truth = {split: source[split].labels for split in SPLITS}
+    elif source.own_split is None:
+        raise UserError(
+            f"dataset.groups={path} names images by split and index, and {source.name} has no "
+            "splits: give dataset=table with a group_column"
+        )
+    else:
+        truth = {split: source.labels[source.own_split == split] for split in SPLITS}
+    named = _read(file, str(column), truth, source.classes)
+    grouping = Grouping(file.name, str(column), fingerprint_of(named))
+    if isinstance(source, Splits):
+        train, val, test = (replace(source[split], lesion_groups=named[split]) for split in SPLITS)
+        return replace(source, train=train, val=val, test=test, grouping=grouping)
+    groups = np.empty(len(source), object)
+    for split in SPLITS:
+        groups[source.own_split == split] = named[split]
+    return replace(source, lesion_groups=groups.astype(str), grouping=grouping)
+
+
+def _read(
+    file: Path, column: str, truth: Mapping[str, np.ndarray], classes: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+    """The lesion groups (N,) of each split, whose labels (N,) are the `truth`."""
+    groups = {split: np.full(len(labels), "", dtype=object) for split, labels in truth.items()}
+    said = []
+    for line, row in _rows(file, column):
         split, index = _image(row, groups, f"{file}, line {line}")
-        labels.append(_Label(line, split, index, (row.get(LABEL) or "").strip()))
+        said.append(_Label(line, split, index, (row.get(LABEL) or "").strip()))
         if groups[split][index]:
             raise UserError(f"{file}, line {line}: {split} {index} is listed twice")
         groups[split][index] = (row[column] or "").strip()
         if not groups[split][index]:
             raise UserError(f"{file}, line {line}: the {column} is empty: expected a name")
-    _check_labels(labels, splits, file)
+    _check_labels(said, truth, classes, file)
     _check_all_there(groups, file)
-    named = {split: names.astype(str) for split, names in groups.items()}
-    train, val, test = (replace(splits[split], lesion_groups=named[split]) for split in SPLITS)
-    grouping = Grouping(file.name, str(column), _fingerprint(named))
-    return replace(splits, train=train, val=val, test=test, grouping=grouping)
+    return {split: names.astype(str) for split, names in groups.items()}
 
 
 def shares_lesion(splits: Splits, split: str, others: Sequence[str]) -> np.ndarray:
@@ -116,18 +142,23 @@ def _image(row: dict[str, str], groups: dict[str, np.ndarray], where: str) -> tu
     return split, int(index)
 
 
-def _check_labels(labels: Sequence[_Label], splits: Splits, file: Path) -> None:
+def _check_labels(
+    labels: Sequence[_Label],
+    truths: Mapping[str, np.ndarray],
+    classes: tuple[str, ...],
+    file: Path,
+) -> None:
     """Raise UserError unless all labels are the data's, read as class names or as numbers.
 
     Names may be numbers themselves, such as folders 1 to 6. Labels that are neither, such as the
     codes of another table, are ignored.
     """
-    numbers = tuple(map(str, range(len(splits.classes))))
-    said = [label for label in labels if label.text in numbers or label.text in splits.classes]
+    numbers = tuple(map(str, range(len(classes))))
+    said = [label for label in labels if label.text in numbers or label.text in classes]
     wrong = []  # the first label that differs, in each reading
-    for words in (splits.classes, numbers):
+    for words in (classes, numbers):
         for label in said:
-            truth = words[splits[label.split].labels[label.image]]
+            truth = words[truths[label.split][label.image]]
             if label.text != truth:
                 wrong.append((label, truth))
                 break
@@ -150,7 +181,7 @@ def _check_all_there(groups: dict[str, np.ndarray], file: Path) -> None:
         )
 
 
-def _fingerprint(groups: dict[str, np.ndarray]) -> str:
+def fingerprint_of(groups: Mapping[str, np.ndarray]) -> str:
     """SHA-256 of the lesion groups in the order of the images."""
     digest = hashlib.sha256()
     for split in SPLITS:

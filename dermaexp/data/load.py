@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,18 +12,15 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from dermaexp.core.errors import UserError
-from dermaexp.data.folds import FOLDS, resplit
+from dermaexp.data.division import How, missing_classes, split_up
 from dermaexp.data.lesion_groups import GROUP_COLUMN, with_lesion_groups
+from dermaexp.data.pool import Pool
 from dermaexp.data.splits import SPLITS, Splits
 
 PREPARATION = ("grayscale", "normalize")  # applied to a source's images, no part of the source
-GROUPING: dict[str, Any] = {  # applied to a source's splits: key -> default, also for null
-    "groups": None,
-    "group_column": GROUP_COLUMN,
-    "split": "official",
-    "folds": FOLDS,
-    "fold": 0,
-}
+DIVISION = tuple(field.name for field in fields(How))
+GROUPS = ("groups", "group_column")  # of a source whose lesion groups are in a file of their own
+OWN_GROUPS = frozenset({"dermaexp.data.table.load"})  # sources that read `group_column` themselves
 KEPT_BYTES = 2 * 1024**3
 
 _kept: dict[str, Splits] = {}
@@ -32,46 +30,75 @@ def load_splits(dataset: DictConfig) -> Splits:
     """The splits that `dataset` describes.
 
     The jobs of a sweep load a source and its lesion groups once and share them. If all sources
-    together exceed `KEPT_BYTES`, the oldest are dropped. Folds are made for each job and not kept.
+    together exceed `KEPT_BYTES`, the oldest are dropped. Splits that are not the source's own are
+    made for each job and not kept, unless the source decodes files for them.
     """
     source = copy.deepcopy(dataset)
     OmegaConf.set_readonly(source, False)
     OmegaConf.set_struct(source, False)
     for key in PREPARATION:
         source.pop(key)
-    given = {key: source.pop(key, None) for key in GROUPING}
-    grouping = {key: GROUPING[key] if given[key] is None else given[key] for key in GROUPING}
-    splits = _loaded(source, grouping["groups"], grouping["group_column"])
-    if grouping["split"] == "grouped":
-        return resplit(splits, grouping["folds"], grouping["fold"])
-    return splits
+    given = {key: source.pop(key, None) for key in DIVISION}
+    how = How(**{key: value for key, value in given.items() if value is not None})
+    splits = _loaded(source, how)
+    notes = tuple(missing_classes(splits))
+    return replace(splits, notes=(*splits.notes, *notes)) if notes else splits
 
 
-def _loaded(source: DictConfig, groups: str | None, column: str) -> Splits:
-    """The source's own splits with their lesion groups, from memory if they are kept.
+def _loaded(source: DictConfig, how: How) -> Splits:
+    """The splits, or the source that they are divided from, from memory if it is kept.
 
     Relative paths start in the working directory, which therefore is part of the key.
     """
     content = cast(dict[str, Any], OmegaConf.to_container(source, resolve=True))
-    key = json.dumps([content, groups, column, str(Path.cwd())], sort_keys=True)
-    if key not in _kept:
-        splits = _made(source, content)
-        if groups is not None:
-            if splits.synthetic and "if_unavailable" in source:
-                raise UserError(
-                    f"dataset.groups={groups} does not belong to the synthetic lesions that stand "
-                    f"in for {source['flag']}, which cannot be downloaded: give "
-                    "dataset.groups=null, or the data with dataset=npz dataset.path=FILE"
-                )
-            splits = with_lesion_groups(splits, groups, column)
-        while _kept and _size(splits) + sum(map(_size, _kept.values())) > KEPT_BYTES:
-            del _kept[next(iter(_kept))]
-        _kept[key] = splits
-    return _kept[key]
+    key = json.dumps([content, str(Path.cwd())], sort_keys=True)
+    divided_key = json.dumps([key, repr(how)])
+    if divided_key in _kept:
+        return _kept[divided_key]
+    if key in _kept:
+        return split_up(_kept[key], how)
+    made = _grouped(source, content)
+    splits = split_up(made, how)
+    if isinstance(made, Splits):
+        _keep(key, made)
+    else:
+        _keep(divided_key, splits)
+    return splits
 
 
-def _made(source: DictConfig, content: dict[str, Any]) -> Splits:
-    """The splits that the source's function returns; `content` is `source` resolved."""
+def _keep(key: str, splits: Splits) -> None:
+    while _kept and _size(splits) + sum(map(_size, _kept.values())) > KEPT_BYTES:
+        del _kept[next(iter(_kept))]
+    _kept[key] = splits
+
+
+def _grouped(source: DictConfig, content: dict[str, Any]) -> Splits | Pool:
+    """What the source's function returns, with the lesion groups of `dataset.groups`."""
+    if content["_target_"] in OWN_GROUPS:
+        if content.pop("groups", None) is not None:
+            raise UserError(
+                "dataset.groups does not go with a table, which names the lesion of each image "
+                "itself: give dataset.group_column=COLUMN"
+            )
+        source.pop("groups", None)
+        return _made(source, content)
+    file, column = (content.pop(key, None) for key in GROUPS)
+    for key in GROUPS:
+        source.pop(key, None)
+    made = _made(source, content)
+    if file is None:
+        return made
+    if isinstance(made, Splits) and made.synthetic and "if_unavailable" in source:
+        raise UserError(
+            f"dataset.groups={file} does not belong to the synthetic lesions that stand "
+            f"in for {source['flag']}, which cannot be downloaded: give "
+            "dataset.groups=null, or the data with dataset=npz dataset.path=FILE"
+        )
+    return with_lesion_groups(made, file, column or GROUP_COLUMN)
+
+
+def _made(source: DictConfig, content: dict[str, Any]) -> Splits | Pool:
+    """The splits or pool that the source's function returns; `content` is `source` resolved."""
     if "${" not in json.dumps(content):
         return instantiate(source)
     # Hydra would resolve literal text such as a path with "${".

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -44,9 +44,32 @@ class Grouping:
 class Fold:
     """Which of `folds` parts, from 0, is the test split, and the fingerprint of all parts."""
 
+    kind: ClassVar = "grouped"
     folds: int
     fold: int
     pool_fingerprint: str
+
+
+@dataclass(frozen=True)
+class Shares:
+    """The shares of train, val and test in a random division, and the seed of it."""
+
+    kind: ClassVar = "random"
+    shares: tuple[float, ...]
+    split_seed: int
+    pool_fingerprint: str
+
+
+@dataclass(frozen=True)
+class Correction:
+    """How many images were moved to train because other splits show their lesion."""
+
+    kind: ClassVar = "corrected"
+    moved: int
+    pool_fingerprint: str
+
+
+Division = Fold | Shares | Correction
 
 
 class Note(NamedTuple):
@@ -60,7 +83,7 @@ class Note(NamedTuple):
 class Splits:
     """A data set as sources return it; tables and figures call it by its `name`.
 
-    `fold` is None for the source's own splits. `notes` are printed by the job: sources print
+    `division` is None for the source's own splits. `notes` are printed by the job: sources print
     nothing.
     """
 
@@ -72,7 +95,7 @@ class Splits:
     synthetic: bool = False
     medmnist_flag: str | None = None  # of the MedMNIST set that these are, in its order
     grouping: Grouping | None = None
-    fold: Fold | None = None
+    division: Division | None = None
     notes: tuple[Note, ...] = ()
 
     def __getitem__(self, split: str) -> Split:
@@ -91,7 +114,9 @@ class Splits:
     @property
     def record(self) -> dict[str, Any]:
         """What run.json records about the data."""
-        kind = {"kind": "grouped", **asdict(self.fold)} if self.fold else {"kind": "official"}
+        kind: dict[str, Any] = {"kind": "official"}
+        if self.division:
+            kind = {"kind": self.division.kind, **asdict(self.division)}
         return {
             "name": self.title,
             "fingerprint": self.fingerprint,
@@ -126,6 +151,11 @@ class Splits:
             digest.update(np.ascontiguousarray(images).data)
             digest.update(labels.astype("<i8").data)
         return digest.hexdigest()
+
+
+def class_counts(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Return how many images have each class (K,), of labels (N,) or indicators (N, K)."""
+    return labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(classes))
 
 
 def checked_splits(

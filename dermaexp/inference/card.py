@@ -150,16 +150,25 @@ def _licence(record: RunRecord) -> str | None:
 
 def _split(record: RunRecord) -> str:
     split = record["data"]["split"]
-    if split["kind"] == "official":
-        return "that of the data"
-    return f"fold {split['fold']} of {split['folds']}; no lesion is in two of them"
+    match split["kind"]:
+        case "grouped":
+            return f"fold {split['fold']} of {split['folds']}; no lesion is in two of them"
+        case "random":
+            whole = "; images of one lesion stay together" if "groups" in record["data"] else ""
+            return f"random, stratified, split seed {split['split_seed']}{whole}"
+        case "corrected":
+            return (
+                f"that of the data, but for {split['moved']:,} images moved to train because "
+                "another split shows their lesion"
+            )
+    return "that of the data"
 
 
 def _leak(record: RunRecord, reading: str) -> str:
     if reading:
         return markdown_text(reading)
-    if record["data"]["split"]["kind"] == "grouped":
-        return "None by lesion: the folds keep the images of a lesion together."
+    if record["data"]["split"]["kind"] != "official" and "groups" in record["data"]:
+        return "None by lesion: the split keeps the images of a lesion together."
     return (
         "Not measured: the run did not know which images show the same lesion (`dataset.groups`). "
         "Scores are too high as far as test images resemble training images."

@@ -177,9 +177,17 @@ def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _split(split: Split | None) -> str | None:
-    if split is None or split["kind"] == "official":
-        return split and split["kind"]
-    return f"fold {split['fold']} of 0 to {split['folds'] - 1}"
+    if split is None:
+        return None
+    match split["kind"]:
+        case "grouped":
+            return f"fold {split['fold']} of 0 to {split['folds'] - 1}"
+        case "random":
+            shares = " / ".join(f"{share:.0%}" for share in split["shares"])
+            return f"random, {shares}, split seed {split['split_seed']}"
+        case "corrected":
+            return f"corrected: {split['moved']:,} images moved to train, with their lesions"
+    return split["kind"]
 
 
 def _resumption(attempt: Mapping[str, Any]) -> str:

@@ -7,17 +7,20 @@ from typing import Any, Literal, NotRequired, cast, get_args
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
-from dermaexp.runs.schemas import Count, Flag, Text, TextOrNull, check
+from dermaexp.runs.schemas import Count, Flag, Share, Text, TextOrNull, check
 
 Status = Literal["running", "finished", "failed", "interrupted"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 class Split(TypedDict):
-    kind: Literal["official", "grouped"]
-    folds: NotRequired[Count]  # these three of grouped splits
+    kind: Literal["official", "grouped", "random", "corrected"]
+    pool_fingerprint: NotRequired[Text]  # of all but official splits
+    folds: NotRequired[Count]  # these two of grouped splits
     fold: NotRequired[Count]
-    pool_fingerprint: NotRequired[Text]
+    shares: NotRequired[list[Share]]  # these two of random splits: of train, val and test
+    split_seed: NotRequired[Count]
+    moved: NotRequired[Count]  # of corrected splits: the images that they move to train
 
 
 class LesionGroups(TypedDict):
@@ -96,7 +99,12 @@ OF_FINISHED = (  # what a run that failed early may lack
     "data",
     "device",
 )
-OF_GROUPED = ("folds", "fold", "pool_fingerprint")
+OF_SPLIT = {  # what each kind of split needs
+    "official": (),
+    "grouped": ("folds", "fold", "pool_fingerprint"),
+    "random": ("shares", "split_seed", "pool_fingerprint"),
+    "corrected": ("moved", "pool_fingerprint"),
+}
 
 
 def checked_record(path: Path, content: dict[str, Any]) -> RunRecord:
@@ -107,9 +115,9 @@ def checked_record(path: Path, content: dict[str, Any]) -> RunRecord:
     check(RunRecord, path, content)
     record = cast(RunRecord, content)
     missing = [key for key in OF_FINISHED if record["status"] == "finished" and key not in record]
-    if "data" in record and record["data"]["split"]["kind"] == "grouped":
+    if "data" in record:
         split = record["data"]["split"]
-        missing += [f"data.split.{key}" for key in OF_GROUPED if key not in split]
+        missing += [f"data.split.{key}" for key in OF_SPLIT[split["kind"]] if key not in split]
     if missing:
         raise ValueError(f"{path.name}: no {missing[0]}")
     return record

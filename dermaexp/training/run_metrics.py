@@ -45,10 +45,10 @@ def run_leak_metrics(
 ) -> dict[str, Any]:
     """Return the numbers of clean and leaked test images as they stand in metrics.json.
 
-    `used` restricts them to these indices of test. Returns nothing without lesion groups, or with
-    folds, which have no leak.
+    `used` restricts them to these indices of test. Returns nothing without lesion groups, or for
+    splits other than the source's own, which keep each lesion together.
     """
-    if splits.grouping is None or splits.fold is not None:
+    if splits.grouping is None or splits.division is not None:
         return {}
     is_leaked = leaked(splits)
     if used is not None:

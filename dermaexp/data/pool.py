@@ -1,0 +1,101 @@
+"""All images of a data set together, before they are divided into train, val and test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from dermaexp.data.splits import SPLITS, Division, Grouping, Note, Split, Splits
+
+
+class Images(Protocol):
+    """Images (N, H, W, C) uint8 in memory, or in files that are decoded when they are taken."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, indices: np.ndarray, /) -> np.ndarray:
+        """Return a copy of the images at these indices (M,), in their order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """What a source returns instead of Splits where it has images to divide.
+
+    `own_split` (N,) names the source's own split of each image; None if it has none.
+    `fingerprint` stands for all images and labels: all divisions of one pool share it.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    images: Images
+    labels: np.ndarray  # (N,) int64
+    fingerprint: str
+    own_split: np.ndarray | None = None
+    lesion_groups: np.ndarray | None = None
+    grouping: Grouping | None = None
+    synthetic: bool = False
+    notes: tuple[Note, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Joined:
+    """The images of several arrays, one after the other, without a copy of all."""
+
+    def __init__(self, arrays: list[np.ndarray]) -> None:
+        self.arrays = arrays
+        self.shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
+
+    def __getitem__(self, indices: np.ndarray, /) -> np.ndarray:
+        taken = np.empty((len(indices), *self.shape[1:]), np.uint8)
+        start = 0
+        for array in self.arrays:
+            here = (indices >= start) & (indices < start + len(array))
+            taken[here] = array[indices[here] - start]
+            start += len(array)
+        return taken
+
+
+def pooled(splits: Splits) -> Pool:
+    """Return all images of the splits, which remain the pool's own."""
+    known = splits.grouping is not None
+    return Pool(
+        splits.name,
+        splits.classes,
+        Joined([splits[split].images for split in SPLITS]),
+        np.concatenate([splits[split].labels for split in SPLITS]),
+        splits.fingerprint,
+        own_split=np.repeat(SPLITS, [len(splits[split]) for split in SPLITS]),
+        lesion_groups=np.concatenate([splits.lesion_groups(s) for s in SPLITS]) if known else None,
+        grouping=splits.grouping,
+        synthetic=splits.synthetic,
+        notes=splits.notes,
+    )
+
+
+def divided(
+    pool: Pool, parts: Mapping[str, np.ndarray], name: str, division: Division | None
+) -> Splits:
+    """Return the splits whose images are at these indices of the pool; `parts` has all three."""
+    splits = {split: _taken(pool, parts[split]) for split in SPLITS}
+    return Splits(
+        name,
+        pool.classes,
+        splits["train"],
+        splits["val"],
+        splits["test"],
+        synthetic=pool.synthetic,
+        grouping=pool.grouping,
+        division=division,
+        notes=pool.notes,
+    )
+
+
+def _taken(pool: Pool, indices: np.ndarray) -> Split:
+    groups = None if pool.lesion_groups is None else pool.lesion_groups[indices]
+    return Split(pool.images[indices], pool.labels[indices], groups)
