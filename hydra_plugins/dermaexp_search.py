@@ -27,6 +27,7 @@ class OptunaSweeper(Sweeper):
         seed: int,
         storage: str | None,
         space: Mapping[str, str] | None,
+        pruner: str = "none",
     ) -> None:
         self.limits = {
             "n_trials": n_trials,
@@ -35,6 +36,7 @@ class OptunaSweeper(Sweeper):
             "seed": seed,
         }
         self.storage = storage
+        self.pruner = pruner
         self.space = space or {}
 
     def setup(
@@ -59,7 +61,7 @@ class OptunaSweeper(Sweeper):
         assert self.hydra_context and self.config and self.launcher, "Hydra calls setup first"
         composer = Composer(self.hydra_context.config_loader, self.config)
         limits = Limits(**self.limits)
-        search(limits, self.space, self.storage, composer, self.launcher, arguments)
+        search(limits, self.space, self.storage, self.pruner, composer, self.launcher, arguments)
 
 
 class OnlyInSweeps(Callback):

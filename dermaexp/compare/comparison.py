@@ -129,11 +129,10 @@ class Comparison:
 
     @property
     def unfinished(self) -> int:
-        """The number of runs that ended without a result, not of those that a search still runs."""
+        """The number of runs that failed or were interrupted; a search may still run some."""
         going_on = self.search and numbers(self.search, "running")
-        return sum(
-            not run.finished and not (going_on and run.status == "running") for run in self.left_out
-        )
+        expected = ("finished", "pruned", *(["running"] if going_on else []))
+        return sum(run.status not in expected for run in self.left_out)
 
     @property
     def has_folds(self) -> bool:

@@ -16,6 +16,7 @@ from dermaexp.compare.run_groups import RunGroup
 from dermaexp.compare.search import (
     Search,
     numbers,
+    pruned,
     scores,
     why_no_history,
     why_no_importances,
@@ -74,14 +75,18 @@ def captioned_figures(
 
 def search_figures(search: Search) -> Iterator[CaptionedFigure]:
     """Yields the figures that the search has enough trials for."""
-    found = scores(search)
+    found, ended = scores(search), pruned(search)
     if not why_no_history(search):
         yield CaptionedFigure(
             "search_history",
             search_plots.search_history(
-                found, numbers(search, "fail"), title=f"Search on {search['data']}"
+                found,
+                numbers(search, "fail"),
+                {one["number"]: one["value"] for one in ended if one["value"] is not None},
+                title=f"Search on {search['data']}",
             ),
-            "The val macro AUROC of every finished trial, and the best of all trials up to each.",
+            "The val macro AUROC of every finished trial, and the best of all trials up to each."
+            + (" A pruned trial stands at its last value and is never the best." if ended else ""),
         )
     if not why_no_importances(search):
         yield CaptionedFigure(
@@ -90,8 +95,8 @@ def search_figures(search: Search) -> Iterator[CaptionedFigure]:
                 search["importances"], title=f"Importance of the config keys on {search['data']}"
             ),
             "How much each config key alone contributes to the variance of val macro AUROC, as a "
-            f"share of all contributions: fANOVA by Optuna, estimated from {len(found)} trials and "
-            "rough where they are few.",
+            "share of all contributions: fANOVA by Optuna, estimated from "
+            f"{len(found)} finished trials and rough where they are few.",
         )
 
 

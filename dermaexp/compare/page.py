@@ -13,9 +13,16 @@ from dermaexp.compare import tables
 from dermaexp.compare.comparison import Comparison, Table
 from dermaexp.compare.figures import CaptionedFigure, captioned_figures, search_figures
 from dermaexp.compare.run_groups import RunGroup
-from dermaexp.compare.search import Search, summary, why_no_history, why_no_importances
+from dermaexp.compare.search import (
+    Search,
+    pruned_table,
+    summary,
+    why_no_history,
+    why_no_importances,
+)
 from dermaexp.compare.significance import TESTED
 from dermaexp.core.grid import Cell, Grid
+from dermaexp.core.overrides import command
 from dermaexp.core.shortened import short_command, short_path, shortened
 from dermaexp.core.text import counted, names_and_values
 from dermaexp.core.version import __version__
@@ -88,6 +95,7 @@ def _content(comparison: Comparison, folder: Path) -> dict[str, Any]:
         "runs": _runs(comparison, folder),
         "total": len(runs),
         "left_out": [(_link(run, folder), run.status, run.reason) for run in comparison.left_out],
+        "unfinished": sum(run.status != "pruned" for run in comparison.left_out),
         "left_out_title": tables.LEFT_OUT,
         "damaged": [(_link(run, folder), run.damage) for run in comparison.damaged],
         "damaged_title": tables.DAMAGED,
@@ -105,6 +113,8 @@ def _search(search: Search, folder: Path) -> dict[str, Any]:
     """What comparison.html.j2 shows of the search in `folder` besides the figures."""
     return {
         "summary": summary(search, folder),
+        "pruned": pruned_table(search, folder),
+        "resume": command("resume=RUN_DIR"),
         "why_no_history": why_no_history(search),
         "why_no_importances": why_no_importances(search),
     }

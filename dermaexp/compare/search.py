@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NotRequired, cast
 
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
-from dermaexp.compare.varied_keys import overrides_text
+from dermaexp.compare.varied_keys import overrides_text, value_text
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import read_json
-from dermaexp.core.text import counted
-from dermaexp.runs.schemas import Count, NumberOrNull, Share, Text, check
+from dermaexp.core.grid import Cell, Grid
+from dermaexp.core.text import counted, fixed
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.schemas import Count, CountOrNull, NumberOrNull, Share, Text, check
 
 FILE = "search.json"
 FEWEST = 3  # finished trials from which an importance is estimated
@@ -22,9 +24,10 @@ FEWEST = 3  # finished trials from which an importance is estimated
 class Trial(TypedDict):
     number: Count
     state: Text  # Optuna's own: running, waiting, complete, pruned or fail
-    value: NumberOrNull
+    value: NumberOrNull  # of a pruned one the last that it reported
     params: dict[str, Any]
     runs: list[Text]
+    pruned_after: NotRequired[CountOrNull]  # epochs
 
 
 class Search(TypedDict):
@@ -66,6 +69,38 @@ def scores(search: Search) -> dict[int, float]:
     }
 
 
+def pruned(search: Search) -> list[Trial]:
+    """The pruned trials, whose last values are not compared with the scores of finished ones."""
+    return [trial for trial in search["trials"] if trial["state"] == "pruned"]
+
+
+def pruned_table(search: Search, folder: Path) -> Grid | None:
+    """A row for each pruned trial, with a link to its run; None if there is none."""
+    found = pruned(search)
+    keys = list(search["trials"][0]["params"])
+    columns = ["trial", "after epoch", "val AUROC then", *keys, "run"]
+    rows = [
+        {
+            "trial": trial["number"],
+            "after epoch": trial.get("pruned_after"),
+            "val AUROC then": fixed(trial["value"], 4),
+            **{key: value_text(value) for key, value in trial["params"].items()},
+            "run": _link(trial["runs"], folder),
+        }
+        for trial in found
+    ]
+    return Grid.of(columns, rows, texts=["trial", *keys, "run"]) if found else None
+
+
+def _link(runs: Sequence[str], folder: Path) -> Cell:
+    """The first of a trial's runs, with the address of its page, or of its folder without one."""
+    run = next(iter(runs), "")
+    if not (run and ran_in(folder, [run])):
+        return Cell("elsewhere")
+    page = RunDirectory(folder / run).report
+    return Cell(run, address=f"{run}/{page.name}" if page.is_file() else f"{run}/")
+
+
 def numbers(search: Search, *states: str) -> list[int]:
     """The numbers of the trials in these states."""
     return [trial["number"] for trial in search["trials"] if trial["state"] in states]
@@ -73,7 +108,12 @@ def numbers(search: Search, *states: str) -> list[int]:
 
 def summary(search: Search, folder: Path) -> list[str]:
     """Says how many trials ended how, which is the best, and which ran on other machines."""
-    states = {"finished": ["complete"], "failed": ["fail"], "still running": ["running", "waiting"]}
+    states = {
+        "finished": ["complete"],
+        "pruned": ["pruned"],
+        "failed": ["fail"],
+        "still running": ["running", "waiting"],
+    }
     counts = {name: len(numbers(search, *state)) for name, state in states.items()}
     lines = [f"Trials: {', '.join(f'{n} {name}' for name, n in counts.items() if n)}."]
     if found := scores(search):

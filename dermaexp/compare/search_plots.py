@@ -26,14 +26,32 @@ from dermaexp.report.style import (
 
 
 @plain_text
-def search_history(scores: Mapping[int, float], failed: Sequence[int], *, title: str) -> Figure:
-    """The score of each trial by its number, the best so far, and crosses for the `failed` ones."""
+def search_history(
+    scores: Mapping[int, float],
+    failed: Sequence[int],
+    pruned: Mapping[int, float],
+    *,
+    title: str,
+) -> Figure:
+    """The score of each trial by its number, and the best so far.
+
+    Crosses mark the `failed` trials, triangles the last values of the `pruned` ones.
+    """
     with sns.axes_style("whitegrid"):
         figure = new_figure(12, 4.8)
         axes = figure.subplots()
     best = list(itertools.accumulate(scores.values(), max))
     axes.step(list(scores), best, where="post", color=ORANGE, linewidth=2, label="best so far")
     axes.plot(list(scores), list(scores.values()), "o", color=BLUE, markersize=7, label="one trial")
+    if pruned:
+        axes.plot(
+            list(pruned),
+            list(pruned.values()),
+            "v",
+            color=GRAY,
+            markersize=7,
+            label="pruned, at its last epoch",
+        )
     if failed:
         axes.plot(
             failed,
@@ -48,7 +66,7 @@ def search_history(scores: Mapping[int, float], failed: Sequence[int], *, title:
     axes.set_xlabel("trial", fontsize=TEXT)
     axes.set_ylabel("val macro AUROC", fontsize=TEXT)
     axes.tick_params(labelsize=SMALL)
-    figure.legend(loc="outside lower center", fontsize=TEXT, ncols=3)
+    figure.legend(loc="outside lower center", fontsize=TEXT, ncols=4)
     figure.suptitle(title, fontsize=TITLE)
     return figure
 

@@ -29,7 +29,14 @@ COLUMNS = {
     "size": "size",
 }
 TEXTS = ("path", "status", "data")
-WORST = ("running", "damaged", "failed", "interrupted", "finished")  # a sweep's is its worst run's
+WORST = (  # a sweep's is its worst run's; a search prunes as it is meant to
+    "running",
+    "damaged",
+    "failed",
+    "interrupted",
+    "finished",
+    "pruned",
+)
 
 
 class Entry(NamedTuple):

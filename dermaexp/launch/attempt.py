@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.conf import HydraConf
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from dermaexp.core.console import console, print_note, print_warning
 from dermaexp.core.errors import UserError
 from dermaexp.data.load import load_splits
+from dermaexp.data.splits import Splits
 from dermaexp.launch import earlier, longer, resume
 from dermaexp.launch.identity import effective, identity
 from dermaexp.launch.record import recording
@@ -34,11 +36,15 @@ class Job:
     in_parallel: bool  # other jobs run beside it
 
 
-def attempt(job: Job) -> float:
-    """Run the job unless it finished before; returns the val macro AUROC in either case."""
+def attempt(job: Job) -> float | None:
+    """Run the job unless it finished before; returns the val macro AUROC in either case.
+
+    None for a trial of a search that is pruned, or was before.
+    """
     config, directory = job.config, job.directory
     directory.check_unused()
     before, asks_longer = directory.read_earlier(), False
+    trial = _trial(job)
     if before:
         asks_longer = longer.is_asked(config, job.hydra.overrides.task, before)
         earlier.check_same_run(config, directory, before, in_sweep=job.in_sweep, longer=asks_longer)
@@ -49,6 +55,9 @@ def attempt(job: Job) -> float:
             and directory.has_results(predictions=wanted, calibration=config.calibrate)
         ):
             return _finished_before(job)
+        if before["status"] == "pruned" and trial:
+            console.print("pruned before: not run again")
+            return None
         _check_files_of_others(directory)
     clock = Clock()
     from dermaexp.launch import validate  # with pydantic, for which --cfg job should not wait
@@ -80,28 +89,60 @@ def attempt(job: Job) -> float:
             console.print("no checkpoint of this run to resume from: it starts anew")
             directory.clear(before.get("name", record["name"]))
         directory.write_run(record)
-        from dermaexp.launch import gpus
-        from dermaexp.training import experiment
+        if trial and _was_pruned(trial):
+            record["pruned_after"] = len(directory.read_history()) if resumed else 0
+        else:
+            _run(job, splits, record, clock, trial, resumed=resumed)
+        pruned = "pruned_after" in record
+        if not pruned:
+            from dermaexp.report.summary import conclude  # imports SciPy, as the report does
 
-        if job.in_parallel:
-            trainer = config.trainer
-            device = gpus.own_device(trainer.accelerator, trainer.devices, job.hydra.job.num)
-            trainer.devices = device
-        experiment.run(
-            config,
-            splits,
-            directory,
-            record,
-            clock,
-            resumed=resumed,
-            folder=directory.path if job.hydra.job.chdir else None,
-        )
-        from dermaexp.report.summary import conclude  # imports SciPy, as the report does
-
-        conclude(record["name"], splits, directory.read_metrics())
+            conclude(record["name"], splits, directory.read_metrics())
     if config.report:
         _write_report(directory)
-    return _score(directory)
+    return None if pruned else _score(directory)
+
+
+def _run(
+    job: Job,
+    splits: Splits,
+    record: dict[str, Any],
+    clock: Clock,
+    trial: Mapping[str, Any] | None,
+    *,
+    resumed: bool,
+) -> None:
+    from dermaexp.launch import gpus
+    from dermaexp.training import experiment
+
+    if job.in_parallel:
+        trainer = job.config.trainer
+        device = gpus.own_device(trainer.accelerator, trainer.devices, job.hydra.job.num)
+        trainer.devices = device
+    experiment.run(
+        job.config,
+        splits,
+        job.directory,
+        record,
+        clock,
+        resumed=resumed,
+        folder=job.directory.path if job.hydra.job.chdir else None,
+        trial=trial,
+    )
+
+
+def _trial(job: Job) -> dict[str, Any] | None:
+    """What describes the trial of a search with a pruner that the job runs for; None without."""
+    if not (job.in_sweep and job.hydra.sweeper.get("trial")):
+        return None
+    from dermaexp.launch.search import reported_trial  # with Optuna, which only searches need
+
+    return reported_trial.described(job.hydra, job.config)
+
+
+def _was_pruned(trial: Mapping[str, Any]) -> bool:
+    """Whether the trial was pruned with another seed or fold: this one need not be trained."""
+    return instantiate(trial).was_pruned()
 
 
 def _finished_before(job: Job) -> float:

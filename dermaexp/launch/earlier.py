@@ -92,6 +92,8 @@ def continue_record(record: dict[str, Any], earlier: RunRecord, *, longer: bool)
     record |= {key: value for key, value in earlier.items() if key in FROM_START}
     if "device" in earlier:
         resumption["earlier_device"] = earlier["device"]
+    if "pruned_after" in earlier:
+        resumption["pruned_after"] = earlier["pruned_after"]
     if longer:
         resumption["earlier_epochs"] = earlier["config"]["epochs"]
     record["resumed"] = [*earlier.get("resumed", []), resumption]

@@ -113,6 +113,9 @@ def _report(ended: Mapping[str, RunRecord]) -> None:
     for name, record in ended.items():
         if record["status"] == "finished":
             console.print(f"{name}: finished", soft_wrap=True, markup=False)
+        elif record["status"] == "pruned":
+            line = f"{name}: pruned after epoch {record['pruned_after']}"
+            console.print(line, soft_wrap=True, markup=False)
         else:
             reason = record.get("error")
             print_error(f"{name} {record['status']}{f': {reason}' if reason else ''}")

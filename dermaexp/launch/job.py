@@ -36,7 +36,7 @@ def run_job(config: DictConfig) -> float:
     """Run the experiment in Hydra's output folder, or resume the run that is there.
 
     In a sweep a failure is printed at once and gives NaN, so that the other jobs still run, unless
-    sweep.stop_on_failure is set; a single run raises it.
+    sweep.stop_on_failure is set; a single run raises it. A run that its search prunes gives NaN.
     """
     from dermaexp.launch.attempt import Job, attempt  # with NumPy, which --cfg job does not need
 
@@ -75,8 +75,11 @@ def run_job(config: DictConfig) -> float:
             ) from None
         print_error(line)
         return math.nan
-    if in_parallel:
+    if score is None:
+        epoch = directory.read_run()["pruned_after"]
+        console.print(f"job {hydra.job.num} pruned after epoch {epoch}")
+    elif in_parallel:
         console.print(f"job {hydra.job.num} finished: val macro AUROC {score:.4f}")
-    else:
+    if not in_parallel:
         console.print(f"run directory: {directory.path}", soft_wrap=True, markup=False)
-    return score
+    return math.nan if score is None else score

@@ -1,4 +1,4 @@
-"""run.json during a run: running, then finished, failed or interrupted."""
+"""run.json during a run: running, then finished, pruned, failed or interrupted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dermaexp.runs.provenance import provenance
 def recording(
     directory: RunDirectory, earlier: Mapping[str, Any] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Keep run.json up to date with the run inside: running, then finished, failed or interrupted.
+    """Keep run.json up to date with the run inside: running, then how it ended.
 
     Yields the record; what is added to it is written at the end, or earlier by `write_run`. The
     record of an `earlier` attempt stays until this one has loaded its "data".
@@ -36,7 +36,7 @@ def recording(
             with contextlib.suppress(OSError):
                 directory.write_run(record)
         raise
-    record["status"] = "finished"
+    record["status"] = "pruned" if "pruned_after" in record else "finished"
     record["finished"] = _now()
     directory.write_run(record)
 

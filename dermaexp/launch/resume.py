@@ -30,6 +30,7 @@ NOT_AGAIN = (  # overrides that the first start gave to Hydra, and this one give
     "hydra.run.dir=",
     "hydra.sweep.dir=",
     "hydra.job.config.override_dirname.exclude_keys=",
+    "++hydra.sweeper.trial=",  # resumed alone, a run is no trial that could be pruned
     *(f"++hydra.job.env_set.{variable}=" for variable in (COMMAND, *tracked_sweep.VARIABLES)),
 )
 

@@ -188,6 +188,8 @@ def _read(directory: RunDirectory) -> Run:
         name = "metrics.json" if run.finished else "run.json"
         return replace(run, reason=_unreadable(name, error))
     reason = run.record.get("error")
+    if run.status == "pruned":
+        reason = f"its search pruned it after epoch {run.record['pruned_after']}"
     if run.status == "running" and not is_locked(directory.path):
         reason = "no process of this machine is at work in it"
     return replace(run, reason=reason)

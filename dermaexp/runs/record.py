@@ -9,7 +9,7 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 
 from dermaexp.runs.schemas import Count, Flag, Share, Text, TextOrNull, check
 
-Status = Literal["running", "finished", "failed", "interrupted"]
+Status = Literal["running", "finished", "failed", "interrupted", "pruned"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 
@@ -58,6 +58,7 @@ class Attempt(TypedDict):
     own_code: dict[str, Text]
     earlier_device: NotRequired[Device]  # of the epochs before
     earlier_epochs: NotRequired[Count]  # planned before, if this attempt was given others
+    pruned_after: NotRequired[Count]  # epochs, if a search had pruned the run
 
 
 class RunRecord(TypedDict):
@@ -73,6 +74,7 @@ class RunRecord(TypedDict):
     versions: dict[str, Text]
     platform: Text
     error: NotRequired[TextOrNull]
+    pruned_after: NotRequired[Count]  # epochs, of a run with that status
     name: NotRequired[Text]
     start: NotRequired[Start]
     overrides: NotRequired[list[Text]]
@@ -115,6 +117,8 @@ def checked_record(path: Path, content: dict[str, Any]) -> RunRecord:
     check(RunRecord, path, content)
     record = cast(RunRecord, content)
     missing = [key for key in OF_FINISHED if record["status"] == "finished" and key not in record]
+    if record["status"] == "pruned" and "pruned_after" not in record:
+        missing.append("pruned_after")
     if "data" in record:
         split = record["data"]["split"]
         missing += [f"data.split.{key}" for key in OF_SPLIT[split["kind"]] if key not in split]

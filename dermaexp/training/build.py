@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import pytorch_lightning as lightning
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, open_dict
+from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import Checkpoint, Timer
 from torch import Tensor, nn
 
@@ -66,8 +68,13 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
     )
 
 
-def build_trainer(config: DictConfig, directory: RunDirectory, timer: Timer) -> lightning.Trainer:
-    """Return Lightning's Trainer with the config's callbacks; it prints nothing of its own."""
+def build_trainer(
+    config: DictConfig, directory: RunDirectory, timer: Timer, others: Sequence[Callback] = ()
+) -> lightning.Trainer:
+    """Return Lightning's Trainer with the config's callbacks and `others`.
+
+    It prints nothing of its own.
+    """
     given = copy.deepcopy(config).trainer
     with open_dict(given):
         for key in trainer_keys.USED_BY_US:
@@ -86,7 +93,7 @@ def build_trainer(config: DictConfig, directory: RunDirectory, timer: Timer) -> 
     ]
     trainer = instantiate(
         given,
-        callbacks=[*ours, limit, *callbacks],
+        callbacks=[*ours, limit, *others, *callbacks],
         plugins=[AtomicCheckpointIO(), environment()],
         default_root_dir=str(directory.path),
         logger=Trackers(config, directory),

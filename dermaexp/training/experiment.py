@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as lightning
 import torch
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Timer
 from torch import nn
@@ -25,6 +26,7 @@ from dermaexp.models.adapter import Backbone
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.training import distributed, trainer_keys
 from dermaexp.training.build import build_classifier, build_data, build_trainer, check_shares
+from dermaexp.training.callbacks import PruneTrial
 from dermaexp.training.clock import Clock
 from dermaexp.training.lightning_internals import is_signal
 from dermaexp.training.logger import Trackers
@@ -60,14 +62,17 @@ def run(
     *,
     resumed: bool = False,
     folder: Path | None = None,
+    trial: Mapping[str, Any] | None = None,
 ) -> None:
     """Train and test what `config` describes, and write it to `directory`.
 
     Adds the device to `record`, the content of run.json. Builds everything in the working
     directory, as paths in the config are relative to it; trains and tests in `folder`, if given.
     `resumed` starts from last.ckpt, with the numbers of an uninterrupted run as far as the device
-    repeats them. In a run of several processes all of them call it; process 0 alone writes. Where
-    they do not exist yet, it starts them and waits.
+    repeats them. `trial` describes what `instantiate` makes a `training.trial.Trial` of; where that
+    prunes the run, it ends after its fit, and `record` gets "pruned_after". In a run of several
+    processes all of them call it; process 0 alone writes. Where they do not exist yet, it starts
+    them and waits.
     """
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -78,7 +83,8 @@ def run(
         data = build_data(config, splits)
     classifier = build_classifier(config, data)
     timer = Timer(verbose=False)
-    trainer = build_trainer(config, directory, timer)
+    pruning = [PruneTrial(instantiate(trial) if processes.rank() == 0 else None)] if trial else []
+    trainer = build_trainer(config, directory, timer, pruning)
     check_shares(config, data, classifier.net, record["choices"]["model"], trainer.world_size)
     if resumed:
         check_checkpoints(trainer, directory)
@@ -88,6 +94,7 @@ def run(
         "record": record,
         "resumed": resumed,
         "folder": folder and str(folder),
+        "trial": trial and dict(trial),
     }
     if trainer.world_size > 1 and not processes.are_launched():
         from dermaexp.training import elastic  # with torch's agent, which few runs need
@@ -100,14 +107,16 @@ def run(
     record["device"] = describe_device(trainer)
     if isinstance(classifier.net, Backbone):  # it may have found its size by trial
         record.setdefault("input_size", classifier.net.side or max(data.image_shape[1:]))
-    if processes.rank() == 0:
-        directory.write_run(record)
+    _write_record(record, directory)
     parameters = count_parameters(classifier.net)
     announce(record["name"], data, parameters, record["device"]["name"])
     trackers = cast(Trackers, trainer.logger)
     with trackers.tracking(record):
         with distributed.together(trainer, job), exits_as_errors(), contextlib.chdir(folder or "."):
             fitted = fit(trainer, classifier, data, directory.last_checkpoint if resumed else None)
+            if any(callback.pruned for callback in pruning):
+                record["pruned_after"] = fitted.epochs
+                return _write_record(record, directory)
             selected = select_weights(fitted, directory, config.checkpoint.test_with)
             predictions = predict(trainer, classifier, data, selected.weights)
         if processes.rank() > 0:
@@ -127,6 +136,11 @@ def run(
         }
         directory.write_metrics(results)
         trackers.conclude(results)
+
+
+def _write_record(record: Mapping[str, Any], directory: RunDirectory) -> None:
+    if processes.rank() == 0:
+        directory.write_run(record)
 
 
 def seconds(clock: Clock, timer: Timer) -> dict[str, float]:

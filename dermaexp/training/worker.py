@@ -83,6 +83,7 @@ def _take_part(job: Mapping[str, Any]) -> None:
             clock,
             resumed=job["resumed"],
             folder=job["folder"] and Path(job["folder"]),
+            trial=job["trial"],
         )
 
 

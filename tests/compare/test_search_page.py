@@ -47,7 +47,7 @@ def test_the_search_on_the_page(tmp_path: Path) -> None:
         "Trials: 3 finished, 1 failed.",
         "Trial 1 is the best: val macro AUROC 0.8000 with seed=0, by optimizer.lr=1 batch_size=1.",
         "Trial 3 ran elsewhere: its runs are not on this page.",
-        "estimated from 3 trials",
+        "estimated from 3 finished trials",
     ):
         assert words in page.text
     figures = {"figures/search_history.png", "figures/search_importances.png"}
@@ -58,6 +58,33 @@ def test_the_search_on_the_page(tmp_path: Path) -> None:
     text = comparison_page(tmp_path).text
     assert "A history takes 2 finished trials: there is 1." in text
     assert not any((tmp_path / figure).exists() for figure in figures)
+
+
+def test_pruned_trials_are_listed_and_ranked_nowhere(tmp_path: Path) -> None:
+    make_sweep(tmp_path)
+    write_run(tmp_path / "bad", "cnn", 2, status="pruned", pruned_after=2)
+    states, values = ("complete", "complete", "pruned", "pruned"), (0.6, 0.8, 0.9, None)
+    search = search_of(states, values)
+    search["trials"][2]["pruned_after"] = 2
+    search["trials"][3]["pruned_after"] = None  # its run was pruned before it reported
+    write(tmp_path, search)
+    comparison = comparison_of([tmp_path])
+    assert comparison.unfinished == 0
+    assert [run.reason for run in comparison.left_out] == ["its search pruned it after epoch 2"]
+    page = comparison_page(tmp_path)
+    assert "Trials: 2 finished, 2 pruned." in page.text
+    assert "Trial 1 is the best: val macro AUROC 0.8000" in page.text
+    assert "did not finish or cannot be compared: which" not in page.text
+    (table,) = (table for table in page.tables if "val AUROC then" in table[0])
+    assert table[1:] == [
+        ["2", "2", "0.9000", "1", "1", "bad"],
+        ["3", "", "", "1", "1", "elsewhere"],
+    ]
+    assert "bad/" in page.addresses["href"] and "python -m dermaexp resume=RUN_DIR" in page.text
+    history = next(search_figures(search)).figure.axes[0].lines
+    best, _, pruned = history
+    assert best.get_xydata().tolist() == [[0, 0.6], [1, 0.8]], "a pruned trial is never the best"
+    assert pruned.get_xydata().tolist() == [[2, 0.9]]
 
 
 def test_the_figures_show_the_numbers_and_name_synthetic_data() -> None:

@@ -78,6 +78,11 @@ def test_a_row_for_each_run_and_sweep(tmp_path: Path, sweep: Path) -> None:
 def test_the_status_is_the_true_one(tmp_path: Path) -> None:
     for name in ("stale", "busy"):
         write_run(tmp_path / name, status="running")
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "multirun.yaml").touch()
+    write_run(tmp_path / "search" / "low", status="pruned", pruned_after=2)
+    assert rows_of(tmp_path / "search")["low"].status == "pruned"
+    write_run(tmp_path / "search" / "best")
     lost = write_run(tmp_path / "lost")
     (lost.path / "metrics.json").write_text("{")
     (tmp_path / "torn").mkdir()
@@ -89,6 +94,7 @@ def test_the_status_is_the_true_one(tmp_path: Path) -> None:
         "busy": "running",
         "lost": "damaged",
         "torn": "damaged",
+        "search": "finished",
     }
     assert found["torn"].seconds < 60
 

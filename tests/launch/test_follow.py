@@ -147,8 +147,9 @@ def test_a_look_waits_for_its_pause_and_ends_are_printed(
         failed(tmp_path / "a", NOON)
         write_run(tmp_path / "b", status="interrupted", finished=NOON)
         write_run(tmp_path / "c")
+        write_run(tmp_path / "d", status="pruned", pruned_after=2, finished=NOON)
         written.set()
     output = capsys.readouterr()
-    assert output.out == "c: finished\n"
+    assert output.out == "c: finished\nd: pruned after epoch 2\n"
     assert sorted(output.err.splitlines()) == ["error: a failed: no memory", "error: b interrupted"]
     assert pauses == pytest.approx([1.0, 5.0, 5.5, 6.05])

@@ -179,12 +179,13 @@ def test_synthetic_data_are_named(tmp_path: Path) -> None:
         ("failed", "the loss is not a number", "This run failed: the loss is not a number"),
         ("interrupted", None, "This run was interrupted."),
         ("running", None, "This run has not ended."),
+        ("pruned", None, "This run was pruned. Its search ended it after epoch 11, as others"),
     ],
 )
 def test_a_run_that_did_not_finish(
     status: str, error: str | None, line: str, tmp_path: Path
 ) -> None:
-    directory = make_run(tmp_path, status=status, error=error, finished=None)
+    directory = make_run(tmp_path, status=status, error=error, finished=None, pruned_after=11)
     for name in ("metrics.json", "predictions.npz"):
         (tmp_path / name).unlink()
     page = page_of(directory)

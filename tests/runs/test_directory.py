@@ -107,6 +107,12 @@ def test_the_record_follows_the_run(tmp_path: Path) -> None:
     assert run["command"].startswith("python -m dermaexp")
 
 
+def test_the_record_of_a_pruned_run(tmp_path: Path) -> None:
+    with recording(RunDirectory(tmp_path)) as record:
+        record["pruned_after"] = 3
+    assert RunDirectory(tmp_path).read_run()["status"] == "pruned"
+
+
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [

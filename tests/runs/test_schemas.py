@@ -55,7 +55,12 @@ def test_a_newer_schema_asks_for_an_upgrade(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "line"),
     [
-        ("status", "done", 'status is "done", expected running, finished, failed or interrupted'),
+        (
+            "status",
+            "done",
+            'status is "done", expected running, finished, failed, interrupted or pruned',
+        ),
+        ("status", "pruned", "no pruned_after"),
         ("seed", True, "seed is true, expected a whole number from 0"),
         ("choices.model", 1, "choices.model is 1, expected text or null"),
         ("overrides", "x", 'overrides is "x", expected a list'),

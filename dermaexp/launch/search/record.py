@@ -6,9 +6,9 @@ from pathlib import Path
 
 from optuna import Study
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from dermaexp.compare.search import FEWEST, FILE, Search
+from dermaexp.compare.search import FEWEST, FILE, Search, Trial
 from dermaexp.core.files import write_json
 from dermaexp.launch.search.plan import Plan
 from dermaexp.launch.search.study import runs_of
@@ -21,19 +21,23 @@ def write_search(folder: Path, study: Study, plan: Plan) -> None:
         "schema": SCHEMA,
         "data": plan.data,
         "places": plan.places,
-        "trials": [
-            {
-                "number": trial.number,
-                "state": trial.state.name.lower(),
-                "value": trial.value,
-                "params": trial.params,
-                "runs": runs_of(trial),
-            }
-            for trial in study.get_trials(deepcopy=False)
-        ],
+        "trials": [_trial(trial) for trial in study.get_trials(deepcopy=False)],
         "importances": importances(study),
     }
     write_json(folder / FILE, content)
+
+
+def _trial(trial: FrozenTrial) -> Trial:
+    found: Trial = {
+        "number": trial.number,
+        "state": trial.state.name.lower(),
+        "value": trial.value,
+        "params": trial.params,
+        "runs": runs_of(trial),
+    }
+    if trial.state == TrialState.PRUNED:
+        found["pruned_after"] = trial.last_step
+    return found
 
 
 def importances(study: Study) -> dict[str, float]:

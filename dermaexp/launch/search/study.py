@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import random
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
@@ -131,16 +133,33 @@ class Trials:
         finally:
             stop.set()
 
-    def end(self, trial: FrozenTrial, score: float | None, runs: Sequence[str]) -> bool:
-        """Store the score of a trial, None if it failed, and the folders of its runs.
+    def end(
+        self,
+        trial: FrozenTrial,
+        score: float | None,
+        runs: Sequence[str],
+        *,
+        pruned: bool = False,
+        reported: Mapping[int, float] = MappingProxyType({}),
+    ) -> bool:
+        """Store the score of a trial, None if it failed or was pruned, and the folders of its runs.
+
+        Also what it would have `reported` by epoch, where its run ended before this study began.
 
         Returns whether it counts: not if another search took this one for dead meanwhile.
         """
         try:
             self._storage.set_trial_user_attr(self._id(trial), RUNS, list(runs))
+            known = self.all()[trial.number].intermediate_values
+            for epoch in sorted(reported.keys() - known.keys()):
+                value = reported[epoch]
+                if not math.isnan(value):
+                    self._storage.set_trial_intermediate_value(self._id(trial), epoch, value)
         except UpdateFinishedTrialError:
             return False
         state = TrialState.FAIL if score is None else TrialState.COMPLETE
+        if pruned:  # Optuna takes the last value reported
+            state, score = TrialState.PRUNED, None
         return self.study.tell(trial.number, score, state, skip_if_finished=True).state == state
 
     def _next(self) -> FrozenTrial | None:

@@ -9,6 +9,7 @@ from dermaexp.training.callbacks.checkpoints import (
 from dermaexp.training.callbacks.history import History
 from dermaexp.training.callbacks.predictions import Predictions
 from dermaexp.training.callbacks.progress import Progress
+from dermaexp.training.callbacks.pruning import PruneTrial
 from dermaexp.training.callbacks.seeding import SeedEveryEpoch
 from dermaexp.training.callbacks.stopping import StayStopped, StopAtLimit, WholeEpochs
 from dermaexp.training.callbacks.tracking import TrackEpochs
@@ -20,6 +21,7 @@ __all__ = [
     "LastCheckpoint",
     "Predictions",
     "Progress",
+    "PruneTrial",
     "SeedEveryEpoch",
     "StayStopped",
     "StopAtLimit",
