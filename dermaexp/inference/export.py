@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import re
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dermaexp.core.console import console
 from dermaexp.core.errors import UserError, one_line
+from dermaexp.core.extras import required
 from dermaexp.core.owned import Kind, write_files
 from dermaexp.core.shortened import shortened
 from dermaexp.core.version import __version__
@@ -37,7 +37,7 @@ def main() -> None:
     finished(directory)
     name, packages = FORMATS[given.format]
     for package in packages:
-        _require(package)
+        required(package, "export")
     from dermaexp.inference import exporters  # with torch
 
     images, checked_on = _images(directory)
@@ -136,15 +136,6 @@ def _why(error: BaseException) -> str:
         error = error.__cause__
     line = one_line(error)
     return f"{type(error).__name__}: {line[:300]}{'…' if len(line) > 300 else ''}"
-
-
-def _require(package: str) -> None:
-    try:
-        importlib.import_module(package)
-    except ImportError as error:
-        raise UserError(
-            f"the package {package} is missing: python -m pip install 'dermaexp[export]'"
-        ) from error
 
 
 def _parser() -> argparse.ArgumentParser:

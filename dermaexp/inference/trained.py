@@ -57,7 +57,7 @@ class TrainedModel(nn.Module):
         self.temperature = temperature
 
     def forward(self, images: Tensor) -> Tensor:
-        pixels = self._prepared(images)
+        pixels = self.prepared(images)
         answers = [self.logits(view).softmax(dim=1) for view in self.views(pixels)]
         probabilities = functools.reduce(torch.add, answers) / len(answers)
         if self.temperature is None:
@@ -69,7 +69,7 @@ class TrainedModel(nn.Module):
         """Return the logits (N, K) of images (N, C, H, W) in [0, 1]."""
         return self.net((pixels - self.mean) / self.std).float()
 
-    def _prepared(self, images: Tensor) -> Tensor:
+    def prepared(self, images: Tensor) -> Tensor:
         """Return float images in [0, 1] with the model's number of channels."""
         if self.image_shape[0] == 1 and images.shape[1] == 3:
             weights = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
