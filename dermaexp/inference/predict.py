@@ -38,7 +38,7 @@ def main() -> None:
         raise UserError(f"--min-confidence {given.min_confidence}: expected a number from 0 to 1")
     if given.top < 1:
         raise UserError(f"--top {given.top}: expected a number from 1")
-    files = [file for path in given.pictures for file in _files(path, given.column)]
+    files = [file for path in given.pictures for file in files_of(path, given.column)]
     from dermaexp.inference.trained import trained_model  # with torch
     from dermaexp.runs.directory import RunDirectory
 
@@ -156,8 +156,8 @@ def _row(
     return row | {f"p({name})": float(p) for name, p in zip(classes, probabilities, strict=True)}
 
 
-def _files(path: Path, column: str) -> Iterator[Path]:
-    """The pictures that a path of the command line means."""
+def files_of(path: Path, column: str) -> Iterator[Path]:
+    """Yield the pictures that a path of the command line means; UserError if there are none."""
     if path.is_dir():
         found = sorted(file for file in path.rglob("*") if is_picture(file))
         if not found:

@@ -15,6 +15,7 @@ VERBS = {  # -> the module whose `main` reads sys.argv
     "audit": "dermaexp.audit.__main__",
     "predict": "dermaexp.inference.predict",
     "evaluate": "dermaexp.inference.evaluate",
+    "explain": "dermaexp.inference.explain",
     "export": "dermaexp.inference.export",
     "completion": "dermaexp.inference.completion",
     "ls": "dermaexp.inference.ls",

@@ -28,6 +28,7 @@ from dermaexp.report.style import (
     new_figure,
     plain_text,
     put_title,
+    show_image,
     wrap,
 )
 
@@ -56,7 +57,7 @@ def montage(
         tiles[row, :height, : len(chosen), :width] = images[chosen].swapaxes(0, 1)
     picture = tiles.reshape(len(classes) * (height + gap), columns * (width + gap), channels)
     axes = ax or new_figure(3.4 + 0.95 * columns, 1.1 + len(classes)).subplots()
-    _show(axes, picture)
+    show_image(axes, picture)
     names = [f"{wrap(name, 22)}\nn = {n:,}" for name, n in zip(classes, counts, strict=True)]
     axes.set_yticks(np.arange(len(classes)) * (height + gap) + height / 2, names, fontsize=SMALL)
     axes.set_xticks([])
@@ -209,7 +210,7 @@ def misclassified(
         x = (place % columns + 0.5) * cell_width
         y = top + place // columns * cell_height + 0.55 + side / 2
         extent = (x - half_width, x + half_width, y + half_height, y - half_height)
-        _show(axes, images[index], extent)
+        show_image(axes, images[index], extent)
         for answer, word, color, place_y, align in (
             (predicted[index], "predicted", RED, y - half_height - 0.07, "bottom"),
             (y_true[index], "true", "black", y + half_height + 0.07, "top"),
@@ -220,18 +221,3 @@ def misclassified(
     heading = f"{title}: {len(wrong):,} of {len(y_true):,} wrong, most confident first"
     put_title(heading, figure, ax)
     return figure
-
-
-def _show(
-    axes: Axes, image: np.ndarray, extent: tuple[float, float, float, float] | None = None
-) -> None:
-    """Show a gray or RGB image (H, W, C) uint8 with sharp pixels, in `extent` (data units)."""
-    gray = image.shape[-1] == 1
-    axes.imshow(
-        image[..., 0] if gray else image,
-        cmap="gray",  # without effect on RGB, as are the limits
-        vmin=0,
-        vmax=255,
-        interpolation="nearest",
-        extent=extent,
-    )

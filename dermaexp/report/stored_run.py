@@ -69,8 +69,16 @@ class StoredRun:
 
     @property
     def test_images(self) -> np.ndarray:
-        used = spread(self.splits.test.labels, len(self.test.targets))
-        return prepared(self.splits.test.images[used], self.config.dataset.grayscale)
+        return self.predicted_images("test")[0]
+
+    def predicted_images(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the images (N, H, W, C) of the predictions of "val" or "test", and their places.
+
+        The places (N,) count the split's images from 0: a run may be limited to some of them.
+        """
+        part = self.splits[split]
+        used = spread(part.labels, len(self._predictions(split).targets))
+        return prepared(part.images[used], self.config.dataset.grayscale), used
 
     @cached_property
     def splits(self) -> Splits:

@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -64,6 +65,21 @@ def put_title(title: str, figure: Figure, ax: Axes | None = None) -> None:
     else:  # its parts are placed in inches
         place = 1 - 0.3 / figure.get_figheight()
         figure.text(0.5, place, title, ha="center", va="center", fontsize=TITLE)
+
+
+def show_image(
+    axes: Axes, image: np.ndarray, extent: tuple[float, float, float, float] | None = None
+) -> None:
+    """Show a gray or RGB image (H, W, C) uint8 with sharp pixels, in `extent` (data units)."""
+    gray = image.shape[-1] == 1
+    axes.imshow(
+        image[..., 0] if gray else image,
+        cmap="gray",  # without effect on RGB, as are the limits
+        vmin=0,
+        vmax=255,
+        interpolation="nearest",
+        extent=extent,
+    )
 
 
 def label_epochs(axes: Axes, quantity: str) -> None:
