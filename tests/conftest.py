@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -18,8 +20,21 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before torch and dermaexp are importe
 
 from helpers import CLASSES, exit_code, real_file
 
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
 # Tests are marked by what they ask for, so that no marker is forgotten.
 MARKERS = {"browser": "browser", "real_data": "real_data"}  # fixture: marker
+CHROMIUM = (
+    "--headless=new",
+    "--no-sandbox",  # which root cannot have
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
@@ -86,3 +101,28 @@ def real_data() -> Path:
 def real_index(real_data: Path) -> Path:
     """The CSV with the lesion of each image of `real_data`."""
     return real_file("dermamnist_rebuilt_index.csv")
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """One Chromium for all tests, which logs its console and its requests.
+
+    Its driver's path is given, so that Selenium downloads none.
+    """
+    from selenium.webdriver import Chrome, ChromeOptions
+    from selenium.webdriver.chrome.service import Service
+
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("no chromium and chromedriver here")
+    options = ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*CHROMIUM, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chrome = Chrome(options, Service(driver, log_output=os.devnull))
+    try:
+        yield chrome
+    finally:
+        chrome.quit()

@@ -10,6 +10,8 @@ from PIL import Image, ImageOps
 from dermaexp.core.errors import UserError
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
+# Pillow has another program decode some others, such as EPS.
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 
 
 def is_picture(file: Path) -> bool:
@@ -21,11 +23,14 @@ def is_picture(file: Path) -> bool:
 def read_picture(file: Path, size: tuple[int, int]) -> np.ndarray:
     """Return the picture as RGB (H, W, 3) uint8 for `size` (H, W); UserError if it is none."""
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             return fitted(image, size)
     except UserError as error:
         raise UserError(f"{file} {error}") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise UserError(f"{file} has too many pixels: expected at most {most:,}") from error
+    except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, FileNotFoundError):
             raise UserError(f"{file} is missing") from error
         raise UserError(f"{file} cannot be decoded: expected a whole PNG or JPEG file") from error

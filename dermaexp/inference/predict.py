@@ -119,11 +119,11 @@ def _tensor(images: Any, size: tuple[int, int]) -> Tensor:
 
     if isinstance(images, torch.Tensor):
         images = images.permute(0, 2, 3, 1).numpy(force=True)
-    pictures = [_picture(image, size) for image in images]
+    pictures = [picture_of(image, size) for image in images]
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
 
-def _picture(image: Any, size: tuple[int, int]) -> np.ndarray:
+def picture_of(image: Any, size: tuple[int, int]) -> np.ndarray:
     """Return a picture of any kind as RGB (H, W, 3) uint8."""
     import numpy as np
     from PIL import Image

@@ -21,6 +21,7 @@ VERBS = {  # -> the module whose `main` reads sys.argv
     "ls": "dermaexp.inference.ls",
     "rm": "dermaexp.inference.rm",
     "card": "dermaexp.inference.card",
+    "demo": "dermaexp.inference.demo",
 }
 OVERRIDE = re.compile(r"[-+~]|.*=")  # begins one, or a flag
 
