@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from dermaexp.core.errors import UserError, one_line
-from dermaexp.core.overrides import escaped
+from dermaexp.core.overrides import command, escaped
 from dermaexp.inference.finished import Shape, finished, shape_of
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.metrics_file import Metrics
@@ -125,10 +126,27 @@ def transform_as_trained(net: nn.Module, record: RunRecord) -> None:
 
 
 def tested_weights(directory: RunDirectory, metrics: Metrics) -> tuple[Path, dict[str, Tensor]]:
-    """Return the checkpoint that the run was tested with and the weights in it."""
+    """Return the checkpoint that the run was tested with and the weights in it.
+
+    Raises UserError where it is missing or damaged, with the command that trains the run again.
+    """
     best = metrics["tested_with"] == "best"
     path = directory.best_checkpoint if best else directory.last_checkpoint
-    return path, load_checkpoint(path)["state_dict"]
+    try:
+        return path, load_checkpoint(path)["state_dict"]
+    except UserError:
+        state = "damaged" if path.exists() else "missing; `python -m dermaexp rm` frees checkpoints"
+        raise UserError(f"{path} is {state}: {_again(directory)}") from None
+
+
+def _again(directory: RunDirectory) -> str:
+    """Say how to get the weights again: resume=DIR would find the run finished."""
+    record = directory.read_run()
+    if "start" not in record:
+        return "train a new run with the config in its run.json"
+    start = record["start"]
+    where = shlex.join(["cd", start["folder"]])
+    return f"train a new run, {where} && {command(*start['arguments'])}"
 
 
 @contextlib.contextmanager

@@ -9,8 +9,9 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -18,6 +19,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
 from omegaconf import OmegaConf
 
+from dermaexp.core.console import console
+from dermaexp.core.overrides import command
 from dermaexp.launch import flags, folders, resume, sweep, swept, tracked_sweep
 from dermaexp.launch.config_folder import config_folder
 from dermaexp.launch.help import help_keys
@@ -28,6 +31,14 @@ from dermaexp.runs.folders import new_folder, portable
 # Threads that wait should sleep soon, not spin: two trainings at once on the same cores are
 # several times faster so (benchmarks/two_at_once.py). OpenMP reads it when torch is imported.
 VARIABLES = {"GOMP_SPINCOUNT": "1000"}
+RESOLVERS: dict[str, Callable[..., Any]] = {
+    "new_folder": new_folder,
+    "portable": portable,
+    "job_folder": folders.job_folder,
+    "help_keys": help_keys,
+}
+CACHED = "new_folder"  # it creates one, and is read several times
+LIGHTNING = ("pytorch_lightning", "lightning_fabric")  # loggers that a run makes quieter
 
 
 def execute(arguments: Sequence[str]) -> Path | None:
@@ -38,10 +49,8 @@ def execute(arguments: Sequence[str]) -> Path | None:
     """
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
-    OmegaConf.register_new_resolver("new_folder", new_folder, use_cache=True, replace=True)
-    OmegaConf.register_new_resolver("portable", portable, replace=True)
-    OmegaConf.register_new_resolver("job_folder", folders.job_folder, replace=True)
-    OmegaConf.register_new_resolver("help_keys", help_keys, replace=True)
+    for name, resolver in RESOLVERS.items():
+        OmegaConf.register_new_resolver(name, resolver, use_cache=name == CACHED, replace=True)
     full_error = os.environ.get("HYDRA_FULL_ERROR")
     # Makes Hydra raise its errors here instead of printing them in its own way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -53,6 +62,11 @@ def execute(arguments: Sequence[str]) -> Path | None:
         sys.argv[1:] = flags.joined(given.flags, now)
         hydra.main(str(config_folder()), "config", version_base="1.3")(task)()
         return sweep.started[-1] if sweep.started else None
+    except KeyboardInterrupt:
+        if sweep.started:
+            line = command(f"resume={sweep.started[-1].absolute()}")
+            console.print(f"to resume: {line}", soft_wrap=True, markup=False)
+        raise
     finally:
         tracked_sweep.end("KILLED")  # where the sweep has not ended it
         sweep.until_the_end.close()
@@ -66,8 +80,8 @@ def execute(arguments: Sequence[str]) -> Path | None:
 def isolated() -> Iterator[None]:
     """Put back what a command changes in this process, such as in a notebook's.
 
-    These are the arguments, the working directory, the environment, Hydra's state, logging,
-    warnings, handlers of signals and random numbers.
+    These are the arguments, the working directory, the environment, Hydra's state and the
+    resolvers, logging, warnings, handlers of signals and random numbers.
     """
     arguments, folder, environment = sys.argv, Path.cwd(), dict(os.environ)
     from pytorch_lightning.utilities.seed import isolate_rng  # torch changes the environment, too
@@ -77,6 +91,7 @@ def isolated() -> Iterator[None]:
     show, raises = warnings.showwarning, logging.raiseExceptions
     in_main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
+    own = [name for name in RESOLVERS if not OmegaConf.has_resolver(name)]
     GlobalHydra.instance().clear()
     sys.argv = ["dermaexp"]
     try:
@@ -85,6 +100,8 @@ def isolated() -> Iterator[None]:
     finally:
         GlobalHydra.instance().hydra, HydraConfig.instance().cfg = running, config
         VersionBase.instance().version_base = version_base
+        for name in own:
+            OmegaConf.clear_resolver(name)
         sys.argv = arguments
         os.chdir(folder)
         os.environ.clear()
@@ -99,7 +116,8 @@ def isolated() -> Iterator[None]:
 @contextlib.contextmanager
 def _logging_kept() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers = list(root.handlers)
+    levels = {logger: logger.level for logger in (root, *map(logging.getLogger, LIGHTNING))}
     try:
         yield
     finally:
@@ -107,4 +125,5 @@ def _logging_kept() -> Iterator[None]:
             if handler not in handlers:
                 handler.close()  # the run's log
         root.handlers[:] = handlers
-        root.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)

@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 
 from dermaexp.core.console import console, print_error, quiet
 from dermaexp.core.errors import UserError
-from dermaexp.core.overrides import command
 from dermaexp.core.processes import end_with_parent
 from dermaexp.launch.explain import RunError, explain
 from dermaexp.launch.framework_errors import ignore_schema_warning
@@ -58,12 +57,6 @@ def run_job(config: DictConfig) -> float:
         there = contextlib.chdir(hydra.runtime.cwd)
         with locked(directory.path, wait=in_sweep), quiet(in_parallel), there:
             score = attempt(Job(config, hydra, directory, in_sweep, in_parallel))
-    except KeyboardInterrupt:
-        if not in_parallel:
-            folder = Path(hydra.sweep.dir) if in_sweep else directory.path
-            line = command(f"resume={folder.absolute()}")
-            console.print(f"to resume: {line}", soft_wrap=True, markup=False)
-        raise
     except Exception as error:
         log.exception("the run failed")
         if not in_sweep:

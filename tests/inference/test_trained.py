@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 import torch
 from helpers import NO_FIGURES
+from omegaconf import OmegaConf
 from PIL import Image
 
 import dermaexp
 from dermaexp.core.errors import UserError
 from dermaexp.data import npz
 from dermaexp.inference.trained import trained_model
+from dermaexp.launch.command import LIGHTNING, RESOLVERS
 from dermaexp.runs.directory import RunDirectory
 
 Cli = Callable[..., int]
@@ -134,7 +136,7 @@ def test_bad_input_is_one_line(
 
 
 def test_checkpoints_that_cannot_be_used(
-    cli: Cli, run_of: Callable[..., RunDirectory], pictures: Path, capsys
+    cli: Cli, run_of: Callable[..., RunDirectory], pictures: Path, tmp_path: Path, capsys
 ) -> None:
     run = run_of("model=ffn")
     whole = run.best_checkpoint.read_bytes()
@@ -148,6 +150,20 @@ def test_checkpoints_that_cannot_be_used(
         run.best_checkpoint.write_bytes(content)
         assert cli("predict", "run", "pictures") == 1
         assert line in capsys.readouterr().err
+    run.best_checkpoint.unlink()
+    for words in (
+        ["predict", "run", "pictures"],
+        ["evaluate", "run"],
+        ["explain", "run"],
+        ["export", "run", "--format", "safetensors"],
+    ):
+        assert cli(*words) == 1
+        error = capsys.readouterr().err
+        assert "run/checkpoints/best.ckpt is missing; `python -m dermaexp rm` frees" in error
+        assert f"train a new run, cd {tmp_path} && python -m dermaexp dataset=npz" in error
+        assert error.count("\n") == 1
+    written = {"evaluations", "explanations", "exports"}
+    assert not written & {item.name for item in tmp_path.iterdir()}, "nothing is left"
 
 
 def test_from_python(
@@ -158,11 +174,18 @@ def test_from_python(
     words = ["model=ffn", "dataset=npz", f"dataset.path={data_file}", "epochs=2", "trainer=cpu"]
     handler = logging.NullHandler()
     logging.root.addHandler(handler)
+    loggers = [logging.getLogger(name) for name in LIGHTNING]
+    for logger in loggers:
+        monkeypatch.setattr(logger, "level", logging.INFO)
+    for name in RESOLVERS:
+        OmegaConf.clear_resolver(name)
     torch.manual_seed(5)
 
     def state() -> tuple:
         handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-        return Path.cwd(), dict(os.environ), sys.argv, handlers, list(logging.root.handlers)
+        logs = list(logging.root.handlers), [logger.level for logger in loggers]
+        resolvers = [name for name in RESOLVERS if OmegaConf.has_resolver(name)]
+        return Path.cwd(), dict(os.environ), sys.argv, handlers, logs, resolvers
 
     before = state()
     runs = [dermaexp.run([*words, *NO_FIGURES]) for _ in range(2)]

@@ -15,6 +15,7 @@ import pytest
 import torch
 from helpers import NO_FIGURES
 
+from dermaexp.core.errors import INTERRUPTED
 from dermaexp.core.overrides import command
 from dermaexp.launch import gpus, sweep
 from dermaexp.launch.explain import explain
@@ -271,3 +272,20 @@ def test_two_sweeps_at_once_share_the_cache_but_no_folder(tmp_path: Path) -> Non
     assert results[0] == results[1]
     (cached,) = (tmp_path / "empty" / "dermaexp").iterdir()
     assert cached.suffix == ".npz"
+
+
+def test_ctrl_c_in_a_parallel_sweep_names_the_command_once(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """The jobs are other processes, which do not know when the sweep ends."""
+    launcher = pytest.importorskip("hydra_plugins.hydra_joblib_launcher._core")
+
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launcher, "launch", interrupted)
+    sweep = ["-m", "hydra/launcher=joblib", "model=ffn,cnn", "hydra.sweep.dir=s"]
+    assert cli(*sweep) == INTERRUPTED
+    output = capsys.readouterr()
+    assert output.out == f"to resume: python -m dermaexp resume={tmp_path / 's'}\n"
+    assert output.err == "error: interrupted\n"
