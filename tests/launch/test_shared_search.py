@@ -165,8 +165,11 @@ def test_a_password_is_used_and_recorded_nowhere_and_folders_say_what_ran_elsewh
     command: Command, cli: Command, server: str, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     storage = f"hydra.sweeper.storage={server}"
-    assert command(storage) == 0
+    assert command(storage, "hydra.sweeper.pruner=median") == 0
     assert command(storage, "hydra.sweep.dir=there") == 0
+    url = server.replace("postgresql", "postgresql+psycopg", 1).replace(SECRET, quote(SECRET))
+    (trial,) = optuna.load_study(study_name="shared", storage=url).trials
+    assert trial.intermediate_values == {1: trial.value}, "its job had the password, too"
     output = capsys.readouterr()
     assert output.out.count("best of 1 trials: val macro AUROC ") == 2
     assert (

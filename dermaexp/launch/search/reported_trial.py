@@ -44,7 +44,11 @@ def described(hydra: HydraConf, config: DictConfig) -> dict[str, Any] | None:
         database = own_database(Path(hydra.sweep.dir).absolute())
     else:
         database = shared_database(sweeper.storage, str(config.name))
-    (argument,) = without_password([f"{STORAGE}{database.url}"])
+    url = database.engine.url
+    if database.engine.name == "sqlite":  # a job may run in its own folder
+        url = url.set(database=str(Path(url.database or "").absolute()))
+    full = url.render_as_string(hide_password=False)
+    (argument,) = without_password([f"{STORAGE}{full}"])
     return {
         "_target_": f"{__name__}.{ReportedTrial.__name__}",
         "url": argument.removeprefix(STORAGE),
