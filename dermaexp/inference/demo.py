@@ -55,17 +55,18 @@ def _serve(directory: RunDirectory, port: int | None, *, opens_browser: bool) ->
     """Return never, but by KeyboardInterrupt."""
     from PIL import Image
 
-    from dermaexp.inference.demonstrated import demonstrated  # with torch
-
-    Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow warns of more, and refuses twice as many
+    # Pillow warns of more pixels, and refuses twice as many.
+    Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-    run = demonstrated(directory)
+    with console.status("loading the model, and what it sees in the training images"):
+        for package in ("captum", "gradio"):
+            required(package, "demo")
+        from dermaexp.inference.demonstrated import demonstrated  # with torch
+
+        run = demonstrated(directory)
+        from dermaexp.inference.demo_page import page, served
     if run.missing:
         print_warning(f"the page shows no images of the run: {run.missing}")
-    for package in ("captum", "gradio"):
-        required(package, "demo")
-    from dermaexp.inference.demo_page import page, served
-
     ports = range(FIRST_PORT, FIRST_PORT + PORTS) if port is None else [port]
     with served(page(run), HOST, free_port(ports)) as address:
         line = f"demo of {run.title}: {address} (Ctrl-C ends it)"

@@ -88,8 +88,8 @@ def served(blocks: gr.Blocks, host: str, port: int) -> Iterator[str]:
         max_file_size=LARGEST_FILE,
         css_paths=CSS,
         theme=gr.themes.Base(font=FONTS, font_mono=FONTS),
-        # A page of another site, whose name leads to this machine, is refused.
-        app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, [host])]},
+        # Another site, whose name leads to this machine, is refused.
+        app_kwargs={"middleware": [Middleware(TrustedHostMiddleware, [host, "localhost"])]},
     )
     try:
         yield address

@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor, nn
 
-from dermaexp.core.console import console
 from dermaexp.data.sample import spread
 from dermaexp.inference.trained import TrainedModel
 
@@ -46,13 +44,7 @@ class TrainingImages:
         self.images, self.labels, self.classes = images, labels, model.classes
         size = self.features_of(images[:1]).nbytes
         self.places = spread(labels, max(1, min(MOST_IMAGES, MOST_BYTES // size)))
-        starts = track(
-            range(0, len(self.places), BATCH),
-            "features of training images",
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        starts = range(0, len(self.places), BATCH)
         parts = [self.features_of(images[self.places[start : start + BATCH]]) for start in starts]
         self.features = np.concatenate(parts)
 

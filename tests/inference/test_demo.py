@@ -247,6 +247,7 @@ def test_refusals(
         assert cli("demo", *arguments, "--no-browser") == 1
         output = capsys.readouterr()
         assert output.err == f"error: {line}\n"
+    monkeypatch.setattr(demo, "required", lambda *_: None)
     without = shutil.copytree(run.path, tmp_path / "run", ignore=lambda *_: ["checkpoints"])
     assert cli("demo", without) == 1
     assert capsys.readouterr().err.startswith(f"error: {without}/checkpoints/best.ckpt is missing")
