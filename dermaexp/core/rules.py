@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -35,6 +36,8 @@ NonEmpty = Annotated[str, Field(strict=True, min_length=1, description="some tex
 Text = Annotated[NonEmpty | StrictInt | StrictFloat, Field(description="some text")]
 
 FEW = 4  # choices that a line may list; of more it names the nearest
+# Without quotes, the command line reads no text.
+NO_TEXT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|true|false|null", re.IGNORECASE)
 OURS = ("dermaexp.", "pytorch_lightning.", "torch.")
 # On a field for a component: one of the user's own has rules of its own.
 UNLESS_OWN = WrapValidator(
@@ -78,7 +81,9 @@ def rules(model: type[BaseModel], key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def typed(value: Any) -> str:
-    """Return a value as the command line takes it."""
+    """Return a value as the command line takes it, with quotes around a text such as '0.5'."""
+    if isinstance(value, str) and NO_TEXT.fullmatch(value):
+        return f"'{value}'"
     return {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value))
 
 

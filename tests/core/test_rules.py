@@ -61,6 +61,8 @@ class Outer(BaseModel):
         ({"inner": None}, "top.inner=null: expected keys such as size, pair"),
         ({"inner": {}}, "top.inner.size is missing: expected a whole number from 1"),
         ({"inner": {"size": True}}, "top.inner.size=true: expected a whole number from 1"),
+        ({"inner": {"size": "2"}}, "top.inner.size='2': expected a whole number from 1"),
+        ({"inner": {"size": "big"}}, "top.inner.size=big: expected a whole number from 1"),
         ({"inner": {"size": 1, "pair": [1, 0]}}, "top.inner.pair=[1, 0]: expected a pair"),
         ({"inner": {"size": 1, "pair": [1]}}, "top.inner.pair=[1]: expected a pair"),
         (
