@@ -1,4 +1,7 @@
-"""Fixtures: a small data file, the command line in this process, the real data where they are."""
+"""Fixtures: a small data file, the command line in this process, the real data where they are.
+
+They import helpers when they are used: pytest-xdist's controller need not wait for torch.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # before torch and dermaexp are imported
-    os.environ["OMP_NUM_THREADS"] = "1"  # each of the workers has a core
+# Before torch and dermaexp are imported: tests are too small to share out, and forks need one.
+os.environ["OMP_NUM_THREADS"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.pop("COLUMNS", None)  # of a width that only pytest's own lines need
-
-from helpers import CLASSES, exit_code, real_file
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -43,27 +45,38 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
         for fixture, marker in MARKERS.items():
             if fixture in item.fixturenames:
                 item.add_marker(marker)
+    items.sort(key=_order)
+
+
+def _order(item: pytest.Function) -> int:
+    """The longest tests come first, so that no worker ends with one when the others are idle."""
+    marks = {mark.name for mark in item.iter_markers()}
+    return 0 if "distributed" in marks else 1 if marks & {"slow", "browser"} else 2
+
+
+@pytest.fixture(scope="session")
+def configs_read_once() -> Iterator[None]:
+    from helpers.composition import read_configs_once
+
+    with pytest.MonkeyPatch.context() as patch:
+        read_configs_once(patch)
+        yield
 
 
 @pytest.fixture(autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of this test session's own, shared by its tests."""
-    folder = tmp_path_factory.getbasetemp() / "cache"
+    """A cache of this test session's own, shared by its tests and workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder
 
 
 @pytest.fixture
 def arrays() -> dict[str, np.ndarray]:
-    """A MedMNIST-like file's arrays: 12 px, three classes of other brightness, more of class 1."""
-    generator = np.random.default_rng(0)
-    content = {}
-    for split, samples in (("train", 120), ("val", 40), ("test", 50)):
-        labels = generator.choice(CLASSES, samples, p=(0.25, 0.5, 0.25))
-        noise = generator.integers(0, 90, (samples, 12, 12, 3))
-        content[f"{split}_images"] = (noise + 60 * labels[:, None, None, None]).astype(np.uint8)
-        content[f"{split}_labels"] = labels.astype(np.uint8)[:, None]
-    return content
+    from helpers import small_arrays
+
+    return small_arrays()
 
 
 @pytest.fixture
@@ -74,12 +87,18 @@ def data_file(arrays: dict[str, np.ndarray], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+def cli(
+    configs_read_once: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., int]]:
     """Run the command line in `tmp_path`, in this process; gives the exit code."""
+    from helpers import exit_code
+    from helpers.composition import compose_once
+
     from dermaexp.__main__ import main
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    compose_once(monkeypatch)
     handlers, level = list(logging.root.handlers), logging.root.level
 
     with warnings.catch_warnings():
@@ -91,15 +110,25 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     logging.root.setLevel(level)
 
 
+@pytest.fixture
+def tables_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps leave tables without the page and its figures, which take most of a small one."""
+    monkeypatch.setattr("dermaexp.compare.page.files", lambda comparison, folder: {})
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The rebuilt DermaMNIST; the test is skipped where it is missing."""
+    from helpers import real_file
+
     return real_file("dermamnist_rebuilt_28.npz")
 
 
 @pytest.fixture(scope="session")
 def real_index(real_data: Path) -> Path:
     """The CSV with the lesion of each image of `real_data`."""
+    from helpers import real_file
+
     return real_file("dermamnist_rebuilt_index.csv")
 
 

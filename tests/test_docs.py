@@ -41,6 +41,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("configs_read_once")
 def test_commands_compose() -> None:
     found = {tuple(overrides(c)) for page in PAGES for c in commands(page.read_text("utf-8"))}
     assert len(found) > 40

@@ -11,12 +11,13 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import NO_FIGURES
+from helpers import NO_FIGURES, printed, started
 
 pytestmark = pytest.mark.slow
 
@@ -27,11 +28,11 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "dermaexp", *map(str, arguments)]
 
 
-def wait_for(folder: Path, pattern: str, process: subprocess.Popen) -> Path:
+def wait_for(folder: Path, pattern: str, process: BaseProcess) -> Path:
     """The first file that fits, once it is there."""
     deadline = time.monotonic() + 120
     while not (files := list(folder.glob(pattern))):
-        assert process.poll() is None, f"ended with {process.returncode} before {pattern} was there"
+        assert process.is_alive(), f"ended with {process.exitcode} before {pattern} was there"
         assert time.monotonic() < deadline, f"{pattern} did not come"
         time.sleep(0.05)
     return files[0]
@@ -41,29 +42,21 @@ def wait_for(folder: Path, pattern: str, process: subprocess.Popen) -> Path:
 def test_ctrl_c_keeps_the_last_whole_epoch(sweep: bool, data_file: Path, tmp_path: Path) -> None:
     options = ["dataset=npz", f"dataset.path={data_file}", "epochs=100000", "trainer=cpu"]
     folder = ["-m", "hydra.sweep.dir=s", "seed=0,1"] if sweep else ["hydra.run.dir=r"]
-    process = subprocess.Popen(
-        command(*folder, *options, *NO_FIGURES),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # A test run in the background ignores Ctrl-C, and so would what it starts.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    process = started(tmp_path, *folder, *options, *NO_FIGURES)
     try:
         _check_interruption(process, sweep, tmp_path)
     finally:
         process.kill()
 
 
-def _check_interruption(process: subprocess.Popen, sweep: bool, tmp_path: Path) -> None:
+def _check_interruption(process: BaseProcess, sweep: bool, tmp_path: Path) -> None:
     pattern = "s/seed=0-*/checkpoints/last.ckpt" if sweep else "r/checkpoints/last.ckpt"
     run = wait_for(tmp_path, pattern, process).parents[1]
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    os.kill(process.pid, signal.SIGINT)
+    process.join(timeout=60)
+    output, errors = (file.read_text() for file in printed(tmp_path))
+    assert process.exitcode == 130, errors
     assert errors == "error: interrupted\n"
     assert "Traceback" not in output
     resumed = shlex.quote(f"resume={tmp_path / 's' if sweep else run}")
@@ -90,25 +83,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_reported_in_one_line(small_disk: Path, data_file: Path) -> None:
-    answer = subprocess.run(
-        command(
-            "model=ffn",
-            "dataset=npz",
-            f"dataset.path={data_file}",
-            "hydra.run.dir=run",
-            "callbacks.montage=null",
-            "model.hidden=[400]",  # 700 KB a checkpoint, with the state of Adam
-        ),
-        cwd=small_disk,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert answer.returncode == 1
-    assert answer.stderr.startswith("error: the disk is full: ")
-    assert "free some space and start again" in answer.stderr
-    assert answer.stderr.count("\n") == 1, answer.stderr
+def test_a_full_disk_is_reported_in_one_line(
+    small_disk: Path, cli: Callable[..., int], data_file: Path, capsys
+) -> None:
+    options = ["model=ffn", "dataset=npz", f"dataset.path={data_file}", "callbacks.montage=null"]
+    options.append("model.hidden=[400]")  # 700 KB a checkpoint, with the state of Adam
+    assert cli(*options, f"hydra.run.dir={small_disk / 'run'}") == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: the disk is full: ")
+    assert "free some space and start again" in errors
+    assert errors.count("\n") == 1, errors
     run = small_disk / "run"
     record = json.loads((run / "run.json").read_text())
     assert record["status"] in ("failed", "running"), "whole, even where no byte was left"
@@ -176,22 +160,23 @@ def test_the_wheel_runs_in_any_folder_with_the_users_groups(wheel: Path, tmp_pat
     assert str(run) in answer.stdout.replace("\n", "")
 
 
-@pytest.mark.parametrize("closed", ["| head -1", ">&-"])
-def test_a_run_goes_on_when_nobody_reads(closed: str, data_file: Path, tmp_path: Path) -> None:
-    options = [
-        "model=ffn",
-        "dataset=npz",
-        f"dataset.path={data_file}",
-        "epochs=20",
-        "hydra.run.dir=r",
-    ]
-    line = f"{shlex.join(command(*options, *NO_FIGURES))} {closed}"
-    answer = subprocess.run(
-        line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
-    assert answer.stderr == ""
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "a reader that leaves"])
+def test_a_run_goes_on_when_nobody_reads(
+    closed: bool, cli: Callable[..., int], data_file: Path, tmp_path: Path, monkeypatch
+) -> None:
+    options = ["model=ffn", "dataset=npz", f"dataset.path={data_file}", "epochs=5", *NO_FIGURES]
+    options.append("hydra.run.dir=r")
+    if closed:
+        monkeypatch.setattr(sys, "stdout", None)  # as Python does with `>&-`
+        assert cli(*options) == 0
+    else:
+        line = f"{shlex.join(command(*options))} | head -1"
+        answer = subprocess.run(
+            line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+        assert answer.stderr == ""
     assert json.loads((tmp_path / "r" / "run.json").read_text())["status"] == "finished"
-    assert len((tmp_path / "r" / "history.csv").read_text().splitlines()) == 21
+    assert len((tmp_path / "r" / "history.csv").read_text().splitlines()) == 6
 
 
 def test_make_refuses_an_old_python(tmp_path: Path) -> None:

@@ -22,15 +22,23 @@ from helpers import (
 from PIL import Image
 
 from dermaexp.compare.comparison import comparison_of
-from dermaexp.compare.output import write
+from dermaexp.compare.output import compare, write
 from dermaexp.metrics import intervals, significance
 
 FIGURES = ("test_accuracy", "learning_curves", "per_class_accuracy", "confusion_matrices")
 
 
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep and its comparison, to be read only."""
+    folder = make_sweep(tmp_path_factory.mktemp("swept"))
+    compare(folder)
+    return folder
+
+
 @pytest.mark.slow
-def test_the_numbers_are_the_leaderboard_s(tmp_path: Path) -> None:
-    ranked, runs, left_out, _ = comparison_page(make_sweep(tmp_path)).tables
+def test_the_numbers_are_the_leaderboard_s(swept: Path) -> None:
+    ranked, runs, left_out, _ = parsed(swept).tables
     heading, *lines = ranked
     assert heading == [
         "rank",
@@ -40,7 +48,7 @@ def test_the_numbers_are_the_leaderboard_s(tmp_path: Path) -> None:
         *("p, accuracy", "p, balanced accuracy", "p, macro AUROC"),
     ]
     scores = ("val_macro_auroc", "test_accuracy", "test_balanced_accuracy", "test_macro_auroc")
-    for line, row in zip(lines[:3], rows(tmp_path), strict=False):
+    for line, row in zip(lines[:3], rows(swept), strict=False):
         assert line[:3] == [row["rank"], row["model"], row["n"]]
         for cell, score in zip(line[3:8], [*scores, "test_macro_f1"], strict=True):
             parts = [float(row[key]) for key in (score, f"{score}_sd") if row[key]]
@@ -51,7 +59,7 @@ def test_the_numbers_are_the_leaderboard_s(tmp_path: Path) -> None:
     assert lines[3][1:8] == ["majority baseline", "", "", "0.500", "0.333", "0.500", "0.222"]
 
     assert runs[0][:4] == ["rank", "seed", "model", "val accuracy"]
-    for line, row in zip(runs[1:], rows(tmp_path, "runs"), strict=True):
+    for line, row in zip(runs[1:], rows(swept, "runs"), strict=True):
         assert line[:3] == [row["rank"], row["seed"], row["model"]]
         accuracy = row["test_accuracy"]
         assert line[5] == (accuracy and f"{float(accuracy):.4f}")
@@ -60,10 +68,10 @@ def test_the_numbers_are_the_leaderboard_s(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_summary_says_what_was_found(tmp_path: Path) -> None:
-    page = comparison_page(make_sweep(tmp_path))
+def test_the_summary_says_what_was_found(swept: Path) -> None:
+    page = parsed(swept)
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
-    (table,) = comparison_of([tmp_path]).tables
+    (table,) = comparison_of([swept]).tables
     low, high = table.groups[0].accuracy_interval()
     for words in (
         "model=cnn is the best of 3 run groups by val macro AUROC: 0.850 ± 0.071 (mean ± standard "
@@ -78,9 +86,8 @@ def test_the_summary_says_what_was_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_confusion_counts_are_sums_over_seeds(tmp_path: Path) -> None:
-    comparison_page(make_sweep(tmp_path))
-    found = confusions(tmp_path)
+def test_the_confusion_counts_are_sums_over_seeds(swept: Path) -> None:
+    found = confusions(swept)
     assert found["classes"] == list(RUN_CLASSES)
     assert [(group["label"], group["seeds"]) for group in found["groups"]] == [
         ("model=cnn", 2),
@@ -111,18 +118,18 @@ def test_commands_files_and_runs_are_linked(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
-    page = comparison_page(make_sweep(tmp_path))
+def test_the_page_needs_nothing_but_itself(swept: Path) -> None:
+    page = parsed(swept)
     assert len(page.addresses["src"]) == 4, "the confusion matrices are tables"
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses["src"])
-    text = (tmp_path / "comparison.html").read_text()
+    text = (swept / "comparison.html").read_text()
     assert not re.search(r"https?://|@import|url\(", text)
     for name in (*FIGURES, "effects"):
-        assert min(Image.open(tmp_path / "figures" / f"{name}.png").size) > 300
+        assert min(Image.open(swept / "figures" / f"{name}.png").size) > 300
 
 
 @pytest.mark.slow
-def test_nothing_that_runs_hold_becomes_markup(tmp_path: Path) -> None:
+def test_nothing_that_runs_hold_becomes_markup(swept: Path, tmp_path: Path) -> None:
     evil = "</script></title><script>alert(1)</script><img src=x onerror=alert(1)> {{ 7 * 7 }} $x^$"
     for seed, value in enumerate((evil, "relu")):
         run = write_run(
@@ -136,7 +143,7 @@ def test_nothing_that_runs_hold_becomes_markup(tmp_path: Path) -> None:
         numbers["data"]["classes"] = [evil, "b", "c"]
         run.write_metrics(numbers)
     write_run(tmp_path / "evil" / "x <b> #1?", status="failed", error=evil)
-    plain = comparison_page(make_sweep(tmp_path / "plain"))
+    plain = parsed(swept)
     page = comparison_page(tmp_path / "evil")
     assert page.tags.count("script") == plain.tags.count("script") == 3
     assert page.tags.count("img") == plain.tags.count("img") - 1, "no learning curves"
@@ -149,13 +156,13 @@ def test_nothing_that_runs_hold_becomes_markup(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_synthetic_data_are_named(tmp_path: Path) -> None:
+def test_synthetic_data_are_named(swept: Path, tmp_path: Path) -> None:
     data = OTHER_DATA | {"name": "Synthetic lesions (SYNTHETIC DATA)", "synthetic": True}
     write_run(tmp_path / "synthetic" / "a", data=data)
     page = comparison_page(tmp_path / "synthetic")
     assert page.texts.count("ffn: comparison on Synthetic lesions (SYNTHETIC DATA)") == 2
     assert "Synthetic data. These images are computer-generated" in page.text
-    assert "Synthetic" not in comparison_page(make_sweep(tmp_path / "real")).text
+    assert "Synthetic" not in parsed(swept).text
 
 
 def test_one_run_alone(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from helpers.command import FIGURES, NO_FIGURES, compare_command, exit_code
 from helpers.interruption import DropoutNet, Killed, kill_at_write, numbers
 from helpers.output import Page, comparison_page, confusions, notes, parsed, rows, texts
-from helpers.processes import processes_in
+from helpers.processes import printed, processes_in, started
 from helpers.real_data import real_file
 from helpers.runs import (
     OTHER_DATA,
@@ -18,7 +18,7 @@ from helpers.runs import (
     write_answers,
     write_run,
 )
-from helpers.samples import CLASSES, CONFUSION, LESIONS, history, random_predictions
+from helpers.samples import CLASSES, CONFUSION, LESIONS, history, random_predictions, small_arrays
 
 __all__ = [
     "CLASSES",
@@ -47,10 +47,13 @@ __all__ = [
     "notes",
     "numbers",
     "parsed",
+    "printed",
     "processes_in",
     "random_predictions",
     "real_file",
     "rows",
+    "small_arrays",
+    "started",
     "texts",
     "write_answers",
     "write_run",

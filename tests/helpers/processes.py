@@ -1,9 +1,42 @@
-"""The processes that a command leaves."""
+"""Commands in processes of their own, and the processes that they leave."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import sys
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+import torch
+
+from dermaexp.__main__ import main
+
+# A forked process need not wait for imports, but torch cannot train in one where it uses a GPU.
+CAN_FORK = sys.platform == "linux" and not torch.cuda.is_available()
+
+
+def started(folder: Path, *arguments: str) -> BaseProcess:
+    """Start the command line in `folder`; what it prints goes to files beside that folder."""
+    context = multiprocessing.get_context("fork" if CAN_FORK else "spawn")
+    process = context.Process(target=_run, args=(folder, arguments))
+    process.start()
+    return process
+
+
+def _run(folder: Path, arguments: tuple[str, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else ignored in the background
+    os.chdir(folder)
+    sys.argv[:] = ["dermaexp", *arguments]
+    output, errors = printed(folder)
+    with output.open("a") as sys.stdout, errors.open("a") as sys.stderr:
+        main()
+
+
+def printed(folder: Path) -> tuple[Path, Path]:
+    """The files with standard output and error of the commands started in `folder`."""
+    return folder.with_name(f"{folder.name}.out"), folder.with_name(f"{folder.name}.err")
 
 
 def processes_in(folder: Path) -> list[int]:

@@ -9,6 +9,18 @@ LESIONS = ("actinic keratoses and intraepithelial carcinoma", "melanoma", "melan
 CONFUSION = np.array([[6, 2, 2], [1, 30, 9], [0, 5, 145]])
 
 
+def small_arrays() -> dict[str, np.ndarray]:
+    """A MedMNIST-like file's arrays: 12 px, three classes of other brightness, more of class 1."""
+    generator = np.random.default_rng(0)
+    content = {}
+    for split, samples in (("train", 120), ("val", 40), ("test", 50)):
+        labels = generator.choice(CLASSES, samples, p=(0.25, 0.5, 0.25))
+        noise = generator.integers(0, 90, (samples, 12, 12, 3))
+        content[f"{split}_images"] = (noise + 60 * labels[:, None, None, None]).astype(np.uint8)
+        content[f"{split}_labels"] = labels.astype(np.uint8)[:, None]
+    return content
+
+
 def random_predictions(
     samples: int, classes: int, seed: int, digits: int | None = None, scale: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -27,6 +27,7 @@ def words(data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> l
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tables_only")
 def test_a_sweep_in_a_hydra_app_of_ones_own(words: list[str], tmp_path: Path) -> None:
     with initialize_config_dir(str(config_folder()), version_base="1.2"):
         before = Path.cwd(), dict(os.environ), sys.argv, GlobalHydra.instance().hydra, getbase()
@@ -52,6 +53,7 @@ def test_a_sweep_in_a_hydra_app_of_ones_own(words: list[str], tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tables_only")
 def test_failed_jobs(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     swept = dermaexp.sweep([*words, "loss=weighted", "loss.weights=[1,1,1],[1,1]"])
     assert list(swept.table["status"]) == ["finished", "failed"]

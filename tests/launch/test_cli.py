@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -390,8 +391,14 @@ def test_every_yaml_says_what_it_is_and_its_command() -> None:
 
 @pytest.mark.slow
 def test_every_option_composes(cli: Cli, capsys: pytest.CaptureFixture) -> None:
+    """One of each config group at a time, but experiments alone: they choose options."""
+    groups: dict[str, list[str]] = {}
     for file in sorted((PROJECT / "conf").glob("*/*.yaml")):
-        assert cli("--cfg", "job", f"{file.parent.name}={file.stem}") == 0, file
+        groups.setdefault(file.parent.name, []).append(f"{file.parent.name}={file.stem}")
+    alone = [[experiment] for experiment in groups.pop("experiment")]
+    together = itertools.zip_longest(*groups.values())
+    for options in (*alone, *(list(filter(None, several)) for several in together)):
+        assert cli("--cfg", "job", *options) == 0, options
     assert capsys.readouterr().err == ""
 
 

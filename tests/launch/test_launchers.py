@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import NO_FIGURES
+from helpers import NO_FIGURES, started
 
 from dermaexp.core.errors import INTERRUPTED
 from dermaexp.core.overrides import command
+from dermaexp.data import load
 from dermaexp.launch import gpus, sweep
 from dermaexp.launch.explain import explain
 from dermaexp.runs.directory import RunDirectory
@@ -29,12 +30,18 @@ def runs(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.distributed
+@pytest.mark.usefixtures("tables_only")
 @pytest.mark.parametrize(
-    ("launcher", "plugin", "threads"),
+    ("launcher", "sizes", "plugin", "threads"),
     [
-        (["joblib", "hydra.launcher.n_jobs=2"], "hydra_joblib_launcher", os.cpu_count() // 2 or 1),
-        (["submitit_local"], "hydra_submitit_launcher", None),
-        (["ray"], "hydra_ray_launcher", 1),
+        (
+            ["joblib", "hydra.launcher.n_jobs=2"],
+            "32,0,16",
+            "hydra_joblib_launcher",
+            os.cpu_count() // 2 or 1,
+        ),
+        (["submitit_local"], "32,0", "hydra_submitit_launcher", None),
+        (["ray"], "32,0,16", "hydra_ray_launcher", 1),
     ],
     ids=["joblib", "submitit_local", "ray"],
 )
@@ -45,12 +52,13 @@ def test_jobs_side_by_side_give_the_numbers_of_jobs_in_a_row(
     capfd: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     launcher: list[str],
+    sizes: str,
     plugin: str,
     threads: int | None,
 ) -> None:
     pytest.importorskip(f"hydra_plugins.{plugin}", reason=f"{plugin} is not installed")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    options = ["-m", "batch_size=32,0,16", "model=ffn", "epochs=2", "trainer=cpu", *NO_FIGURES]
+    options = ["-m", f"batch_size={sizes}", "model=ffn", "epochs=2", "trainer=cpu", *NO_FIGURES]
     options += ["dataset=npz", f"dataset.path={data_file}"]
     assert cli(*options, "hydra.sweep.dir=row") == 1
     capfd.readouterr()
@@ -60,7 +68,7 @@ def test_jobs_side_by_side_give_the_numbers_of_jobs_in_a_row(
     assert "epoch 1/2" not in output.out, "what several jobs say would be mixed"
     side = tmp_path / "multirun" / "side"
     states = {row["folder"]: row["status"] for row in runs(side)}
-    assert sorted(states.values()) == ["failed", "finished", "finished"]
+    assert sorted(states.values()) == ["failed", *["finished"] * sizes.count(",")]
     for name, status in states.items():
         if status == "finished":
             record = RunDirectory(side / name).read_run()
@@ -116,6 +124,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.distributed
+@pytest.mark.usefixtures("tables_only")
 def test_slurm_gets_what_the_config_asks_for(
     cli: Cli, data_file: Path, tmp_path: Path, slurm: Path, capsys
 ) -> None:
@@ -158,6 +167,7 @@ class Net(torch.nn.Linear):
 
 
 @pytest.mark.distributed
+@pytest.mark.usefixtures("tables_only")
 def test_a_job_of_two_nodes_resumes_when_slurm_queues_it_again(
     cli: Cli, data_file: Path, tmp_path: Path, slurm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,17 +257,16 @@ def test_what_is_no_choice_of_one_gpu_is_left_alone(monkeypatch) -> None:
 
 
 @pytest.mark.distributed
-def test_two_sweeps_at_once_share_the_cache_but_no_folder(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dermaexp", "-m", "seed=0,1", "model=ffn", "dataset=synthetic"]
-    options = ["trainer=debug", "hydra.sweep.dir=${new_folder:sweep}", *NO_FIGURES]
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "empty"), "OMP_NUM_THREADS": "1"}
-    started = [
-        subprocess.Popen(
-            [*command, *options], cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL
-        )
-        for _ in range(2)
-    ]
-    assert [process.wait() for process in started] == [0, 0]
+@pytest.mark.usefixtures("tables_only")
+def test_two_sweeps_at_once_share_the_cache_but_no_folder(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    load._kept.clear()
+    sweep = ["-m", "seed=0,1", "model=ffn", "dataset=synthetic", "trainer=debug", *NO_FIGURES]
+    sweep.append("hydra.sweep.dir=${new_folder:sweep}")
+    both = [started(tmp_path, *sweep) for _ in range(2)]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
     sweeps = [tmp_path / "sweep", tmp_path / "sweep-2"]
     results = [
         {

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import random
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import NO_FIGURES, Killed, kill_at_write, numbers
+from helpers import NO_FIGURES, Killed, kill_at_write, numbers, small_arrays, started
 
+import dermaexp
 from dermaexp.core.overrides import quoted
 from dermaexp.data import load
 from dermaexp.runs import provenance
@@ -40,8 +40,7 @@ RECIPE = [
 ]
 
 
-@pytest.fixture
-def options(data_file: Path) -> list[str]:
+def options_with(data_file: Path) -> list[str]:
     return [
         "dataset=npz",
         f"dataset.path={data_file}",
@@ -57,23 +56,52 @@ def options(data_file: Path) -> list[str]:
     ]
 
 
+@pytest.fixture
+def options(data_file: Path) -> list[str]:
+    return options_with(data_file)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds a finished run "whole", and "killed": the same, after the second of its epochs."""
+    folder = tmp_path_factory.mktemp("runs")
+    np.savez(folder / "small.npz", **small_arrays())
+    options = options_with(folder / "small.npz")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # where a resumed run works again
+        dermaexp.run([*options, f"hydra.run.dir={folder / 'whole'}"])
+        kill_at_write(9, patch)
+        with pytest.raises(Killed):
+            dermaexp.run([*options, f"hydra.run.dir={folder / 'killed'}"])
+    return folder
+
+
+@pytest.fixture
+def run(runs: Path, tmp_path: Path) -> Path:
+    """A finished run of the test's own."""
+    return Path(shutil.copytree(runs / "whole", tmp_path / "run"))
+
+
 LAST_AVERAGE = ["epochs=2", "callbacks=[default,ema]", "checkpoint.test_with=last"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [RECIPE, LAST_AVERAGE], ids=["recipe", "last average"])
+@pytest.mark.parametrize(
+    ("more", "first"), [(RECIPE, 0), (LAST_AVERAGE, 1)], ids=["recipe", "last average"]
+)
 def test_killed_at_any_write_it_ends_with_the_same_numbers(
     cli: Cli,
     options: list[str],
     more: list[str],
+    first: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """One recipe at the even writes, the other at the odd: they write the same files."""
     options += more
     assert cli(*options, "hydra.run.dir=whole") == 0
     expected = numbers(tmp_path / "whole")
-    writes = 0
-    while True:
+    for writes in itertools.count(first, 2):
         run = tmp_path / f"killed-{writes}"
         with monkeypatch.context() as patch:
             kill_at_write(writes, patch)
@@ -91,37 +119,26 @@ def test_killed_at_any_write_it_ends_with_the_same_numbers(
         assert numbers(run) == expected, f"after {writes} writes"
         record = json.loads((run / "run.json").read_text())
         assert record["status"] == "finished"
-        writes += 1
     assert writes > 10
 
 
 @pytest.mark.slow
 def test_a_moved_run_remembers_its_best_epoch(
-    cli: Cli, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert cli(*options, "hydra.run.dir=whole") == 0
-    with monkeypatch.context() as patch:
-        kill_at_write(9, patch)  # after the second of three epochs
-        with pytest.raises(Killed):
-            cli(*options, "hydra.run.dir=killed")
-    (tmp_path / "elsewhere").mkdir()
-    moved = tmp_path / "elsewhere" / "it's moved, here=1"
-    (tmp_path / "killed").rename(moved)
+    moved = Path(shutil.copytree(runs / "killed", tmp_path / "elsewhere" / "it's moved, here=1"))
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert cli(f"resume={moved}") == 0
-    assert numbers(moved) == numbers(tmp_path / "whole")
+    assert numbers(moved) == numbers(runs / "whole")
     assert json.loads((moved / "metrics.json").read_text())["best_epoch"] == 1
     record = json.loads((moved / "run.json").read_text())
     assert len(record["resumed"]) == 1
-    assert "hydra.run.dir=killed" in record["command"], "the first one's"
+    assert f"hydra.run.dir={runs / 'killed'}" in record["command"], "the first one's"
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_left_as_it_is(
-    cli: Cli, options: list[str], tmp_path: Path, capsys
-) -> None:
-    assert cli(*options, "hydra.run.dir=run") == 0
-    before = {file: file.read_bytes() for file in (tmp_path / "run").glob("*.[jnc]*")}
+def test_a_finished_run_is_left_as_it_is(cli: Cli, run: Path, capsys) -> None:
+    before = {file: file.read_bytes() for file in run.glob("*.[jnc]*")}
     assert cli("resume=run") == 0
     assert "finished before: not run again" in capsys.readouterr().out
     assert {file: file.read_bytes() for file in before} == before
@@ -156,6 +173,7 @@ def test_other_data_are_not_gone_on_with(
 def test_a_failed_run_is_retried(
     cli: Cli,
     options: list[str],
+    runs: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys,
@@ -178,8 +196,7 @@ def test_a_failed_run_is_retried(
     assert cli("resume=run") == 0
     output = capsys.readouterr().out
     assert [n for n in range(1, EPOCHS + 1) if f"epoch {n}/" in output] == seeds_epoch
-    assert cli(*options, "hydra.run.dir=whole") == 0
-    assert numbers(tmp_path / "run") == numbers(tmp_path / "whole")
+    assert numbers(tmp_path / "run") == numbers(runs / "whole")
 
 
 def full_after(saves: int) -> Callable[..., None]:
@@ -223,27 +240,23 @@ def test_what_cannot_be_gone_on_with(
 @pytest.mark.parametrize("lost", ["metrics.json", "predictions.npz"])
 @pytest.mark.parametrize("half", [True, False], ids=["half", "none"])
 def test_lost_results_are_regenerated_without_training(
-    cli: Cli, options: list[str], tmp_path: Path, capsys, lost: str, half: bool
+    cli: Cli, run: Path, capsys, lost: str, half: bool
 ) -> None:
-    assert cli(*options, "hydra.run.dir=run") == 0
-    expected = numbers(tmp_path / "run")
-    file = tmp_path / "run" / lost
+    expected = numbers(run)
+    file = run / lost
     content = file.read_bytes()
     file.unlink()
     if half:
         file.write_bytes(content[: len(content) // 2])
-    capsys.readouterr()
     assert cli("resume='run'") == 0
     assert "epoch 1/" not in capsys.readouterr().out
-    assert numbers(tmp_path / "run") == expected
+    assert numbers(run) == expected
 
 
 @pytest.mark.slow
-def test_a_damaged_record_is_reported(cli: Cli, options: list[str], tmp_path: Path, capsys) -> None:
-    assert cli(*options, "hydra.run.dir=run") == 0
-    record = tmp_path / "run" / "run.json"
+def test_a_damaged_record_is_reported(cli: Cli, run: Path, capsys) -> None:
+    record = run / "run.json"
     record.write_bytes(record.read_bytes()[:500])
-    capsys.readouterr()
     assert cli("resume=run") == 1
     errors = capsys.readouterr().err
     assert f"{record} is damaged: move the folder" in errors
@@ -253,26 +266,21 @@ def test_a_damaged_record_is_reported(cli: Cli, options: list[str], tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
 def test_a_damaged_checkpoint_is_reported(
-    cli: Cli, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, name: str
+    cli: Cli, runs: Path, tmp_path: Path, capsys, name: str
 ) -> None:
-    with monkeypatch.context() as patch:
-        kill_at_write(9, patch)
-        with pytest.raises(Killed):
-            cli(*options, "hydra.run.dir=run")
-    checkpoints = tmp_path / "run" / "checkpoints"
+    run = Path(shutil.copytree(runs / "killed", tmp_path / "run"))
+    checkpoints = run / "checkpoints"
     damaged = checkpoints / name
     damaged.write_bytes(damaged.read_bytes()[:1000] if name == "best.ckpt" else b"bad\n")
-    capsys.readouterr()
-    assert cli("resume=run") == 1
+    assert cli(f"resume={run}") == 1
     output = capsys.readouterr()
     advice = f"delete {checkpoints}, and the run starts anew"
     assert output.err == f"error: {damaged} is damaged: {advice}\n"
     assert "epoch 3/" not in output.out, "reported before the training goes on"
     shutil.rmtree(checkpoints)
-    assert cli("resume=run") == 0
+    assert cli(f"resume={run}") == 0
     assert "it starts anew" in capsys.readouterr().out
-    assert cli(*options, "hydra.run.dir=whole") == 0
-    assert numbers(tmp_path / "run") == numbers(tmp_path / "whole")
+    assert numbers(run) == numbers(runs / "whole")
 
 
 FILES = ("checkpoints/mine.pt", "figures/paper.png", "history.csv", ".hydra/config.yaml", ".lock")
@@ -315,23 +323,17 @@ def test_a_link_that_leads_nowhere_is_a_file_of_others(
 
 @pytest.mark.slow
 def test_a_second_run_in_a_runs_folder_changes_nothing(
-    cli: Cli, options: list[str], tmp_path: Path, capsys
+    cli: Cli, options: list[str], run: Path, capsys
 ) -> None:
-    assert cli(*options, "hydra.run.dir=run") == 0
-    before = {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
-    capsys.readouterr()
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
     assert cli(*options, "hydra.run.dir=run", "seed=1") == 1
     assert "holds a run already: give another folder, or resume" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in before} == before, "Hydra's record of it neither"
 
 
 @pytest.mark.slow
-def test_a_run_that_starts_anew_keeps_the_users_files(
-    cli: Cli, options: list[str], tmp_path: Path
-) -> None:
+def test_a_run_that_starts_anew_keeps_the_users_files(cli: Cli, run: Path) -> None:
     """Beside its own in checkpoints/ and figures/, and with another run.json than ours nothing."""
-    assert cli(*options, "hydra.run.dir=run") == 0
-    run = tmp_path / "run"
     mine = [run / "checkpoints" / "mine.pt", run / "figures" / "paper.png"]
     for file in mine:
         file.parent.mkdir(exist_ok=True)
@@ -339,26 +341,24 @@ def test_a_run_that_starts_anew_keeps_the_users_files(
     (run / "checkpoints" / "last.ckpt").unlink()
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(record | {"status": "failed"}))
-    assert cli("resume=run") == 0
+    assert cli(f"resume={run}") == 0
     assert [file.read_text() for file in mine] == ["precious", "precious"]
     for name in ("report.html", "figures/montage.png"):
         (run / name).write_text("mine")
         (run / "metrics.json").unlink(missing_ok=True)
-        assert cli("resume=run") == 1, "what is called like ours is not ours"
+        assert cli(f"resume={run}") == 1, "what is called like ours is not ours"
         assert (run / name).read_text() == "mine"
         (run / name).unlink()
-    assert cli("resume=run") == 0
+    assert cli(f"resume={run}") == 0
     (run / "run.json").write_text('{"id": 3}')
-    assert cli("resume=run") == 1
+    assert cli(f"resume={run}") == 1
     assert (run / "run.json").read_text() == '{"id": 3}'
     assert (run / "metrics.json").exists()
 
 
 @pytest.mark.slow
-def test_a_missing_or_older_page_is_written(cli: Cli, options: list[str], tmp_path: Path) -> None:
-    assert cli(*options, "hydra.run.dir=run") == 0  # with report=false
-    run = tmp_path / "run"
-    copy = tmp_path / "copied run, it's $HOME"
+def test_a_missing_or_older_page_is_written(cli: Cli, runs: Path, tmp_path: Path) -> None:
+    run, copy = runs / "whole", tmp_path / "copied run, it's $HOME"  # with report=false
     shutil.copytree(run, copy)
     expected = numbers(run)
     record = json.loads((copy / "run.json").read_text())
@@ -417,17 +417,6 @@ def test_a_running_run_is_not_gone_on_with(cli: Cli, tmp_path: Path, capsys) -> 
 GRID = ("model=ffn,cnn", "seed=0,1,2")
 
 
-def start_sweep(folder: Path, data_file: Path) -> subprocess.Popen:
-    options = ["name=study", "dataset=npz", f"dataset.path={data_file}", "epochs=3", *NO_FIGURES]
-    return subprocess.Popen(
-        [sys.executable, "-m", "dermaexp", "-m", *GRID, *options],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
 def finished_jobs(sweep: Path) -> dict[str, int]:
     """Folder -> when its run.json was written last, in ns."""
     files = list(sweep.glob("*/run.json"))
@@ -436,29 +425,31 @@ def finished_jobs(sweep: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
-def test_a_sweep_killed_twice_equals_one_never_killed(data_file: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    whole.mkdir()
-    killed.mkdir()
-    assert start_sweep(whole, data_file).wait() == 0
-    sweep = killed / "multirun" / "study"
+@pytest.mark.usefixtures("tables_only")
+def test_a_sweep_killed_twice_equals_one_never_killed(
+    cli: Cli, data_file: Path, tmp_path: Path
+) -> None:
+    sweep = ["-m", *GRID, "name=study", "dataset=npz", f"dataset.path={data_file}", "epochs=3"]
+    sweep += NO_FIGURES
+    whole, killed = tmp_path / "whole", tmp_path / "multirun" / "study"
+    assert cli(*sweep, f"hydra.sweep.dir={whole}") == 0
     chance = random.Random(20)
     finished: dict[str, int] = {}
     for kill in range(2):
-        process = start_sweep(killed, data_file)
+        process = started(tmp_path, *sweep)
         goal = 1 + 2 * kill + chance.randrange(2)  # jobs
-        while len(finished_jobs(sweep)) < goal and process.poll() is None:
+        while len(finished_jobs(killed)) < goal and process.is_alive():
             time.sleep(0.02)
-        time.sleep(chance.random() * 0.5)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "it was still at work"
-        assert finished.items() <= finished_jobs(sweep).items(), "finished jobs are left alone"
-        finished = finished_jobs(sweep)
-    assert start_sweep(killed, data_file).wait() == 0
-    assert finished.items() <= finished_jobs(sweep).items()
-    names = finished_jobs(sweep).keys()
+        time.sleep(chance.random() * 0.3)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, "it was still at work"
+        assert finished.items() <= finished_jobs(killed).items(), "finished jobs are left alone"
+        finished = finished_jobs(killed)
+    assert cli(*sweep) == 0
+    assert finished.items() <= finished_jobs(killed).items()
+    names = finished_jobs(killed).keys()
     assert len(names) == 6
-    expected = whole / "multirun" / "study"
-    assert names == finished_jobs(expected).keys()
+    assert names == finished_jobs(whole).keys()
     for name in names:
-        assert numbers(sweep / name) == numbers(expected / name)
+        assert numbers(killed / name) == numbers(whole / name)

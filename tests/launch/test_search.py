@@ -109,6 +109,7 @@ def jobs(folder: Path = FOLDER) -> Iterator[tuple[RunDirectory, list[str]]]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tables_only")
 def test_each_trial_is_a_job_with_its_val_score_from_which_a_lost_study_is_restored(
     search: Search, capsys
 ) -> None:
@@ -190,6 +191,7 @@ def kill_at_call(number: int, target: str, before: bool, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tables_only")
 def test_a_trial_with_seeds_failed_or_killed_in_one_of_them_runs_that_one_again(
     search: Search, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
@@ -238,6 +240,7 @@ def test_a_trial_with_seeds_failed_or_killed_in_one_of_them_runs_that_one_again(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tables_only")
 def test_resume_goes_on_with_a_search_or_one_of_its_runs(
     cli: Callable[..., int], search: Search, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import NO_FIGURES
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from PIL import Image
@@ -21,23 +22,12 @@ from dermaexp.models.cnn import CNN
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.locks import locked
 
-QUICK = (
-    "trainer=cpu",
-    "callbacks.montage=null",
-    "callbacks.confusion_matrix=null",
-    "callbacks.per_class_accuracy=null",
-    "callbacks.roc_curves=null",
-    "callbacks.precision_recall_curves=null",
-    "callbacks.reliability=null",
-    "callbacks.misclassified=null",
-)
-
 
 @pytest.fixture
 def sweep(cli: Callable[..., int], data_file: Path, tmp_path: Path) -> Callable[..., Path]:
     def run(*arguments: str, code: int = 0) -> Path:
-        data = ("dataset=npz", f"dataset.path={data_file}")
-        assert cli("-m", *data, "epochs=2", *QUICK, *arguments) == code
+        data = ("dataset=npz", f"dataset.path={data_file}", "trainer=cpu")
+        assert cli("-m", *data, "epochs=2", *NO_FIGURES, *arguments) == code
         (folder,) = (file.parent for file in tmp_path.glob("multirun/**/multirun.yaml"))
         return folder
 
@@ -98,9 +88,10 @@ def test_one_failing_job_does_not_stop_the_others(sweep, capsys) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tables_only")
 def test_synthetic_jobs_are_stamped(cli, tmp_path: Path, capsys) -> None:
     jobs = ("dataset=synthetic", "trainer=debug", "model=ffn", "seed=0,1")
-    assert cli("-m", *jobs, *QUICK[1:], "hydra.sweep.dir=sweep") == 0
+    assert cli("-m", *jobs, *NO_FIGURES, "hydra.sweep.dir=sweep") == 0
     groups = rows(tmp_path / "sweep")
     assert (groups[0]["n"], groups[0]["seeds"]) == ("2", "0 1"), "seeds are one group"
     assert {row["data"] for row in groups} == {"Synthetic lesions (SYNTHETIC DATA)"}
@@ -127,6 +118,7 @@ def written(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tables_only")
 def test_a_named_sweep_trains_what_is_missing(sweep, cli, tmp_path: Path, capsys) -> None:
     """A wider grid, also over other keys, adds jobs to those that are there."""
     folder = sweep("name=lr study", "model=ffn", "seed=0,1")
@@ -151,6 +143,7 @@ def test_a_named_sweep_trains_what_is_missing(sweep, cli, tmp_path: Path, capsys
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tables_only")
 def test_a_failed_job_is_retried(sweep, monkeypatch, capsys) -> None:
     options = ("name=s", "model=ffn,cnn", "seed=0,1")
     with monkeypatch.context() as patch:
@@ -367,6 +360,7 @@ def test_an_error_before_the_first_job_ends_the_sweep(cli, tmp_path: Path, capsy
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tables_only")
 def test_a_damaged_run_in_a_sweep_is_listed(sweep, capsys, tmp_path: Path) -> None:
     folder = sweep("name=s", "model=ffn")
     (folder / "old").mkdir()
@@ -382,6 +376,7 @@ def test_a_damaged_run_in_a_sweep_is_listed(sweep, capsys, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tables_only")
 def test_the_same_data_and_numbers_are_the_same_job(
     sweep, data_file: Path, tmp_path: Path, capsys
 ) -> None:
@@ -404,6 +399,7 @@ def test_the_same_data_and_numbers_are_the_same_job(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("tables_only")
 def test_a_jobs_folder_has_the_last_name_of_a_path(sweep, data_file: Path, tmp_path: Path) -> None:
     other = tmp_path / "home" / "anna"
     other.mkdir(parents=True)

@@ -43,52 +43,50 @@ def read(run: Path, name: str) -> dict:
 
 
 @pytest.mark.distributed
+@pytest.mark.usefixtures("tables_only")
 def test_two_processes_give_the_numbers_of_one(
-    cli: Cli, options: list[str], tmp_path: Path
+    cli: Cli, options: list[str], data_file: Path, tmp_path: Path
 ) -> None:
     """Also in a sweep of two models, and with all that a run leaves."""
     del options[-6:]  # with the figures and the report
+    options += ["-m", "checkpoint.test_with=last"]
     threads = torch.get_num_threads()
-    assert cli("-m", "model=ffn,cnn", *options, "trainer=cpu", "hydra.sweep.dir=one") == 0
-    assert cli("-m", "model=ffn,cnn", *options, *TWO, "hydra.sweep.dir=two") == 0
+    assert cli("model=ffn", *options, "trainer=cpu", "hydra.sweep.dir=one") == 0
+    assert cli("model=ffn,resnet11", *options, *TWO, "hydra.sweep.dir=two") == 0
     assert torch.get_num_threads() == threads
-    for net in ("ffn", "cnn"):
-        (one,), (two,) = ((tmp_path / name).glob(f"model={net}*") for name in ("one", "two"))
-        files = [{str(file.relative_to(run)) for file in run.rglob("*")} for run in (one, two)]
-        assert files[0] == files[1]
-        alone, shared = (RunDirectory(run).read_predictions() for run in (one, two))
-        for name, array in alone.items():
-            np.testing.assert_allclose(array, shared[name], atol=1e-5, err_msg=name)
-        numbers = [read(run, "metrics.json") for run in (one, two)]
-        assert numbers[1]["data"]["samples"] == {"train": 120, "val": 40, "test": 50}
-        for key in ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1", "loss"):
-            assert numbers[1]["test"][key] == pytest.approx(numbers[0]["test"][key], abs=1e-3)
-        rows = [list(csv.DictReader((run / "history.csv").open())) for run in (one, two)]
-        for first, second in zip(*rows, strict=True):
-            for key in set(first) - {"seconds"}:
-                assert float(second[key]) == pytest.approx(float(first[key]), abs=1e-5), key
-        assert read(two, "run.json")["device"]["processes"] == 2
+    (one,), (two,) = ((tmp_path / "one").glob("*/"), (tmp_path / "two").glob("model=ffn*"))
+    files = [{str(file.relative_to(run)) for file in run.rglob("*")} for run in (one, two)]
+    assert files[0] == files[1]
+    alone, shared = (RunDirectory(run).read_predictions() for run in (one, two))
+    for name, array in alone.items():
+        np.testing.assert_allclose(array, shared[name], atol=1e-5, err_msg=name)
+    numbers = [read(run, "metrics.json") for run in (one, two)]
+    assert numbers[1]["data"]["samples"] == {"train": 120, "val": 40, "test": 50}
+    for key in ("accuracy", "balanced_accuracy", "macro_auroc", "macro_f1", "loss"):
+        assert numbers[1]["test"][key] == pytest.approx(numbers[0]["test"][key], abs=1e-3)
+    rows = [list(csv.DictReader((run / "history.csv").open())) for run in (one, two)]
+    for first, second in zip(*rows, strict=True):
+        for key in set(first) - {"seconds"}:
+            assert float(second[key]) == pytest.approx(float(first[key]), abs=1e-5), key
+    assert read(two, "run.json")["device"]["processes"] == 2
+    (normalised,) = (tmp_path / "two").glob("model=resnet11*")
+    check_running_statistics(normalised, data_file)
 
 
-@pytest.mark.distributed
-def test_running_statistics_are_those_of_the_checkpoint(
-    cli: Cli, options: list[str], data_file: Path, tmp_path: Path
-) -> None:
-    """Each process sees other images: by its own statistics it would predict its part of val."""
-    last = ["checkpoint.test_with=last", "model=resnet11", "model.width=4"]
-    assert cli(*options, *TWO, *last, "hydra.run.dir=two") == 0
-    state = torch.load(tmp_path / "two" / "checkpoints" / "last.ckpt", weights_only=True)
-    classifier = Classifier(ResNet11((1, 12, 12), 3, width=4), torch.optim.Adam)
+def check_running_statistics(run: Path, data_file: Path) -> None:
+    """Each process saw other images: by its own statistics it would predict its part of test."""
+    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    classifier = Classifier(ResNet11((1, 12, 12), 3), torch.optim.Adam)
     classifier.load_state_dict(state["state_dict"], strict=False)  # no mean and std
     data = ImageDataModule(npz.load(str(data_file)), batch_size=50, grayscale=True, seed=0)
     classifier.eval()
     with torch.inference_mode():
         images, _, _ = data.images["test"][torch.arange(50)]
         again = classifier(images).softmax(dim=1).numpy()
-    stored = RunDirectory(tmp_path / "two").read_predictions()["test_probabilities"]
+    stored = RunDirectory(run).read_predictions()["test_probabilities"]
     np.testing.assert_allclose(stored, again, atol=1e-5)
-    history = RunDirectory(tmp_path / "two").read_history()
-    assert read(tmp_path / "two", "metrics.json")["val"]["loss"] == history[-1]["val_loss"]
+    history = RunDirectory(run).read_history()
+    assert read(run, "metrics.json")["val"]["loss"] == history[-1]["val_loss"]
 
 
 def test_the_processes_share_every_batch() -> None:

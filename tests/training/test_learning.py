@@ -42,7 +42,7 @@ def test_the_cnn_on_the_rebuilt_dermamnist(
 ) -> None:
     options = ("dataset=npz", f"dataset.path={real_data}", "dataset.classes=dermamnist")
     options = (*options, "dataset.grayscale=false", "epochs=5")
-    assert cli("model=cnn", *options, "hydra.run.dir=run") == 0
+    assert cli("model=cnn", *options, "hydra.run.dir=run", *NO_FIGURES) == 0
     numbers = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert numbers["data"]["samples"] == {"train": 7007, "val": 1003, "test": 2005}
     assert numbers["data"]["classes"][4] == "melanoma"

@@ -218,8 +218,9 @@ def test_the_loss_of_the_config_is_trained(train: Train) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_a_compiled_model_learns_the_same(train: Train) -> None:
-    options = ("model=ffn", "callbacks=[default,ema]")
+def test_a_compiled_model_learns_the_same(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # else other processes
+    options = ("model=ffn", "callbacks=[default,ema]", "batch_size=10")  # of 120, 40, 50 images
     compiled = train("compile=true", *options, folder="compiled")
     plain = train("compile=false", *options, folder="plain")
     stored = [
