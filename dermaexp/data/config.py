@@ -41,22 +41,17 @@ Classes = Annotated[Any, Field(description="[NAME, …], a MedMNIST flag or null
 MedMNISTSize = Literal[28, 64, 128, 224]
 
 
-def _supported(flag: str) -> str:
+def _known(flag: str) -> str:
     from dermaexp.data.medmnist_info import INFO  # other sources do without medmnist
 
     if flag not in INFO:
         raise UserError(f"dataset.flag={flag} is unknown: {nearest(flag, INFO)}")
-    if "multi-label" in INFO[flag]["task"]:
-        raise UserError(
-            f"dataset.flag={flag} has several labels per image, which is not supported: "
-            f"expected one of {', '.join(f for f in INFO if f != flag)}"
-        )
     return flag
 
 
 MedMNISTFlag = Annotated[
     str,
-    AfterValidator(_supported),
+    AfterValidator(_known),
     Field(description="dermamnist, bloodmnist or another 2D set of MedMNIST"),
 ]
 

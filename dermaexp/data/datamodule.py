@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from dermaexp.data.batches import Batches
 from dermaexp.data.gray import prepared
+from dermaexp.data.random_split import strata
 from dermaexp.data.sample import spread
-from dermaexp.data.splits import SPLITS, Split, Splits
+from dermaexp.data.splits import SPLITS, Split, Splits, class_counts
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
@@ -23,7 +24,7 @@ class Images(Dataset):
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images = images  # (N, H, W, C) uint8, the source's own memory unless made gray
-        self.labels = labels  # (N,) int64
+        self.labels = labels  # (N,) int64, or indicators (N, L)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,7 +38,10 @@ class Images(Dataset):
 
 
 class ImageDataModule(LightningDataModule):
-    """Splits as loaders of (images (B, C, H, W) uint8, labels (B,), indices (B,)) batches."""
+    """Splits as loaders of (images (B, C, H, W) uint8, labels, indices (B,)) batches.
+
+    Labels are (B,) int64, or indicators (B, L) of several an image.
+    """
 
     def __init__(
         self,
@@ -84,7 +88,7 @@ class ImageDataModule(LightningDataModule):
     def class_counts(self) -> dict[str, int]:
         """The training images of each class."""
         classes = self.splits.classes
-        counts = np.bincount(self.splits.train.labels, minlength=len(classes))
+        counts = class_counts(self.splits.train.labels, classes)
         return dict(zip(classes, counts.tolist(), strict=True))
 
     def train_dataloader(self) -> DataLoader:
@@ -110,8 +114,11 @@ class ImageDataModule(LightningDataModule):
         """The sampling weight of each used training image; None if all are equal."""
         if not self.balance:
             return None
-        counts = torch.tensor(list(self.class_counts.values()), dtype=torch.float64)
-        return (counts**-self.balance)[self.images["train"].labels[self.used["train"]]]
+        # An image with several labels counts to the rarest, as in every stratified division.
+        own = strata(self.splits.train.labels)
+        _, codes, counts = np.unique(own, return_inverse=True, return_counts=True)
+        shares = torch.from_numpy(counts).double() ** -self.balance
+        return shares[torch.from_numpy(codes[self.used["train"]])]
 
     def batches(
         self,

@@ -9,7 +9,8 @@ import numpy as np
 
 from dermaexp.core.errors import UserError
 from dermaexp.data.pool import Pool, divided
-from dermaexp.data.splits import Fold, Splits
+from dermaexp.data.random_split import strata
+from dermaexp.data.splits import Fold, Splits, class_counts
 
 FOLDS = 5  # of a dataset whose config gives no number
 SEED = 0  # the same folds for every run
@@ -26,9 +27,9 @@ def grouped_split(pool: Pool, folds: int, fold: int) -> Splits:
     """
     if pool.lesion_groups is None or pool.grouping is None:
         raise ValueError(f"{pool.name} has no lesion groups")
-    labels = pool.labels
+    labels = strata(pool.labels)
     _, groups = np.unique(pool.lesion_groups, return_inverse=True)
-    counts = np.bincount(labels, minlength=len(pool.classes))
+    counts = class_counts(pool.labels, pool.classes)
     rarest = int(np.where(counts > 0, counts, counts.max()).argmin())
     if folds > groups.max() + 1:
         raise UserError(
@@ -42,7 +43,7 @@ def grouped_split(pool: Pool, folds: int, fold: int) -> Splits:
         )
     is_test = _parts(labels, groups, folds) == fold
     rest = np.flatnonzero(~is_test)
-    largest_class = np.bincount(labels[rest]).max()
+    largest_class = np.unique(labels[rest], return_counts=True)[1].max()
     val_parts = max(2, min(round(len(rest) / _val_size(pool)), largest_class))
     if val_parts > len(np.unique(groups[rest])):
         raise UserError(

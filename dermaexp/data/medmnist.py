@@ -15,7 +15,7 @@ from dermaexp.core.errors import UserError
 from dermaexp.core.files import expanded
 from dermaexp.data import npz, synthetic
 from dermaexp.data.config import MedMNISTConfig
-from dermaexp.data.medmnist_info import INFO
+from dermaexp.data.medmnist_info import INFO, task_of_set
 from dermaexp.data.splits import Note, Splits, checked_splits
 
 TIMEOUT = 20  # seconds without an answer
@@ -49,7 +49,9 @@ def load(flag: str, size: int, root: str, if_unavailable: str) -> Splits:
         return replace(synthetic.load(size), notes=(note,))
     name = info["python_class"] + ("" if size == 28 else f" {size} px")
     classes = tuple(info["label"].values())
-    splits = checked_splits(name, classes, npz.read_arrays(file), origin=str(file))
+    splits = checked_splits(
+        name, classes, npz.read_arrays(file), origin=str(file), task=task_of_set(flag)
+    )
     return replace(splits, medmnist_flag=flag)
 
 

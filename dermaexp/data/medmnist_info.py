@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from dermaexp.core.tasks import Task
+
 
 def _read_info() -> dict[str, dict[str, Any]]:
     """The table INFO of medmnist/info.py without the 3D sets; ImportError names what is missing."""
@@ -25,3 +27,17 @@ def _read_info() -> dict[str, dict[str, Any]]:
 
 
 INFO = _read_info()
+TASKS: dict[str, Task] = {  # by medmnist's own words
+    "multi-class": "multi-class",
+    "multi-label, binary-class": "multi-label",
+    "ordinal-regression": "ordinal",
+    "binary-class": "binary",
+}
+
+
+def task_of_set(flag: str) -> Task:
+    """Return the task of a set; ImportError for one that medmnist calls otherwise."""
+    words = INFO[flag]["task"]
+    if words not in TASKS:
+        raise ImportError(f"medmnist calls the task of {flag} {words!r}: none of {list(TASKS)}")
+    return TASKS[words]

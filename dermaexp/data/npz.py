@@ -13,6 +13,7 @@ import numpy as np
 
 from dermaexp.core.errors import UserError, nearest
 from dermaexp.core.files import expanded
+from dermaexp.core.tasks import Task
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
 
 SYNTHETIC_KEY = "synthetic"  # marks a file of synthetic images: they never pass for real ones
@@ -22,14 +23,22 @@ KEYS = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "label
 def load(path: str, classes: Sequence[str] | str | None = None, name: str | None = None) -> Splits:
     """The splits of the file at `path`.
 
-    `classes` are names in the order of the labels, or a MedMNIST flag whose names are used; without
-    it, classes are called "class 0", … up to the largest training label.
+    `classes` are names in the order of the labels, or a MedMNIST flag whose names and task are
+    used; without it, classes are called "class 0", … up to the largest training label, and the
+    columns of several labels an image "label 0", ….
     """
     file = expanded(str(path))
     arrays = read_arrays(file)
     names = _numbered_classes(arrays, file) if classes is None else _class_names(classes)
     synthetic = SYNTHETIC_KEY in _keys(file)
-    splits = checked_splits(name or file.stem, names, arrays, origin=str(file), synthetic=synthetic)
+    splits = checked_splits(
+        name or file.stem,
+        names,
+        arrays,
+        origin=str(file),
+        synthetic=synthetic,
+        task=_task(classes),
+    )
     return replace(splits, medmnist_flag=_medmnist_flag(classes, splits))
 
 
@@ -65,6 +74,8 @@ def _numbered_classes(
 ) -> tuple[str, ...]:
     """Classes by the training labels' numbers; arrays that are no labels are reported later."""
     labels = {split: arrays[split][1] for split in SPLITS}
+    if labels["train"].ndim == 2 and labels["train"].shape[1] > 1:
+        return tuple(f"label {column}" for column in range(labels["train"].shape[1]))
     found = np.unique(labels["train"])
     names = tuple(f"class {label}" for label in found)
     if any(own.dtype.kind not in "iu" or own[:1].size != 1 for own in labels.values()):
@@ -95,6 +106,15 @@ def _class_names(classes: Sequence[str] | str) -> tuple[str, ...]:
             f"{nearest(str(classes), INFO)}"
         )
     return tuple(INFO[classes]["label"].values())
+
+
+def _task(classes: Sequence[str] | str | None) -> Task | None:
+    """The task of the MedMNIST set whose flag is given."""
+    if not isinstance(classes, str):
+        return None
+    from dermaexp.data.medmnist_info import task_of_set
+
+    return task_of_set(classes)
 
 
 def _medmnist_flag(classes: Sequence[str] | str | None, splits: Splits) -> str | None:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from dermaexp.core.tasks import Task
 from dermaexp.data.splits import SPLITS, Division, Grouping, Note, Split, Splits
 
 
@@ -32,8 +33,9 @@ class Pool:
     name: str
     classes: tuple[str, ...]
     images: Images
-    labels: np.ndarray  # (N,) int64
+    labels: np.ndarray  # (N,) int64, or indicators (N, L)
     fingerprint: str
+    task: Task = "multi-class"
     own_split: np.ndarray | None = None
     lesion_groups: np.ndarray | None = None
     grouping: Grouping | None = None
@@ -70,6 +72,7 @@ def pooled(splits: Splits) -> Pool:
         Joined([splits[split].images for split in SPLITS]),
         np.concatenate([splits[split].labels for split in SPLITS]),
         splits.fingerprint,
+        task=splits.task,
         own_split=np.repeat(SPLITS, [len(splits[split]) for split in SPLITS]),
         lesion_groups=np.concatenate([splits.lesion_groups(s) for s in SPLITS]) if known else None,
         grouping=splits.grouping,
@@ -89,6 +92,7 @@ def divided(
         splits["train"],
         splits["val"],
         splits["test"],
+        task=pool.task,
         synthetic=pool.synthetic,
         grouping=pool.grouping,
         division=division,

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from dermaexp.data.random_split import strata
+
 # Neither the run's seed nor its batch size counts: two runs that use as many images of a split use
 # the same images, and their numbers can be compared.
 SEED = 0
 
 
 def spread(labels: np.ndarray, size: int) -> np.ndarray:
-    """Indices, in order, of `size` of the images with the `labels` (N,).
+    """Indices, in order, of `size` of the images with the `labels` (N,) or indicators (N, L).
 
-    Each class gets its share, and at least one image if `size` allows, the largest classes first.
+    An image with several labels counts to the rarest, one without any to a class of its own. Each
+    class gets its share, and at least one image if `size` allows, the largest classes first.
     Within a class the images are spread evenly over the split.
     """
     if size >= len(labels):
         return np.arange(len(labels))
+    if labels.ndim == 2:
+        labels = strata(labels) + 1
     generator = np.random.default_rng(SEED)
     chosen = []
     for label, taken in enumerate(_allotted(np.bincount(labels), size)):

@@ -1,4 +1,4 @@
-"""What every source returns: three checked splits of uint8 images with integer labels."""
+"""What every source returns: three checked splits of uint8 images with their labels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from dermaexp.core.errors import UserError
+from dermaexp.core.tasks import Task, inferred
 
 SPLITS = ("train", "val", "test")
 
@@ -19,6 +20,7 @@ SPLITS = ("train", "val", "test")
 class Split:
     """Images (N, H, W, C) uint8, C being 1 or 3, and their labels (N,) int64.
 
+    Labels of several an image are indicators (N, L) int64, 1 where the image has the label.
     `lesion_groups` (N,), if known, names the lesion of each image: images of one lesion are not
     independent of each other.
     """
@@ -83,6 +85,7 @@ class Note(NamedTuple):
 class Splits:
     """A data set as sources return it; tables and figures call it by its `name`.
 
+    `classes` name the classes, or the L labels of the task "multi-label".
     `division` is None for the source's own splits. `notes` are printed by the job: sources print
     nothing.
     """
@@ -92,6 +95,7 @@ class Splits:
     train: Split
     val: Split
     test: Split
+    task: Task = "multi-class"
     synthetic: bool = False
     medmnist_flag: str | None = None  # of the MedMNIST set that these are, in its order
     grouping: Grouping | None = None
@@ -119,6 +123,7 @@ class Splits:
             kind = {"kind": self.division.kind, **asdict(self.division)}
         return {
             "name": self.title,
+            "task": self.task,
             "fingerprint": self.fingerprint,
             "test_fingerprint": self.test_fingerprint,
             "synthetic": self.synthetic,
@@ -165,10 +170,12 @@ def checked_splits(
     *,
     origin: str,
     synthetic: bool = False,
+    task: Task | None = None,
 ) -> Splits:
     """Splits from split -> (images, labels); UserError for what is wrong in `origin`.
 
-    Images are (N, H, W) or (N, H, W, C), labels (N,) or (N, 1).
+    Images are (N, H, W) or (N, H, W, C), labels (N,) or (N, 1), or indicators (N, L) of several
+    labels an image. Without a `task`, two classes are "binary" and others "multi-class".
     """
     if len(set(classes)) < len(classes):
         raise UserError(f"{origin}: classes {list(classes)} repeat a name: expected each once")
@@ -181,8 +188,23 @@ def checked_splits(
         raise UserError(
             f"{origin}: the splits' images differ in shape, {shapes}: expected one shape"
         )
+    several = {split: splits[split].labels.ndim == 2 for split in SPLITS}
+    if len(set(several.values())) > 1:
+        columns = {split: arrays[split][1].shape for split in SPLITS}
+        raise UserError(
+            f"{origin}: the splits' labels differ in shape, {columns}: expected one column, or the "
+            "same columns in each"
+        )
+    if (task == "multi-label") != several["train"] or task is None:
+        task = inferred(several["train"], len(classes))
     return Splits(
-        str(name), classes, splits["train"], splits["val"], splits["test"], synthetic=synthetic
+        str(name),
+        classes,
+        splits["train"],
+        splits["val"],
+        splits["test"],
+        task=task,
+        synthetic=synthetic,
     )
 
 
@@ -194,21 +216,33 @@ def _checked_split(images: np.ndarray, labels: np.ndarray, classes: int, where: 
             f"{where}: images are {images.dtype} {images.shape}, "
             "expected uint8 (N, H, W) or (N, H, W, 3)"
         )
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        raise UserError(
-            f"{where}: labels are {labels.shape}, several per image; multi-label data "
-            "are not supported: expected one label per image, (N,) or (N, 1)"
-        )
     if not np.issubdtype(labels.dtype, np.integer):
         raise UserError(f"{where}: labels are {labels.dtype}, expected integers")
-    labels = labels.reshape(-1).astype(np.int64)
+    several = labels.ndim == 2 and labels.shape[1] > 1
+    labels = (labels if several else labels.reshape(-1)).astype(np.int64)
     if len(images) != len(labels):
         raise UserError(f"{where}: {len(images)} images but {len(labels)} labels: expected as many")
     if not len(labels):
         raise UserError(f"{where} is empty: expected at least one image")
-    if labels.min() < 0 or labels.max() >= classes:
+    if several:
+        _check_indicators(labels, classes, where)
+    elif labels.min() < 0 or labels.max() >= classes:
         bad = labels[(labels < 0) | (labels >= classes)][0]
         raise UserError(
             f"{where}: label {bad} is out of range, expected 0 to {classes - 1} ({classes} classes)"
         )
     return Split(images, labels)
+
+
+def _check_indicators(labels: np.ndarray, classes: int, where: str) -> None:
+    if labels.shape[1] != classes:
+        raise UserError(
+            f"{where}: labels have {labels.shape[1]} columns, but {classes} names are given: "
+            "expected a name for each column"
+        )
+    if not np.isin(labels, (0, 1)).all():
+        bad = labels[(labels < 0) | (labels > 1)][0]
+        raise UserError(
+            f"{where}: labels in several columns hold {bad}: expected 0 or 1 in each, whether the "
+            "image has that label"
+        )

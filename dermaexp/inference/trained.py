@@ -16,20 +16,21 @@ from torch import Tensor, nn
 
 from dermaexp.core.errors import UserError, one_line
 from dermaexp.core.overrides import command, escaped
+from dermaexp.core.tasks import Task, task_of
 from dermaexp.inference.finished import Shape, finished, shape_of
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.metrics_file import Metrics
 from dermaexp.runs.record import RunRecord
 from dermaexp.training.callbacks import load_checkpoint
+from dermaexp.training.probabilities import CALIBRATED, PROBABILITIES
 from dermaexp.training.tta import VIEWS
 
 NET = "net."  # begins the model's keys in a checkpoint
 LUMA, HALF, ONE = (19595, 38470, 7471), 1 << 15, 1 << 16  # as data.gray.luma
-SMALLEST = torch.finfo(torch.float32).tiny
 
 
 class TrainedModel(nn.Module):
-    """Maps uint8 images (N, C, H, W) to probabilities (N, K).
+    """Maps uint8 images (N, C, H, W) to probabilities (N, K), of several labels each by itself.
 
     Takes colour images for a model of gray ones. Averages the run's test-time views, and divides
     logits by its temperature if it was calibrated.
@@ -45,6 +46,7 @@ class TrainedModel(nn.Module):
         classes: Sequence[str],
         views: Callable[[Tensor], list[Tensor]],
         temperature: float | None,
+        task: Task = "multi-class",
     ) -> None:
         super().__init__()
         self.net = net
@@ -56,15 +58,15 @@ class TrainedModel(nn.Module):
         self.classes = tuple(classes)
         self.views = views
         self.temperature = temperature
+        self.task: Task = task
 
     def forward(self, images: Tensor) -> Tensor:
         pixels = self.prepared(images)
-        answers = [self.logits(view).softmax(dim=1) for view in self.views(pixels)]
+        answers = [PROBABILITIES[self.task](self.logits(view)) for view in self.views(pixels)]
         probabilities = functools.reduce(torch.add, answers) / len(answers)
         if self.temperature is None:
             return probabilities
-        logs = probabilities.clamp(min=SMALLEST).log()
-        return (logs / self.temperature).softmax(dim=1)
+        return CALIBRATED[self.task](probabilities, self.temperature)
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Return the logits (N, K) of images (N, C, H, W) in [0, 1]."""
@@ -104,6 +106,7 @@ def trained_model(directory: RunDirectory) -> TrainedModel:
         classes=classes,
         views=VIEWS[config.test_time_augment],
         temperature=calibration["temperature"] if calibration else None,
+        task=task_of(metrics["data"]),
     )
     return model.eval()
 

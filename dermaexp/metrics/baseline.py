@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from dermaexp.core.tasks import task_of
 from dermaexp.core.text import percent
-from dermaexp.metrics import classification
+from dermaexp.metrics import scores
 from dermaexp.metrics.significance import LEVEL, mcnemar_exact_of_counts, p_text
 
 
@@ -18,16 +19,17 @@ from dermaexp.metrics.significance import LEVEL, mcnemar_exact_of_counts, p_text
 class Baseline:
     """Always predicts the largest training class; `scores` are its test metrics.
 
-    `predicted` is the class of each fold, or of the official split, as index and name.
+    `predicted` is the class of each fold, or of the official split, as index and name. Of several
+    labels an image, it is those that most training images have: indicators (L,) and their names.
     """
 
-    predicted: tuple[tuple[int, str], ...]
+    predicted: tuple[tuple[int | tuple[int, ...], str], ...]
     scores: dict[str, float]
 
     @property
     def names(self) -> str:
         """Such as “b”, or “b” or “c” if the folds' training images differ in it."""
-        return " or ".join(f"“{name}”" for name in dict.fromkeys(n for _, n in self.predicted))
+        return " or ".join(dict.fromkeys(name for _, name in self.predicted))
 
     @property
     def label(self) -> str:
@@ -37,7 +39,11 @@ class Baseline:
     def beside(self, accuracy: float, p: float, who: str) -> str:
         """Compares the `accuracy` of `who` in words; `p` is that of no difference, or NaN."""
         own = self.scores["accuracy"]
-        each = ", the largest training class of each fold," if len(set(self.predicted)) > 1 else ""
+        each = ""
+        if len(set(self.predicted)) > 1:
+            several = isinstance(self.predicted[0][0], tuple)
+            what = "labels of most training images" if several else "largest training class"
+            each = f", the {what} of each fold,"
         text = f"Always predicting {self.names}{each} scores {percent(own)} on the same images"
         if p != p:
             return f"{text}."
@@ -49,6 +55,7 @@ class Baseline:
         """McNemar's exact p of equal accuracy, from a run's test counts (K, K) in each fold."""
         only_run, only_baseline = 0, 0  # images that one of the two predicts correctly
         for (label, _), confusion in zip(self.predicted, confusions, strict=True):
+            assert isinstance(label, int)  # confusions are of classes
             both = confusion[label, label]
             only_run += int(np.trace(confusion) - both)
             only_baseline += int(confusion[label].sum() - both)
@@ -57,11 +64,23 @@ class Baseline:
 
 def baseline_of(*folds: Mapping[str, Any]) -> Baseline:
     """The baseline of a run's metrics.json, or of one per fold: its scores are means over folds."""
-    predicted, scores = [], []
-    for numbers in folds:
-        label = numbers["data"]["classes"].index(numbers["majority_class"])
-        predicted.append((label, numbers["majority_class"]))
-        counts = np.sum(numbers["test"]["confusion_matrix"], axis=1)
-        scores.append(classification.constant_prediction(counts, label))
-    means = {name: fmean(fold[name] for fold in scores) for name in scores[0]}
+    predicted, found = zip(*map(_of_fold, folds), strict=True)
+    means = {name: fmean(fold[name] for fold in found) for name in found[0]}
     return Baseline(tuple(predicted), means)
+
+
+def _of_fold(
+    numbers: Mapping[str, Any],
+) -> tuple[tuple[int | tuple[int, ...], str], dict[str, float]]:
+    """What is predicted, with its name in quotes, and its scores."""
+    classes = numbers["data"]["classes"]
+    if task_of(numbers["data"]) == "multi-label":
+        labels = numbers["majority_labels"]
+        name = " and ".join(f"“{label}”" for label in labels) or "no label"
+        undefined = {key: float("nan") for key, own in numbers["test"]["baseline"].items()}
+        own = {key: own for key, own in numbers["test"]["baseline"].items() if own is not None}
+        return (tuple(int(label in labels) for label in classes), name), undefined | own
+    label = classes.index(numbers["majority_class"])
+    counts = np.sum(numbers["test"]["confusion_matrix"], axis=1)
+    own = scores.constant_prediction(counts, label, task_of(numbers["data"]))
+    return (label, f"“{classes[label]}”"), own

@@ -1,7 +1,9 @@
 """Classification metrics: arrays in, numbers out, by scikit-learn where it has them.
 
 `targets` are (N,) integers in 0..K-1, `probabilities` (N, K) with rows that sum to 1. A class
-without samples has no recall and no AUROC: its values are NaN, and means leave it out.
+without samples has no recall and no AUROC: its values are NaN, and means leave it out. Functions
+that need no single answer also take indicators (N, L) of several labels an image, see `labels`;
+the other numbers of those are in `multilabel`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from sklearn.metrics import (
 )
 
 from dermaexp.metrics import curves, intervals
+from dermaexp.metrics.labels import indicators, majority
 
 BINS = 15  # of the calibration error, as in the paper
 
@@ -41,7 +44,7 @@ def class_auroc(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     scikit-learn. NaN for a class that has no samples or all of them.
     """
     samples, classes = probabilities.shape
-    is_class = targets[:, None] == np.arange(classes)
+    is_class = indicators(targets, classes)
     positives = is_class.sum(axis=0)
     if samples == 0:
         return np.full(classes, np.nan)
@@ -53,21 +56,25 @@ def class_auroc(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 def macro_auroc(targets: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean one-vs-rest AUROC, equal to the AUC of `medmnist.Evaluator` where every class occurs.
 
-    For two classes it is the AUROC of the second. The first class's is equal up to rounding, which
-    creates ties where a probability is nearly 1.
+    For two classes it is the AUROC of the second; the first class's is equal up to rounding, which
+    creates ties where a probability is nearly 1. Two labels an image both count.
     """
     aurocs = class_auroc(targets, probabilities)
-    return float(aurocs[1]) if len(aurocs) == 2 else _mean(aurocs)
+    return float(aurocs[1]) if len(aurocs) == 2 and targets.ndim == 1 else defined_mean(aurocs)
 
 
 def cross_entropy(targets: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean negative log-likelihood in nats; a probability of 0 counts as the smallest float32.
 
+    Of several labels an image, the mean over all of them of the binary cross-entropy.
     scikit-learn's log_loss clips at the type's epsilon, and refuses NaN.
     """
     if not len(targets):
         return float("nan")
-    chosen = probabilities[np.arange(len(targets)), targets].astype(np.float64)
+    if targets.ndim == 2:
+        chosen = np.where(targets == 1, probabilities, 1 - probabilities.astype(np.float64))
+    else:
+        chosen = probabilities[np.arange(len(targets)), targets].astype(np.float64)
     smallest = float(np.finfo(np.float32).tiny)
     # np.maximum keeps NaN: a diverged model must not get a finite loss.
     return float(-np.log(np.maximum(chosen, smallest)).mean())
@@ -78,10 +85,14 @@ def reliability(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Samples of each bin (BINS,), and mean confidence and accuracy of the bins that have any.
 
-    Confidence is the probability of the predicted class. Bin b covers ((b - 1) / B, b / B].
+    Confidence is the probability of the predicted class. Bin b covers ((b - 1) / B, b / B]. Several
+    labels an image are samples of their own: their probability, and the share that has the label.
     """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    hits = probabilities.argmax(axis=1) == targets
+    if targets.ndim == 2:
+        confidence, hits = probabilities.ravel().astype(np.float64), targets.ravel() == 1
+    else:
+        confidence = probabilities.max(axis=1).astype(np.float64)
+        hits = probabilities.argmax(axis=1) == targets
     right, confidences = calibration_curve(hits, confidence, n_bins=BINS)
     # Counted here, by its edges: calibration_curve does not return them.
     bin_of = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
@@ -181,7 +192,7 @@ def per_class(
 
 def majority_class(train_targets: np.ndarray) -> int:
     """The most frequent class; the first one if there is a tie."""
-    return int(np.bincount(train_targets).argmax())
+    return int(majority(train_targets))
 
 
 def constant_prediction(counts: np.ndarray, label: int) -> dict[str, float]:
@@ -196,7 +207,7 @@ def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
         return np.true_divide(numerator, np.where(denominator == 0, np.nan, denominator))
 
 
-def _mean(values: np.ndarray) -> float:
+def defined_mean(values: np.ndarray) -> float:
     """Mean of the values that are not NaN; NaN if all are."""
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
         return float(np.nanmean(values))

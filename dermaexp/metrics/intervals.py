@@ -69,11 +69,12 @@ def bootstrap_intervals(
     value in 93 to 97 of 100 cases, those of macro F1 in 88 to 90.
     """
     resampled = significance.bootstrap(targets, [probabilities], resamples)
-    del resampled["accuracy"]  # Wilson's interval is exact
-    return {name: _percentiles(values) for name, (values,) in resampled.items()}
+    if targets.ndim == 1:
+        del resampled["accuracy"]  # Wilson's interval is exact
+    return {name: percentile_interval(values) for name, (values,) in resampled.items()}
 
 
-def _percentiles(resampled: np.ndarray) -> tuple[float, float]:
+def percentile_interval(resampled: np.ndarray) -> tuple[float, float]:
     """The 2.5th and 97.5th percentile, without NaN values; NaN if both are equal."""
     defined = resampled[~np.isnan(resampled)]
     low, high = np.percentile(defined, (2.5, 97.5)) if len(defined) else (0.0, 0.0)

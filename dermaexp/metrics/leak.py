@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from dermaexp.metrics import classification
+from dermaexp.core.tasks import Task
+from dermaexp.metrics import scores
+from dermaexp.metrics.labels import indicators
 
 TEST_PARTS = {"test_clean": "clean", "test_leaked": "leaked"}
 
@@ -18,6 +20,7 @@ def leak_metrics(
     is_leaked: np.ndarray,
     train_targets: np.ndarray,
     classes: Sequence[str],
+    task: Task = "multi-class",
 ) -> dict[str, Any]:
     """Numbers of "test_clean" and "test_leaked" as metrics.json holds them, None without images.
 
@@ -28,10 +31,10 @@ def leak_metrics(
         own = targets[chosen]
         found[part] = None
         if len(own):
-            shares = np.bincount(own, minlength=len(classes)) / len(own)
+            shares = indicators(own, len(classes)).sum(axis=0) / len(own)
             found[part] = {
                 "samples": len(own),
                 "class_shares": dict(zip(classes, shares.tolist(), strict=True)),
-                **classification.split_metrics(own, probabilities[chosen], train_targets, classes),
+                **scores.split_metrics(own, probabilities[chosen], train_targets, classes, task),
             }
     return found

@@ -13,6 +13,7 @@ import numpy as np
 
 from dermaexp.metrics import curves
 from dermaexp.metrics.intervals import wilson_interval
+from dermaexp.metrics.labels import indicators
 
 HIGHLIGHTED = "melanoma"  # the class whose operating point is highlighted, in data that have it
 
@@ -24,15 +25,20 @@ def operating_points(
 ) -> dict[str, Any]:
     """Each class's threshold against the rest, with sensitivity and specificity on both splits.
 
-    `val` and `test` are targets (N,) and probabilities (N, K). The threshold is the lowest with at
-    least 95 % specificity on val, or infinite if there is none: the class is then never predicted.
-    Intervals on test are Wilson's, 95 %, as the threshold is independent of these images. NaN if a
-    split has no samples of a side.
+    `val` and `test` are targets (N,) or (N, L) and probabilities (N, K). The threshold is
+    the lowest with at least 95 % specificity on val, or infinite if there is none: the class is
+    then never predicted. Intervals on test are Wilson's, 95 %, as the threshold is independent of
+    these images. NaN if a split has no samples of a side.
     """
     found = {}
+    is_class = [indicators(targets, len(classes)) for targets, _ in (val, test)]
     for label, name in enumerate(classes):
-        threshold = curves.at_specificity(val[0] == label, val[1][:, label]).threshold
-        on_val, on_test = (_counts(*split, label, threshold) for split in (val, test))
+        own = [
+            (truth[:, label], probabilities[:, label])
+            for truth, (_, probabilities) in zip(is_class, (val, test), strict=True)
+        ]
+        threshold = curves.at_specificity(*own[0]).threshold
+        on_val, on_test = (_counts(*split, threshold) for split in own)
         found[name] = {
             "threshold": threshold,
             "val": {side: _share(*counts) for side, counts in on_val.items()},
@@ -45,12 +51,12 @@ def operating_points(
 
 
 def _counts(
-    targets: np.ndarray, probabilities: np.ndarray, label: int, threshold: float
+    is_class: np.ndarray, scores: np.ndarray, threshold: float
 ) -> dict[str, tuple[int, int]]:
     """Correct predictions and samples of each side; 0 of 0 if the threshold is undefined."""
     if np.isnan(threshold):
         return {"sensitivity": (0, 0), "specificity": (0, 0)}
-    predicted, is_class = probabilities[:, label] >= threshold, targets == label
+    predicted = scores >= threshold
     return {
         "sensitivity": (int((predicted & is_class).sum()), int(is_class.sum())),
         "specificity": (int((~predicted & ~is_class).sum()), int((~is_class).sum())),

@@ -10,5 +10,5 @@ import numpy as np
 class Predictions(NamedTuple):
     """Targets and probabilities in the split's order, so that `metric(*predictions)` works."""
 
-    targets: np.ndarray  # (N,) int64
+    targets: np.ndarray  # (N,) int64, or indicators (N, L)
     probabilities: np.ndarray  # (N, K) float32

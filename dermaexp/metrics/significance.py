@@ -16,6 +16,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.stats import binomtest
 
+from dermaexp.metrics.labels import answers, is_correct
+
 LEVEL = 0.05  # of all claims on a metric together
 SMALLEST_P = 0.0001  # smaller ones are reported as below it
 
@@ -55,7 +57,7 @@ def sign_flip_exact(first_correct: np.ndarray, second_correct: np.ndarray) -> fl
 
     An image's difference is the share of first runs that are correct minus that of second runs.
     Under the null the sign of each difference is a fair coin; with one run each this is McNemar's
-    test. Exact to about 1e-12.
+    test. Exact to about 1e-12. Of several labels an image, each label's answer counts as a run's.
     """
     scale = math.lcm(len(first_correct), len(second_correct))
     first, second = (
@@ -101,9 +103,12 @@ def bootstrap(
 ) -> dict[str, np.ndarray]:
     """The headline metrics (runs, resamples) of each run on each resample of the images.
 
-    `targets` (N,) hold for all runs; `probabilities` holds an array (N, K) per run. The numbers
-    equal those of `classification` on the resampled images: means leave out absent classes.
+    `targets` (N,) or (N, L) hold for all runs; `probabilities` holds an array (N, K) per run. The
+    numbers equal those of `classification` or `multilabel` on the resampled images: means leave out
+    absent classes. Of several labels an image, subset accuracy is among them.
     """
+    if targets.ndim == 2:
+        return _label_bootstrap(targets, probabilities, resamples, seed)
     classes = probabilities[0].shape[1]
     labels = np.arange(classes)[:, None]
     is_class = (targets == labels).astype(np.float32)
@@ -125,6 +130,48 @@ def bootstrap(
                 "macro_f1": _class_mean(_divide(2 * hit_counts, positives + is_predicted @ counts)),
             }
         )
+    return _joined(blocks)
+
+
+def _label_bootstrap(
+    targets: np.ndarray, probabilities: Sequence[np.ndarray], resamples: int, seed: int
+) -> dict[str, np.ndarray]:
+    """`bootstrap` of several labels an image."""
+    samples = len(targets)
+    has_label = targets.T.astype(np.float32)
+    is_predicted = np.stack([answers(run).T for run in probabilities]).astype(np.float32)
+    hits = has_label * is_predicted
+    correct = np.stack([is_correct(targets, run) for run in probabilities])
+    shares = correct.mean(axis=2, dtype=np.float32)  # (runs, N)
+    is_right = correct.all(axis=2).astype(np.float32)
+    rankings = [
+        [
+            None if np.isnan(scores).any() else _Ranking(own == 1, scores)
+            for own, scores in zip(targets.T, run.T, strict=True)
+        ]
+        for run in probabilities
+    ]
+    blocks = []
+    for counts in bootstrap_counts(samples, resamples, seed):
+        positives, hit_counts = has_label @ counts, hits @ counts
+        answered = is_predicted @ counts
+        sensitivity = _divide(hit_counts, positives)
+        absent = samples - positives
+        specificity = _divide(absent - (answered - hit_counts), absent)
+        aurocs = np.stack([_aurocs(ranking, positives, counts) for ranking in rankings])
+        blocks.append(
+            {
+                "accuracy": (shares @ counts).astype(np.float64) / samples,
+                "balanced_accuracy": _class_mean((sensitivity + specificity) / 2),
+                "macro_auroc": _class_mean(aurocs),
+                "macro_f1": _class_mean(_divide(2 * hit_counts, positives + answered)),
+                "subset_accuracy": (is_right @ counts).astype(np.float64) / samples,
+            }
+        )
+    return _joined(blocks)
+
+
+def _joined(blocks: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
 
 
@@ -161,6 +208,7 @@ def mean_accuracy_interval(
 ) -> tuple[float, float]:
     """95 % interval of the mean accuracy of several runs, from booleans (runs, N).
 
+    Of several labels an image, from the shares (runs, N) of each image's that are correct.
     Resamples the images and adds noise for the choice of seeds, as `difference` does. Several
     arrays are folds: the interval is that of their mean, and each fold is resampled by itself.
     """

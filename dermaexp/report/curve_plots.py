@@ -1,7 +1,8 @@
 """Figures of a split's probabilities: ROC and precision-recall curves, and reliability.
 
-`y_true` (N,) int indexes the classes, `y_score` (N, K) holds their probabilities. Those with one
-panel also plot on the axes `ax` of a caller, and then return the figure of `ax`.
+`y_true` (N,) int indexes the classes, or holds indicators (N, L) of several labels an image;
+`y_score` (N, K) holds their probabilities. Those with one panel also plot on the axes `ax` of a
+caller, and then return the figure of `ax`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from dermaexp.core.text import percent
 from dermaexp.metrics import classification, curves
 from dermaexp.metrics.intervals import wilson_interval
+from dermaexp.metrics.labels import indicators
 from dermaexp.report.style import (
     BLUE,
     GRAY,
@@ -35,6 +37,7 @@ from dermaexp.report.style import (
 COLORS = sns.color_palette("colorblind")
 STYLES = ("-", "--")  # the second where there are more classes than colours
 NAME_WIDTH = 30  # letters
+CONFIDENCE = "confidence (probability of the predicted class)"
 
 
 @plain_text
@@ -56,7 +59,7 @@ def roc_curves(
     aurocs = classification.class_auroc(y_true, y_score)
     entries = []
     for label, name in enumerate(classes):
-        is_class = y_true == label
+        is_class = indicators(y_true, len(classes))[:, label]
         if np.isnan(aurocs[label]):
             entries.append(_absent(name, is_class))
             continue
@@ -84,7 +87,7 @@ def roc_curves(
             label=f"{percent(curves.SPECIFICITY, 0)} specificity",
         )
     )
-    _add_legend(axes, entries, "class and AUROC")
+    _add_legend(axes, entries, f"{_kind(y_true)} and AUROC")
     put_title(title, figure_of(axes), ax)
     return figure_of(axes)
 
@@ -106,7 +109,7 @@ def precision_recall_curves(
     _label_shares(axes, "recall (sensitivity)", "precision")
     entries = []
     for label, name in enumerate(classes):
-        is_class = y_true == label
+        is_class = indicators(y_true, len(classes))[:, label]
         if not is_class.any():
             entries.append(_absent(name, is_class))
             continue
@@ -120,7 +123,8 @@ def precision_recall_curves(
         steps = recall[::-1], precision[::-1]
         entries += axes.step(*steps, where="pre", **look, linewidth=2, label=text)
         axes.axhline(prevalence, color=look["color"], linestyle=":", linewidth=1.2, zorder=1)
-    _add_legend(axes, entries, "class, average precision and share of the images (dotted)")
+    heading = f"{_kind(y_true)}, average precision and share of the images (dotted)"
+    _add_legend(axes, entries, heading)
     put_title(title, figure_of(axes), ax)
     return figure_of(axes)
 
@@ -129,6 +133,7 @@ def precision_recall_curves(
 def reliability(y_true: np.ndarray, y_scores: Mapping[str, np.ndarray], *, title: str) -> Figure:
     """Plot accuracy over confidence in 15 bins, and below it the number of images in each bin.
 
+    Of several labels an image, plot the share of labels that are there over their probability.
     `y_scores` maps a name, such as raw or calibrated, to probabilities (N, K): a column each.
     """
     width, height = 1.2 + 5.6 * len(y_scores), 7
@@ -142,19 +147,21 @@ def reliability(y_true: np.ndarray, y_scores: Mapping[str, np.ndarray], *, title
             squeeze=False,
             gridspec_kw={**places, "wspace": 0.09, "hspace": 0.1, "height_ratios": (3, 1)},
         )
+    several = y_true.ndim == 2
     for (name, y_score), above, below in zip(y_scores.items(), *rows, strict=True):
         _plot_bins(above, y_true, y_score)
         error = classification.expected_calibration_error(y_true, y_score)
         above.set_title(f"{name}: ECE {error:.3f}", fontsize=TEXT)
         edges = np.linspace(0, 1, classification.BINS + 1)
-        below.hist(y_score.max(axis=1), edges, color=BLUE)
-        below.set_xlabel("confidence (probability of the predicted class)", fontsize=TEXT)
+        below.hist(y_score.ravel() if several else y_score.max(axis=1), edges, color=BLUE)
+        words = "probability of a label" if several else CONFIDENCE
+        below.set_xlabel(words, fontsize=TEXT)
         label_percent(below.xaxis)
         for axes in (above, below):
             axes.tick_params(labelsize=SMALL)
-    rows[0, 0].set_ylabel("accuracy", fontsize=TEXT)
+    rows[0, 0].set_ylabel("share that is present" if several else "accuracy", fontsize=TEXT)
     label_percent(rows[0, 0].yaxis)
-    rows[1, 0].set_ylabel("images", fontsize=TEXT)
+    rows[1, 0].set_ylabel("labels" if several else "images", fontsize=TEXT)
     rows[0, 0].legend(fontsize=SMALL, loc="upper left")
     put_title(title, figure)
     return figure
@@ -168,17 +175,21 @@ def _plot_bins(axes: Axes, y_true: np.ndarray, y_score: np.ndarray) -> None:
     bounds = np.array([wilson_interval(*pair) for pair in zip(hits, samples[filled], strict=True)])
     width = 1 / classification.BINS
     centres = (filled + 0.5) * width
-    axes.bar(centres, accuracy, width, color=BLUE, edgecolor="white", label="accuracy")
+    several = y_true.ndim == 2
+    share, mean = ("share", "probability") if several else ("accuracy", "confidence")
+    axes.bar(centres, accuracy, width, color=BLUE, edgecolor="white", label=share)
     errors = np.abs(bounds.T - accuracy)
     axes.errorbar(centres, accuracy, errors, fmt="none", ecolor="black", capsize=3)
-    axes.plot(
-        confidence, confidence, "D", color=ORANGE, markersize=6, label="mean confidence of the bin"
-    )
-    axes.plot(
-        (0, 1), (0, 1), color=GRAY, linestyle=":", linewidth=1.5, label="confidence = accuracy"
-    )
+    label = f"mean {mean} of the bin"
+    axes.plot(confidence, confidence, "D", color=ORANGE, markersize=6, label=label)
+    label = f"{mean} = {share}"
+    axes.plot((0, 1), (0, 1), color=GRAY, linestyle=":", linewidth=1.5, label=label)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
+
+
+def _kind(y_true: np.ndarray) -> str:
+    return "label" if y_true.ndim == 2 else "class"
 
 
 def _square_axes(classes: Sequence[str]) -> Axes:

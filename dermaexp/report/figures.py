@@ -14,13 +14,14 @@ import numpy as np
 from hydra.utils import get_method
 from matplotlib.figure import Figure
 from pydantic import BaseModel
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix
 
 from dermaexp.core import rules
 from dermaexp.core.errors import UserError, nearest, one_line
-from dermaexp.metrics import calibration
+from dermaexp.metrics import calibration, multilabel
+from dermaexp.metrics.labels import answers
 from dermaexp.metrics.operating_points import HIGHLIGHTED, operating_points
-from dermaexp.report import curve_plots, plots
+from dermaexp.report import curve_plots, label_plots, plots
 from dermaexp.report.config import MisclassifiedConfig, MontageConfig, NoOptions, ReliabilityConfig
 from dermaexp.report.run_data import RunData
 
@@ -91,10 +92,19 @@ def _learning_curves(run: RunData) -> Figure:
 
 
 def _confusion_matrix(run: RunData) -> Figure:
+    if run.test.targets.ndim == 2:
+        tables = multilabel_confusion_matrix(run.test.targets, answers(run.test.probabilities))
+        return label_plots.label_tables(tables, run.classes, title=_test_title(run))
     return plots.confusion_matrix(_test_confusion(run), run.classes, title=_test_title(run))
 
 
 def _per_class_accuracy(run: RunData) -> Figure:
+    if run.test.targets.ndim == 2:
+        numbers = {
+            **multilabel.headline_scores(*run.test),
+            "per_class": multilabel.per_label(*run.test, run.classes),
+        }
+        return label_plots.label_scores(numbers, len(run.test.targets), title=_test_title(run))
     return plots.per_class_accuracy(_test_confusion(run), run.classes, title=_test_title(run))
 
 
@@ -117,7 +127,8 @@ def _reliability(run: RunData, *, calibrate: bool) -> Figure:
     if calibrate:
         temperature, at_limit = calibration.fit_temperature(*run.val)
         found = "no optimum on val" if at_limit else "calibrated on val"
-        scaled = calibration.calibrated(run.test.probabilities, temperature)
+        several = run.test.targets.ndim == 2
+        scaled = calibration.calibrated(run.test.probabilities, temperature, several=several)
         y_scores[f"{found}, T = {temperature:.2f}"] = scaled
     return curve_plots.reliability(run.test.targets, y_scores, title=_test_title(run))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from pytorch_lightning import Callback, LightningModule, Trainer
-from sklearn.metrics import accuracy_score
 
 from dermaexp.data.splits import Splits
 from dermaexp.metrics import classification
+from dermaexp.metrics.labels import is_correct
 from dermaexp.report.current_run import CurrentRun
 from dermaexp.runs.directory import RunDirectory
 
@@ -34,13 +34,13 @@ def write_medmnist_result(
 ) -> None:
     """Write the result file of the run `name` on `split`: FLAG_SPLIT_[AUC]…_[ACC]…@NAME.csv.
 
-    Writes nothing unless `splits` are a MedMNIST set and `y_true` (N,) and `y_score` (N, K) cover
-    all of the split, as the file's reader takes the labels from the set's own file.
+    Writes nothing unless `splits` are a MedMNIST set, and `y_true` (N,) or (N, L) and `y_score`
+    (N, K) cover all of the split, as the file's reader takes the labels from the set's own file.
     """
     if splits.medmnist_flag is None or len(y_true) != len(splits[split]):
         return
     size = splits[split].images.shape[1]
     flag = splits.medmnist_flag + ("" if size == 28 else f"_{size}")
     auc = classification.macro_auroc(y_true, y_score)
-    acc = accuracy_score(y_true, y_score.argmax(axis=1))
+    acc = is_correct(y_true, y_score).mean()
     directory.write_medmnist_result(f"{flag}_{split}_[AUC]{auc:.3f}_[ACC]{acc:.3f}", name, y_score)

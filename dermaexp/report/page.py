@@ -13,6 +13,7 @@ from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
 from dermaexp.core.grid import Grid
 from dermaexp.core.shortened import short_command, shortened
+from dermaexp.core.tasks import task_of
 from dermaexp.core.text import names_and_values, size_text
 from dermaexp.core.version import __version__
 from dermaexp.report import html
@@ -31,6 +32,20 @@ CAPTIONS = {  # in this order; other figures follow by name
     "the expected calibration error, is the mean gap between the two.",
     "misclassified": "Misclassified test images, most confident first.",
     "montage": "Training images before augmentation, a row per class.",
+}
+LABEL_CAPTIONS = CAPTIONS | {  # of several labels an image
+    "confusion_matrix": "Test images with and without each label, a row what is true, at a "
+    "probability of 0.5.",
+    "per_class_accuracy": "AUROC, average precision and F1 of each label on test, with 95 % "
+    "intervals (Newcombe, Boyd); F1, at a probability of 0.5, has none.",
+    "roc_curves": "ROC curves on test, each label against its absence.",
+    "precision_recall_curves": "Precision-recall curves on test, each label against its absence. "
+    "Dotted: the share of the images that have the label, the precision of random scores.",
+    "reliability": "Share of the labels that are present over their probability on test, in bins, "
+    "with 95 % Wilson intervals. ECE, the expected calibration error, is the mean gap of the two.",
+    "misclassified": "Test images with a wrong label at a probability of 0.5, the most confident "
+    "one first.",
+    "montage": "Training images before augmentation, a row per label; an image may be in several.",
 }
 FORMATS = {"epoch": ".0f", "lr": ".4g", "seconds": ".2f"}  # in the history; four decimals otherwise
 
@@ -79,7 +94,7 @@ def _content(directory: RunDirectory, record: RunRecord) -> dict[str, Any]:
         "name": run.get("name", directory.path.absolute().name),
         "data": run.get("data"),
         "results": shortened(results_of(directory), directory.path),
-        "figures": _figures(directory),
+        "figures": _figures(directory, captions_of(record.get("data", {}))),
         "history": _history(directory),
         "commands": {
             label: short_command(command, directory.path) for label, command in commands.items()
@@ -90,8 +105,13 @@ def _content(directory: RunDirectory, record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _figures(directory: RunDirectory) -> list[dict[str, str]]:
-    order = list(CAPTIONS)
+def captions_of(data: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the figures' captions for the `data` of run.json."""
+    return LABEL_CAPTIONS if task_of(data) == "multi-label" else CAPTIONS
+
+
+def _figures(directory: RunDirectory, captions: Mapping[str, str]) -> list[dict[str, str]]:
+    order = list(captions)
     files = sorted(
         directory.figures.glob("*.png"),
         key=lambda file: (order.index(file.stem) if file.stem in order else len(order), file.stem),
@@ -99,7 +119,7 @@ def _figures(directory: RunDirectory) -> list[dict[str, str]]:
     return [
         {
             "source": html.data_uri(file.read_bytes()),
-            "caption": CAPTIONS.get(file.stem, file.stem.replace("_", " ")),
+            "caption": captions.get(file.stem, file.stem.replace("_", " ")),
         }
         for file in files
     ]

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from dermaexp.core.text import percent
 from dermaexp.metrics import classification
 from dermaexp.metrics.intervals import wilson_interval
+from dermaexp.metrics.labels import indicators, names_of
+from dermaexp.report.label_plots import worst_answers
 from dermaexp.report.style import (
     BLUE,
     GRAY,
@@ -45,15 +47,19 @@ def montage(
 ) -> Figure:
     """Plot the first `columns` images of each class, a row a class.
 
-    `images` (N, H, W, C) are uint8, `labels` (N,) index `classes`.
+    `images` (N, H, W, C) are uint8, `labels` (N,) index `classes`. Indicators (N, L) of several
+    labels an image name the rows in which it may be; a last one has images without any.
     """
+    own = indicators(labels, len(classes))
+    if labels.ndim == 2:
+        own, classes = np.column_stack([own, ~own.any(axis=1)]), [*classes, "no label"]
     height, width, channels = images.shape[1:]
     gap = max(1, height // 14)
     # One picture of all: an axes for each image would take ten times as long to render.
     tiles = np.full((len(classes), height + gap, columns, width + gap, channels), 255, np.uint8)
-    counts = np.bincount(labels, minlength=len(classes))
+    counts = own.sum(axis=0)
     for row in range(len(classes)):
-        chosen = np.flatnonzero(labels == row)[:columns]
+        chosen = np.flatnonzero(own[:, row])[:columns]
         tiles[row, :height, : len(chosen), :width] = images[chosen].swapaxes(0, 1)
     picture = tiles.reshape(len(classes) * (height + gap), columns * (width + gap), channels)
     axes = ax or new_figure(3.4 + 0.95 * columns, 1.1 + len(classes)).subplots()
@@ -192,11 +198,12 @@ def misclassified(
     """Plot the `count` misclassified images with the most confident predictions first.
 
     `images` (N, H, W, C) are uint8, `y_true` (N,) index `classes`, `y_score` (N, K) holds
-    probabilities. The five columns need axes about 14 inches wide.
+    probabilities. Of several labels an image, `y_true` (N, L), the most confident wrong one counts.
+    The five columns need axes about 14 inches wide.
     """
-    predicted = y_score.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != y_true)
-    shown = wrong[np.argsort(-y_score[wrong, predicted[wrong]], kind="stable")][:count]
+    mistakes = _label_mistakes if y_true.ndim == 2 else _mistakes
+    wrong, confidence = mistakes(y_true, y_score)
+    shown = wrong[np.argsort(-confidence, kind="stable")][:count]
     columns, cell_width, cell_height, top, side = 5, 2.9, 3.5, 0.8, 2.4  # the last four in inches
     rows = max(1, -(-len(shown) // columns))
     width, height = cell_width * columns, top + cell_height * rows
@@ -211,13 +218,44 @@ def misclassified(
         y = top + place // columns * cell_height + 0.55 + side / 2
         extent = (x - half_width, x + half_width, y + half_height, y - half_height)
         show_image(axes, images[index], extent)
-        for answer, word, color, place_y, align in (
-            (predicted[index], "predicted", RED, y - half_height - 0.07, "bottom"),
-            (y_true[index], "true", "black", y + half_height + 0.07, "top"),
+        above, below = _answer_texts(y_true[index], y_score[index], classes)
+        for text, color, place_y, align in (
+            (above, RED, y - half_height - 0.07, "bottom"),
+            (below, "black", y + half_height + 0.07, "top"),
         ):
-            text = wrap(f"{word}: {classes[answer]} {percent(y_score[index, answer], 0)}", 33)
-            axes.text(x, place_y, text, ha="center", va=align, fontsize=SMALL, color=color)
+            axes.text(
+                x, place_y, wrap(text, 33), ha="center", va=align, fontsize=SMALL, color=color
+            )
     figure = figure_of(axes)
-    heading = f"{title}: {len(wrong):,} of {len(y_true):,} wrong, most confident first"
+    words = "with a wrong label" if y_true.ndim == 2 else "wrong"
+    heading = f"{title}: {len(wrong):,} of {len(y_true):,} {words}, most confident first"
     put_title(heading, figure, ax)
     return figure
+
+
+def _mistakes(y_true: np.ndarray, y_score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of the misclassified images, and the confidence in the answers."""
+    predicted = y_score.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != y_true)
+    return wrong, y_score[wrong, predicted[wrong]]
+
+
+def _label_mistakes(y_true: np.ndarray, y_score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of images with a wrong label, and the confidence in the worst."""
+    _, confidence = worst_answers(y_true, y_score)
+    wrong = np.flatnonzero(confidence >= 0)
+    return wrong, confidence[wrong]
+
+
+def _answer_texts(truth: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> tuple[str, str]:
+    """Return what is predicted of an image and what is true, with the probabilities of both."""
+    if truth.ndim == 0:
+        predicted, true = int(scores.argmax()), int(truth)
+        return (
+            f"predicted: {classes[predicted]} {percent(scores[predicted], 0)}",
+            f"true: {classes[true]} {percent(scores[true], 0)}",
+        )
+    (worst,), _ = worst_answers(truth[None], scores[None])
+    word = "missed" if truth[worst] else "predicted"
+    above = f"{word}: {classes[worst]} {percent(scores[worst], 0)}"
+    return above, f"true: {names_of(truth == 1, classes)}"

@@ -45,7 +45,7 @@ class RunData(Protocol):
 
     @property
     def train_labels(self) -> np.ndarray:
-        """(N,) int64."""
+        """(N,) int64, or indicators (N, L) of several labels an image."""
 
     @property
     def test_images(self) -> np.ndarray:

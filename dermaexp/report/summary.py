@@ -9,11 +9,12 @@ from rich.box import HEAVY_HEAD
 
 from dermaexp.core.console import console, print_table
 from dermaexp.core.grid import Grid
+from dermaexp.core.tasks import task_of
 from dermaexp.core.text import percent
 from dermaexp.data.splits import Splits
 from dermaexp.metrics.baseline import baseline_of
 from dermaexp.metrics.leak import TEST_PARTS
-from dermaexp.metrics.names import HEADLINES, labels_of
+from dermaexp.metrics.names import HEADLINES, headlines, labels_of
 from dermaexp.metrics.operating_points import HIGHLIGHTED
 from dermaexp.report.leak import columns, reading
 
@@ -27,7 +28,7 @@ def conclude(name: str, splits: Splits, results: Mapping[str, Any]) -> None:
         "95 % interval": results["test"]["intervals"],
         "majority baseline, test": baseline_of(results).scores,
     }
-    rows, notes = labels_of(*HEADLINES), []
+    rows, notes = labels_of(*headlines(task_of(results["data"]))), []
     points = results["operating_points"]
     if point := points["classes"].get(HIGHLIGHTED):
         rows = rows | {side: f"{HIGHLIGHTED} {side}" for side in point["val"]}

@@ -8,6 +8,7 @@ from typing import Any, Literal, NotRequired, cast
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
+from dermaexp.core.tasks import task_of
 from dermaexp.runs.record import Data
 from dermaexp.runs.schemas import (
     Classes,
@@ -31,6 +32,7 @@ class ClassNumbers(TypedDict):
     recall: NumberOrNull
     precision: NumberOrNull
     f1: NumberOrNull
+    specificity: NotRequired[NumberOrNull]  # of a label among several an image
     auroc: NumberOrNull
     average_precision: NumberOrNull
     sensitivity_at_95_specificity: NumberOrNull
@@ -40,13 +42,25 @@ class ClassNumbers(TypedDict):
 class SplitNumbers(TypedDict):
     loss: NumberOrNull
     accuracy: Share
-    balanced_accuracy: Share
-    macro_auroc: ShareOrNull  # undefined where one class alone has images
-    macro_f1: Share
+    balanced_accuracy: ShareOrNull  # these three are undefined where one class alone has images
+    macro_auroc: ShareOrNull
+    macro_f1: ShareOrNull
     expected_calibration_error: NumberOrNull
     intervals: Intervals
     per_class: dict[str, ClassNumbers]
-    confusion_matrix: list[list[Count]]  # row = true class
+    confusion_matrix: NotRequired[list[list[Count]]]  # row = true class
+    # These of several labels an image:
+    confusion_matrices: NotRequired[list[list[list[Count]]]]  # of each label, absent and present
+    baseline: NotRequired[dict[str, NumberOrNull]]
+    baseline_p: NotRequired[Number]
+    subset_accuracy: NotRequired[Share]
+    macro_average_precision: NotRequired[ShareOrNull]
+    # These of ordinal classes:
+    quadratic_weighted_kappa: NotRequired[NumberOrNull]
+    mean_absolute_error: NotRequired[Number]
+    # These of two classes, the second being the one to find:
+    sensitivity: NotRequired[ShareOrNull]
+    specificity: NotRequired[ShareOrNull]
 
 
 class LeakNumbers(SplitNumbers):
@@ -131,7 +145,8 @@ class Metrics(TypedDict):
     test: SplitNumbers
     test_clean: NotRequired[LeakNumbers | None]  # null where it has no image
     test_leaked: NotRequired[LeakNumbers | None]
-    majority_class: Text
+    majority_class: NotRequired[Text]
+    majority_labels: NotRequired[list[Text]]  # in its place, of several labels an image
     operating_points: OperatingPoints
     calibration: NotRequired[Calibration]
     tested_with: Literal["best", "last"]
@@ -157,7 +172,13 @@ def checked_metrics(path: Path, content: dict[str, Any]) -> Metrics:
 def _inconsistent(numbers: Metrics) -> str:
     """Where one part does not fit another; "" if all do."""
     classes = numbers["data"]["classes"]
-    if numbers["majority_class"] not in classes:
+    several = task_of(numbers["data"]) == "multi-label"
+    majority = "majority_labels" if several else "majority_class"
+    if majority not in numbers:
+        return f"no {majority}"
+    if several and not set(numbers["majority_labels"]) <= set(classes):
+        return "majority_labels are not all among the labels"
+    if not several and numbers["majority_class"] not in classes:
         return "majority_class is none of the classes"
     if set(numbers["operating_points"]["classes"]) != set(numbers["test"]["per_class"]):
         return "operating_points.classes are not those of test.per_class"
@@ -168,9 +189,27 @@ def _inconsistent(numbers: Metrics) -> str:
     for split in ("val", "test", "test_clean", "test_leaked"):
         if parts.get(split) is None:
             continue
-        matrix = parts[split]["confusion_matrix"]
-        if [len(row) for row in matrix] != [len(classes)] * len(classes):
-            return f"{split}.confusion_matrix is not one of {len(classes)} classes"
-        if not sum(map(sum, matrix)):
-            return f"{split}.confusion_matrix has no image"
+        wrong = _wrong_tables if several else _wrong_matrix
+        if found := wrong(parts[split], len(classes)):
+            return f"{split}.{found}"
     return ""
+
+
+def _wrong_matrix(numbers: Mapping[str, Any], classes: int) -> str:
+    if "confusion_matrix" not in numbers:
+        return "confusion_matrix is missing"
+    matrix = numbers["confusion_matrix"]
+    if [len(row) for row in matrix] != [classes] * classes:
+        return f"confusion_matrix is not one of {classes} classes"
+    return "" if sum(map(sum, matrix)) else "confusion_matrix has no image"
+
+
+def _wrong_tables(numbers: Mapping[str, Any], labels: int) -> str:
+    for key in ("confusion_matrices", "baseline", "baseline_p"):
+        if key not in numbers:
+            return f"{key} is missing"
+    tables = numbers["confusion_matrices"]
+    if [[len(row) for row in table] for table in tables] != [[2, 2]] * labels:
+        return f"confusion_matrices are not {labels} tables of 2 by 2"
+    images = {sum(map(sum, table)) for table in tables}
+    return "" if len(images) == 1 and all(images) else "confusion_matrices differ in images"

@@ -7,6 +7,7 @@ from typing import Any, Literal, NotRequired, cast, get_args
 
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
+from dermaexp.core.tasks import Task
 from dermaexp.runs.schemas import Count, Flag, Share, Text, TextOrNull, check
 
 Status = Literal["running", "finished", "failed", "interrupted", "pruned"]
@@ -33,6 +34,7 @@ class Data(TypedDict):
     name: Text
     fingerprint: Text
     test_fingerprint: Text
+    task: NotRequired[Task]  # since there are others than multi-class ones
     synthetic: Flag
     split: Split
     groups: NotRequired[LesionGroups]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytorch_lightning as lightning
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dermaexp.core.errors import UserError
 from dermaexp.data.datamodule import ImageDataModule
 from dermaexp.data.splits import Splits
+from dermaexp.metrics.labels import indicators
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.training import trainer_keys
 from dermaexp.training.callbacks import (
@@ -28,6 +29,7 @@ from dermaexp.training.callbacks import (
 )
 from dermaexp.training.classifier import Classifier
 from dermaexp.training.cluster import PlainSigterm, check_processes, environment
+from dermaexp.training.label_losses import COUNTERPARTS, UNSUITED
 from dermaexp.training.logger import Trackers
 from dermaexp.training.tta import VIEWS
 
@@ -59,13 +61,34 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
         net,
         instantiate(config.optimizer),
         instantiate(config.scheduler) or None,
-        loss=instantiate(config.loss, counts=data.class_counts),
+        loss=build_loss(config.loss, data),
         augment=instantiate(config.augment, classes=classes),
         test_views=VIEWS[config.test_time_augment],
         mean=mean,
         std=std,
         max_steps=config.trainer.get("max_steps"),
+        task=data.splits.task,
     )
+
+
+def build_loss(loss: DictConfig, data: ImageDataModule) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss of the config, or its counterpart for data with several labels an image.
+
+    A loss of one's own is taken as it is. Raises UserError for one that has no counterpart.
+    """
+    if data.splits.task != "multi-label":
+        return instantiate(loss, counts=data.class_counts)
+    target = loss["_target_"]
+    if target in UNSUITED:
+        raise UserError(
+            f"{UNSUITED[target]}, but an image of {data.splits.name} has several labels: expected "
+            "loss=cross_entropy, weighted or focal, which then are binary ones of each label"
+        )
+    if target not in COUNTERPARTS:
+        return instantiate(loss, counts=data.class_counts)
+    options = {str(key): value for key, value in loss.items() if not str(key).startswith("_")}
+    images = len(data.splits.train)
+    return COUNTERPARTS[target](counts=data.class_counts, images=images, **options)
 
 
 def build_trainer(
@@ -136,10 +159,12 @@ def check_shares(
 
 
 def _check_val(data: ImageDataModule) -> None:
-    if len(set(data.splits.val.labels[data.used["val"]])) < 2:
+    is_class = indicators(data.splits.val.labels[data.used["val"]], len(data.splits.classes))
+    if not (is_class.any(axis=0) & ~is_class.all(axis=0)).any():
         used = data.splits.part("val", len(data.used["val"]))
+        held = "one class" if data.splits.task != "multi-label" else "images with equal labels"
         raise UserError(
-            f"val of {data.splits.name} holds one class{'' if used == 'val' else f' ({used})'}: "
+            f"val of {data.splits.name} holds {held}{'' if used == 'val' else f' ({used})'}: "
             "macro AUROC cannot choose the best epoch; give a val split with more classes, or "
             "checkpoint.test_with=last"
         )

@@ -15,19 +15,30 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
 
 from dermaexp.core.errors import UserError
+from dermaexp.core.tasks import Task
 from dermaexp.data.batches import Batches
 from dermaexp.data.datamodule import Batch
 from dermaexp.metrics import classification
+from dermaexp.metrics.labels import is_correct
 from dermaexp.metrics.predictions import Predictions
 from dermaexp.training import tta
 from dermaexp.training.augment import Augment
 from dermaexp.training.distributed import gathered
 from dermaexp.training.lightning_internals import is_fitting
+from dermaexp.training.probabilities import PROBABILITIES
 
+# Unchecked values save a GPU a synchronisation in each update.
+_of_classes = functools.partial(MulticlassAccuracy, average="micro", validate_args=False)
+TRAIN_ACCURACY: dict[Task, Callable[[], Metric]] = {
+    "multi-class": _of_classes,
+    "multi-label": functools.partial(BinaryAccuracy, validate_args=False),
+    "ordinal": _of_classes,
+    "binary": _of_classes,
+}
 LAST_EPOCH = ("epoch_metrics", "trained_samples")  # kept for a run resumed after its training
 
 
@@ -37,8 +48,8 @@ class Classifier(LightningModule):
     Logs for Lightning's callbacks, at the end of each validation, train_loss and train_accuracy of
     the epoch as trained, val_loss, val_accuracy and val_macro_auroc; after the test, the same of
     test. `epoch_metrics` holds those of the last epoch in full precision, `predictions` the last
-    pass over "val" and "test". In mixed images (mixup, cutmix) train_accuracy counts the first
-    image's label.
+    pass over "val" and "test". Accuracy is the share of the images, or of all their labels where
+    an image has several. In mixed images (mixup, cutmix) train_accuracy counts the first image's.
     """
 
     def __init__(
@@ -53,6 +64,7 @@ class Classifier(LightningModule):
         mean: Tensor | float = 0.0,
         std: Tensor | float = 1.0,
         max_steps: int | None = None,
+        task: Task = "multi-class",
     ) -> None:
         """`optimizer` takes parameters; `scheduler` takes an optimizer and its number of steps.
 
@@ -60,7 +72,7 @@ class Classifier(LightningModule):
         images. `test_views` returns the views of each image over which the final val and test
         probabilities are averaged (see `training.tta`); during training, val uses the images
         themselves. `mean` and `std`, scalars or (C,), standardise pixels in [0, 1]. `max_steps`
-        ends the training, if that comes before its last epoch.
+        ends the training, if that comes before its last epoch. `task` says what the logits mean.
         """
         super().__init__()
         self.net = net
@@ -70,13 +82,14 @@ class Classifier(LightningModule):
         self.augment = augment
         self.test_views = test_views
         self.max_steps = max_steps
+        self.task = task
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.as_tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", torch.as_tensor(std).view(-1, 1, 1))
         # Unchecked values save a GPU a synchronisation in each update.
         self.train_loss = MeanMetric(nan_strategy="disable")
-        self.train_accuracy = MulticlassAccuracy(average="micro", validate_args=False)
+        self.train_accuracy = TRAIN_ACCURACY[task]()
         self.epoch_metrics: dict[str, float] = {}
         self.epoch_samples = 0  # of the last epoch
         self.trained_samples = 0  # in a whole epoch, or in the part of one that was trained
@@ -98,7 +111,8 @@ class Classifier(LightningModule):
             raise self._diverged(f"step {batch_idx + 1}")
         # One value an image, as torchmetrics 1.9 ignores weights with "disable".
         self.train_loss.update(loss.detach().expand(len(targets)))
-        self.train_accuracy.update(logits.detach(), targets)
+        several = self.task == "multi-label"
+        self.train_accuracy.update(logits.detach() > 0 if several else logits.detach(), targets)
         if self.trainer.world_size > 1:
             # Lightning averages the processes' gradients: weighted so, that is the batch's mean.
             batches = cast(Batches, cast(DataLoader, self.trainer.train_dataloader).sampler)
@@ -164,7 +178,7 @@ class Classifier(LightningModule):
             images = images.new_zeros(1, *images.shape[1:])
         pixels = images.float() / 255
         views = tta.as_they_are(pixels) if is_fitting(self.trainer) else self.test_views(pixels)
-        answers = [self._logits(view).softmax(dim=1) for view in views]
+        answers = [PROBABILITIES[self.task](self._logits(view)) for view in views]
         probabilities = functools.reduce(torch.add, answers) / len(answers)
         self._batches.append((probabilities[: len(targets)], targets, indices))
 
@@ -190,10 +204,9 @@ class Classifier(LightningModule):
 
 def _scores(predictions: Predictions) -> dict[str, float]:
     """Return the scores that Lightning's callbacks can monitor."""
-    hits = predictions.probabilities.argmax(axis=1) == predictions.targets
     return {
         "loss": classification.cross_entropy(*predictions),
-        "accuracy": float(hits.mean()),
+        "accuracy": float(is_correct(*predictions).mean()),
         "macro_auroc": classification.macro_auroc(*predictions),
     }
 

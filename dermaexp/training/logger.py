@@ -76,7 +76,7 @@ class Trackers(Logger):
             f"final/{split}_{metric}": results[split][metric]
             for split in ("val", "test")
             for metric in METRICS
-            if results[split][metric] is not None
+            if results[split].get(metric) is not None
         }
         files = [self.directory.figures / f"{name}.png" for name in FIGURES]
         for sender in self.senders:

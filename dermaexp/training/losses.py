@@ -1,5 +1,7 @@
 """Training losses: from logits (N, K) and targets, (N,) classes or (N, K) shares, to one number.
 
+Those of several labels an image are in `label_losses`.
+
 Each takes `counts`, the number of training images of each class in the classes' order, and averages
 over the images of the batch. The val and test losses of a run are always plain cross-entropy.
 """
@@ -57,7 +59,7 @@ class WeightedCrossEntropy(nn.Module):
             _check_images("loss=weighted", counts, counts)
             scaled = images**-power
         else:
-            _check_weights(weights, counts)
+            check_weights(weights, counts)
             scaled = torch.tensor(list(weights), dtype=torch.float64)
         scaled = scaled * images.sum() / (scaled * images).sum()
         self.weights: Tensor
@@ -123,7 +125,7 @@ class LogitAdjusted(nn.Module):
         )
 
 
-def _check_weights(weights: Sequence[float], counts: Mapping[str, int]) -> None:
+def check_weights(weights: Sequence[float], counts: Mapping[str, int]) -> None:
     """Raise UserError unless each class has its weight, and each weighted class an image."""
     if len(weights) != len(counts):
         raise UserError(

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from dermaexp.core.tasks import Task
 from dermaexp.data.lesion_groups import leaked
 from dermaexp.data.splits import Splits
-from dermaexp.metrics import calibration, classification, leak
+from dermaexp.metrics import calibration, leak, scores
 from dermaexp.metrics.operating_points import operating_points
 
 
@@ -19,18 +20,19 @@ def run_metrics(
     classes: Sequence[str],
     *,
     calibrate: bool,
+    task: Task = "multi-class",
 ) -> dict[str, Any]:
     """The numbers of "val" and "test" and of both together, as they stand in metrics.json.
 
-    `predictions` holds the targets (N,) and probabilities (N, K) of both splits. `calibrate` adds
-    what temperature scaling makes of them and changes nothing else.
+    `predictions` holds the targets (N,) or (N, L) and probabilities (N, K) of both splits.
+    `calibrate` adds what temperature scaling makes of them and changes nothing else.
     """
     val, test = predictions["val"], predictions["test"]
     numbers: dict[str, Any] = {
-        split: classification.split_metrics(*predictions[split], train_targets, classes)
+        split: scores.split_metrics(*predictions[split], train_targets, classes, task)
         for split in ("val", "test")
     }
-    numbers["majority_class"] = classes[classification.majority_class(train_targets)]
+    numbers |= scores.baseline_record(train_targets, classes)
     numbers["operating_points"] = operating_points(val, test, classes)
     if calibrate:
         numbers["calibration"] = calibration.calibration(val, test)
@@ -53,4 +55,6 @@ def run_leak_metrics(
     is_leaked = leaked(splits)
     if used is not None:
         is_leaked = is_leaked[used]
-    return leak.leak_metrics(targets, probabilities, is_leaked, splits.train.labels, splits.classes)
+    return leak.leak_metrics(
+        targets, probabilities, is_leaked, splits.train.labels, splits.classes, splits.task
+    )

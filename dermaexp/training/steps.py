@@ -108,7 +108,13 @@ def evaluate(
     """Return the final numbers of `predictions` as they stand in metrics.json."""
     splits = data.splits
     return {
-        **run_metrics(predictions, splits.train.labels, splits.classes, calibrate=calibrate),
+        **run_metrics(
+            predictions,
+            splits.train.labels,
+            splits.classes,
+            calibrate=calibrate,
+            task=splits.task,
+        ),
         **run_leak_metrics(*predictions["test"], splits, data.used["test"]),
     }
 

@@ -85,7 +85,11 @@ def spoil(arrays: Arrays, **changes: np.ndarray | None) -> Arrays:
             lambda a: {"train_images": a["train_images"][..., :2]},
             "images are uint8 (120, 12, 12, 2)",
         ),
-        (lambda a: {"train_labels": np.ones((120, 4), int)}, "multi-label data are not supported"),
+        (lambda a: {"train_labels": np.ones((120, 4), int)}, "the splits' labels differ in shape"),
+        (
+            lambda a: {"train_labels": np.full((120, 3), 2)},
+            "labels in several columns hold 2: expected 0 or 1",
+        ),
         (lambda a: {"train_labels": np.ones(120)}, "labels are float64, expected integers"),
         (lambda a: {"test_images": a["test_images"][:, :6]}, "the splits' images differ in shape"),
         (lambda a: {"train_images": np.array([None])}, "is damaged or not an npz"),

@@ -188,7 +188,6 @@ def test_two_processes_download_once(server: Server, tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"flag": "bloodmist"}, "did you mean 'bloodmnist'"),
-        ({"flag": "chestmnist"}, "several labels per image, which is not supported"),
         ({"flag": "organmnist3d"}, "is unknown"),
         ({"size": 32}, "dataset.size=32: expected 28, 64, 128 or 224"),
         ({"if_unavailable": "draw"}, "draw: expected synthetic or error"),
@@ -203,7 +202,7 @@ def test_options_are_checked_before_the_network(
 
 
 def test_every_supported_flag_has_what_is_used() -> None:
-    """Twelve 2D flags, four sizes each; eleven can be trained on."""
+    """Twelve 2D flags, four sizes each."""
     assert len(medmnist.INFO) == 12
     for info in medmnist.INFO.values():
         for suffix in ("", "_64", "_128", "_224"):
