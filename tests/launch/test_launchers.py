@@ -218,8 +218,9 @@ def test_each_process_takes_a_gpu_of_its_own(tmp_path: Path, monkeypatch) -> Non
     monkeypatch.setattr(gpus, "_taken", {})
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     other = (
-        "import sys, torch\n"
-        "torch.cuda.device_count = lambda: 2\n"
+        "import sys\n"
+        "from types import SimpleNamespace as Of\n"
+        "sys.modules['torch'] = Of(cuda=Of(device_count=lambda: 2))\n"  # no wait for the whole
         "from dermaexp.launch.gpus import own_device\n"
         "print(own_device('auto', 1, int(sys.argv[1])))\n"
     )
