@@ -1,6 +1,6 @@
 """What models learn: on synthetic lesions, as hard as real ones, and on the real data.
 
-Each training is the default one but for its epochs: 5, batch 64, Adam 1e-3. About a minute in all.
+Each training is the default one but for its epochs: batch 64, Adam 1e-3. Half a minute in all.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ def test_synthetic_lesions_are_as_hard_as_real_ones(
 ) -> None:
     """FFN near the majority baseline, CNN above it, colour above gray, none near perfect."""
 
-    def accuracy(model: str, grayscale: bool) -> float:
+    def scores(model: str, grayscale: bool) -> tuple[float, float]:
         folder = f"{model}-{grayscale}"
         options = (f"model={model}", "dataset=synthetic", f"dataset.grayscale={grayscale}")
-        options = (*options, "epochs=5")
+        options = (*options, "epochs=3")
         assert cli(*options, f"hydra.run.dir={folder}", *NO_FIGURES) == 0
         numbers = json.loads((tmp_path / folder / "metrics.json").read_text())
         assert numbers["test"]["majority_accuracy"] == MAJORITY
-        return numbers["test"]["accuracy"]
+        return numbers["test"]["accuracy"], numbers["test"]["macro_auroc"]
 
-    ffn, cnn, colour = accuracy("ffn", True), accuracy("cnn", True), accuracy("cnn", False)
-    assert 0.66 <= ffn <= 0.72
-    assert 0.69 <= cnn <= 0.78
-    assert ffn < cnn < colour < 0.90
+    ffn, cnn, colour = scores("ffn", True), scores("cnn", True), scores("cnn", False)
+    assert 0.66 <= ffn[0] <= 0.72
+    assert 0.69 <= cnn[0] <= 0.78
+    assert ffn < cnn < colour
+    assert ffn[1] + 0.05 < cnn[1] < colour[1] - 0.03 < 0.9
 
 
 def test_the_cnn_on_the_rebuilt_dermamnist(
