@@ -75,6 +75,8 @@ def test_a_config_folder_of_ones_own(tmp_path: Path) -> None:
             "split": "official",
             "folds": 5,
             "fold": 0,
+            "shares": [0.7, 0.1, 0.2],
+            "split_seed": 0,
             "grayscale": True,
             "normalize": False,
         }, HYDRA
