@@ -14,6 +14,13 @@ from dermaexp.data.lesion_groups import GROUP_COLUMN
 from dermaexp.data.random_split import SHARES
 
 
+def _known_colour(colour: str) -> str:
+    from PIL import ImageColor
+
+    ImageColor.getrgb(colour)  # raises ValueError
+    return colour
+
+
 def _whole(shares: tuple[float, float, float]) -> tuple[float, float, float]:
     if not math.isclose(sum(shares), 1):
         raise ValueError(shares)
@@ -35,9 +42,16 @@ SplitShares = Annotated[
 ]
 Pixels = Annotated[Count, Field(description="a whole number of pixels from 1")]
 LesionPixels = Annotated[Index, Field(ge=8, description="a whole number of pixels from 8")]
+TableFile = Annotated[Text, Field(description="the path of a .csv, .tsv or .parquet file")]
 NpzFile = Annotated[Text, Field(description="the path of an npz file")]
 Folder = Annotated[Text, Field(description="the path of a folder")]
 Classes = Annotated[Any, Field(description="[NAME, …], a MedMNIST flag or null")]
+Background = Annotated[
+    NonEmpty,
+    AfterValidator(_known_colour),
+    Field(description="a colour such as white or '#808080'"),
+]
+OnError = Literal["stop", "skip"]
 MedMNISTSize = Literal[28, 64, 128, 224]
 
 
@@ -130,10 +144,42 @@ class SyntheticConfig(Component):
     seed: Index = 0
 
 
-class FolderConfig(Component):
+class PicturesConfig(Component):
+    """The keys of sources that decode pictures."""
+
+    name: Text | None = None
+    background: Background = "white"
+    on_error: OnError = "stop"
+
+
+class FolderConfig(PicturesConfig):
     path: Folder
     size: Pixels
-    name: Text | None = None
+
+
+class OwnGroupsConfig(PicturesConfig):
+    """The keys of sources that find the lesion groups in their own table."""
+
+    groups_key: ClassVar = "dataset.group_column=COLUMN"
+    group_column: Column | None = None
+
+    def _knows_groups(self) -> bool:
+        return self.group_column is not None
+
+
+class TableConfig(OwnGroupsConfig):
+    table: TableFile
+    images: Folder | list[Folder] | None = None
+    image_column: Column
+    label_column: Column | list[Column]
+    split_column: Column | None = None
+    classes: Classes = None
+    size: Pixels | None = None
+
+
+class HAM10000Config(OwnGroupsConfig):
+    path: Folder
+    size: Pixels
 
 
 class NpzConfig(Component):
@@ -159,10 +205,13 @@ class MedMNISTConfig(Component):
 
 SOURCES: dict[str, type[Component]] = {
     "dermaexp.data.folder.load": FolderConfig,
+    "dermaexp.data.ham10000.load": HAM10000Config,
     "dermaexp.data.medmnist.load": MedMNISTConfig,
     "dermaexp.data.npz.load": NpzConfig,
     "dermaexp.data.synthetic.load": SyntheticConfig,
+    "dermaexp.data.table.load": TableConfig,
 }
+OWN_GROUPS = {name for name, source in SOURCES.items() if issubclass(source, OwnGroupsConfig)}
 COMPONENTS = {  # by _target_: a source with the keys that every dataset has
     target: cast(
         type[DatasetConfig], create_model(source.__name__, __base__=(source, DatasetConfig))

@@ -1,8 +1,8 @@
-"""Image files in `DIR/{train,val,test}/<class>/`, decoded and resized when they are loaded."""
+"""Picture files in `DIR/{train,val,test}/<class>/` or `DIR/<class>/`, also deeper."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,45 +10,111 @@ import numpy as np
 from dermaexp.core import rules
 from dermaexp.core.errors import UserError, nearest
 from dermaexp.core.files import expanded
-from dermaexp.data.config import FolderConfig
-from dermaexp.data.pictures import is_picture, read_picture
-from dermaexp.data.splits import SPLITS, Splits, checked_splits
+from dermaexp.data.config import FolderConfig, OnError
+from dermaexp.data.picture_pool import Listed, picture_pool
+from dermaexp.data.pictures import BACKGROUND, KINDS, is_passed_over, is_picture, pictures_below
+from dermaexp.data.pool import Pool
+from dermaexp.data.split_names import SPLIT_NAMES, split_of
+from dermaexp.data.splits import SPLITS
 
 
-def load(path: str, size: int, name: str | None = None) -> Splits:
-    """The splits below `path`; the classes are the folders of `train` in alphabetical order."""
-    rules.check(FolderConfig, {"path": str(path), "size": size, "name": name}, "dataset")
+def load(
+    path: str,
+    size: int,
+    name: str | None = None,
+    background: str = BACKGROUND,
+    on_error: OnError = "stop",
+) -> Pool:
+    """The pictures below `path`; the classes are the folders of `train` in alphabetical order.
+
+    Without folders named as splits, the folders of `path` are the classes, and the pool has no
+    splits of its own. A class folder may have folders: all pictures in them are of its class.
+    """
+    given = {"path": str(path), "size": size, "name": name}
+    rules.check(FolderConfig, given | {"background": background, "on_error": on_error}, "dataset")
     root = expanded(str(path)).absolute()
     if not root.is_dir():
-        raise UserError(f"{root} is not a folder: expected DIR with {', '.join(SPLITS)} in it")
-    classes = tuple(folder.name for folder in _class_folders(root / "train"))
-    for name_of_class in classes:
-        folder = root / "train" / name_of_class
-        if not any(map(is_picture, folder.iterdir())):
-            raise UserError(f"{folder} has no images: expected *.png or *.jpg in it")
-    arrays = {split: _read_split(root / split, classes, size) for split in SPLITS}
-    return checked_splits(name or root.name, classes, arrays, origin=str(root))
+        raise UserError(f"{root} is not a folder: expected DIR/train/<class>/* or DIR/<class>/*")
+    splits = _split_folders(root)
+    first = splits["train"] if splits else root
+    classes = tuple(folder.name for folder in _class_folders(first))
+    found = {name: list(_labelled(folder, classes)) for name, folder in splits.items()}
+    if not splits:
+        found = {"": list(_labelled(root, classes))}
+    _check_classes_have_pictures(first, classes, found["train" if splits else ""])
+    pairs = [pair for own in found.values() for pair in own]
+    listed = Listed(
+        [file for file, _ in pairs],
+        np.array([label for _, label in pairs], np.int64),
+        np.repeat([*found], [len(own) for own in found.values()]) if splits else None,
+    )
+    return picture_pool(
+        str(name or root.name),
+        classes,
+        listed,
+        root=root,
+        size=size,
+        background=background,
+        on_error=on_error,
+    )
 
 
-def _class_folders(split: Path) -> list[Path]:
-    entries = sorted(split.iterdir()) if split.is_dir() else []
-    folders = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+def _split_folders(root: Path) -> dict[str, Path]:
+    """The folders named as splits; all three, or none."""
+    folders: dict[str, Path] = {}
+    for entry in _folders(root):
+        split = split_of(entry.name)
+        if split in folders:
+            raise UserError(f"{root} has {folders[split].name} and {entry.name}: expected one")
+        if split:
+            folders[split] = entry
+    if missing := [split for split in SPLITS if folders and split not in folders]:
+        raise UserError(
+            f"{root} has {', '.join(found.name for found in folders.values())} but no "
+            f"{' and no '.join(missing)}: expected {', '.join(map(_names, missing))} too, or "
+            "DIR/<class>/* without splits"
+        )
+    return {split: folders[split] for split in SPLITS if folders}
+
+
+def _names(split: str) -> str:
+    return " or ".join(SPLIT_NAMES[split])
+
+
+def _folders(folder: Path) -> list[Path]:
+    entries = (entry for entry in sorted(folder.iterdir()) if not is_passed_over(entry))
+    return [entry for entry in entries if entry.is_dir()]
+
+
+def _class_folders(parent: Path) -> list[Path]:
+    folders = _folders(parent)
     if not folders:
-        raise UserError(f"{split} has no class folders: expected {split}/<class>/*.png or *.jpg")
+        raise UserError(
+            f"{parent} has no class folders: expected {parent}/<class>/* with {KINDS} files; for "
+            "pictures with a table of labels give dataset=table"
+        )
     return folders
 
 
-def _read_split(split: Path, classes: tuple[str, ...], size: int) -> tuple[np.ndarray, np.ndarray]:
-    files: list[Path] = []
-    labels: list[int] = []
-    for folder in _class_folders(split):
+def _labelled(parent: Path, classes: tuple[str, ...]) -> Iterator[tuple[Path, int]]:
+    """Each picture of the class folders of `parent` with its label."""
+    count = 0
+    for folder in _class_folders(parent):
         if folder.name not in classes:
             raise UserError(f"{folder}: no such class in train; {nearest(folder.name, classes)}")
-        found = sorted(file for file in folder.iterdir() if is_picture(file))
-        files += found
-        labels += [classes.index(folder.name)] * len(found)
-    if not files:
-        raise UserError(f"{split} has no images: expected {split}/<class>/*.png or *.jpg")
-    with ThreadPoolExecutor() as pool:  # decoding frees Python's lock
-        images = list(pool.map(lambda file: read_picture(file, (size, size)), files))
-    return np.stack(images), np.array(labels)
+        for file in pictures_below(folder):
+            yield file, classes.index(folder.name)
+            count += 1
+    if stray := next((entry for entry in sorted(parent.iterdir()) if is_picture(entry)), None):
+        raise UserError(f"{stray} is in no class folder: expected {parent}/<class>/{stray.name}")
+    if not count:
+        raise UserError(f"{parent} has no images: expected {parent}/<class>/* with {KINDS} files")
+
+
+def _check_classes_have_pictures(
+    parent: Path, classes: tuple[str, ...], found: list[tuple[Path, int]]
+) -> None:
+    known = {label for _, label in found}
+    for label, name in enumerate(classes):
+        if label not in known:
+            raise UserError(f"{parent / name} has no images: expected {KINDS} files in it")

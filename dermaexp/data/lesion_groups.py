@@ -182,9 +182,9 @@ def _check_all_there(groups: dict[str, np.ndarray], file: Path) -> None:
 
 
 def fingerprint_of(groups: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of the lesion groups in the order of the images."""
+    """SHA-256 of the lesion groups in the order of the images of each part."""
     digest = hashlib.sha256()
-    for split in SPLITS:
-        digest.update(f"{split} {len(groups[split])}\n".encode())
-        digest.update("\n".join(groups[split]).encode())
+    for part, names in groups.items():
+        digest.update(f"{part} {len(names)}\n".encode())
+        digest.update("\n".join(names).encode())
     return digest.hexdigest()

@@ -12,6 +12,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from dermaexp.core.errors import UserError
+from dermaexp.data.config import OWN_GROUPS
 from dermaexp.data.division import How, missing_classes, split_up
 from dermaexp.data.lesion_groups import GROUP_COLUMN, with_lesion_groups
 from dermaexp.data.pool import Pool
@@ -20,7 +21,6 @@ from dermaexp.data.splits import SPLITS, Splits
 PREPARATION = ("grayscale", "normalize")  # applied to a source's images, no part of the source
 DIVISION = tuple(field.name for field in fields(How))
 GROUPS = ("groups", "group_column")  # of a source whose lesion groups are in a file of their own
-OWN_GROUPS = frozenset({"dermaexp.data.table.load"})  # sources that read `group_column` themselves
 KEPT_BYTES = 2 * 1024**3
 
 _kept: dict[str, Splits] = {}

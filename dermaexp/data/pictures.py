@@ -1,48 +1,133 @@
-"""Pictures of any size and mode as uint8 arrays of one size."""
+"""Pictures of any size, mode and colour space as uint8 RGB arrays of one size."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageColor, ImageOps
 
 from dermaexp.core.errors import UserError
 
-SUFFIXES = {".png", ".jpg", ".jpeg"}
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
+KINDS = "PNG, JPEG, TIFF, BMP or WEBP"
 # Pillow has another program decode some others, such as EPS.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+PASSED_OVER = frozenset({"__macosx", "thumbs.db"})  # of operating systems, beside hidden files
+BACKGROUND = "white"
 
 
 def is_picture(file: Path) -> bool:
     """Whether the file's name is a picture's."""
-    suits = file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-    return suits and file.is_file()
+    return file.suffix.lower() in SUFFIXES and not is_passed_over(file) and file.is_file()
 
 
-def read_picture(file: Path, size: tuple[int, int]) -> np.ndarray:
+def is_passed_over(path: Path) -> bool:
+    """Whether a file or folder is no part of the data: hidden, or an operating system's."""
+    return path.name.startswith(".") or path.name.lower() in PASSED_OVER
+
+
+def pictures_below(folder: Path) -> Iterator[Path]:
+    """Yield the pictures in the folder and its subfolders, sorted by path."""
+    for entry in sorted(folder.iterdir()):
+        if is_passed_over(entry):
+            continue
+        if entry.is_dir():
+            yield from pictures_below(entry)
+        elif is_picture(entry):
+            yield entry
+
+
+def read_picture(file: Path, size: tuple[int, int], background: str = BACKGROUND) -> np.ndarray:
     """Return the picture as RGB (H, W, 3) uint8 for `size` (H, W); UserError if it is none."""
     try:
-        with Image.open(file, formats=FORMATS) as image:
-            return fitted(image, size)
+        content = file.read_bytes()
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise UserError(f"{file} {'is missing' if missing else error.strerror}") from error
+    try:
+        return decoded(content, size, background)
     except UserError as error:
         raise UserError(f"{file} {error}") from error
+
+
+def decoded(content: bytes, size: tuple[int, int], background: str = BACKGROUND) -> np.ndarray:
+    """Return the picture in these bytes as `fitted` does; UserError without a name if it is none.
+
+    The error's text goes on from the name of the file: "has 0 bytes".
+    """
+    if not content:
+        raise UserError("has 0 bytes: expected a picture")
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            return fitted(image, size, background)
+    except Image.UnidentifiedImageError as error:
+        kind = "HTML" if content.lstrip()[:20].lower().startswith((b"<!doc", b"<html")) else ""
+        found = f"is {kind}, no picture" if kind else "cannot be decoded"
+        raise UserError(f"{found}: expected a whole {KINDS} file") from error
     except Image.DecompressionBombError as error:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise UserError(f"{file} has too many pixels: expected at most {most:,}") from error
+        raise UserError(f"has too many pixels: expected at most {most:,}") from error
     except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise UserError(f"{file} is missing") from error
-        raise UserError(f"{file} cannot be decoded: expected a whole PNG or JPEG file") from error
+        raise UserError(f"cannot be decoded ({error}): expected a whole {KINDS} file") from error
 
 
-def fitted(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+def fitted(image: Image.Image, size: tuple[int, int], background: str = BACKGROUND) -> np.ndarray:
     """Return RGB (H, W, 3) uint8: turned upright, the shorter side resized, the centre cropped.
 
-    Raises UserError for pixels of more than 8 bits, whose range is not known.
+    Transparent pixels show the `background`, 16-bit pixels are scaled to 8 bits, and colours are
+    converted to sRGB. Raises UserError for pixels whose range is not known.
     """
-    if image.mode.startswith(("I", "F")):
-        raise UserError(f"has {image.mode} pixels: expected 8 bits a channel")
     height, width = size
-    upright = ImageOps.exif_transpose(image).convert("RGB")
-    return np.asarray(ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR))
+    upright = ImageOps.exif_transpose(image)
+    rgb = _opaque(_in_srgb(_in_8_bits(upright)), background)
+    return np.asarray(ImageOps.fit(rgb, (width, height), Image.Resampling.BILINEAR))
+
+
+def has_16_bits(image: Image.Image) -> bool:
+    """Whether the opened file holds 16 bits a channel."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        return True
+    return any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        levels = np.asarray(image).astype(np.float32) / 257
+        return Image.fromarray(np.rint(levels).astype(np.uint8))
+    if image.mode.startswith(("I", "F")):
+        raise UserError(f"has {image.mode} pixels: expected 8 or 16 bits a channel")
+    return image  # Pillow itself takes the upper byte of 16-bit RGB
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """The image in sRGB; as it is without a profile, or with one that does not fit its mode."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("L", "RGB", "CMYK", "RGBA", "LA"):
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in (source.profile.profile_description or "").lower():
+            return image
+        has_alpha = image.mode.endswith("A")
+        colours = image.convert(image.mode[:-1]) if has_alpha else image
+        converted = ImageCms.profileToProfile(
+            colours, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError):
+        return image
+    if converted is None:
+        return image
+    if has_alpha:
+        converted.putalpha(image.getchannel("A"))
+    return converted
+
+
+def _opaque(image: Image.Image, background: str) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    above = image.convert("RGBA")
+    below = Image.new("RGBA", above.size, ImageColor.getrgb(background))
+    return Image.alpha_composite(below, above).convert("RGB")

@@ -40,6 +40,7 @@ class Pool:
     lesion_groups: np.ndarray | None = None
     grouping: Grouping | None = None
     synthetic: bool = False
+    skipped: tuple[str, ...] = ()  # what was left out because of an error, and why
     notes: tuple[Note, ...] = ()
 
     def __len__(self) -> int:
@@ -96,6 +97,7 @@ def divided(
         synthetic=pool.synthetic,
         grouping=pool.grouping,
         division=division,
+        skipped=pool.skipped,
         notes=pool.notes,
     )
 

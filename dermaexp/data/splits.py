@@ -100,6 +100,7 @@ class Splits:
     medmnist_flag: str | None = None  # of the MedMNIST set that these are, in its order
     grouping: Grouping | None = None
     division: Division | None = None
+    skipped: tuple[str, ...] = ()  # pictures left out because of an error, and why
     notes: tuple[Note, ...] = ()
 
     def __getitem__(self, split: str) -> Split:
@@ -129,6 +130,7 @@ class Splits:
             "synthetic": self.synthetic,
             "split": kind,
             **({"groups": asdict(self.grouping)} if self.grouping else {}),
+            **({"skipped": [*self.skipped]} if self.skipped else {}),
         }
 
     def lesion_groups(self, split: str) -> np.ndarray:

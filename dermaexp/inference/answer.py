@@ -46,7 +46,9 @@ def answer(
     begins with the file's name, without its folder.
     """
     try:
-        rgb = np.array(picture_of(picture, model.image_shape[1:]))  # writable, as torch asks for
+        rgb = np.array(
+            picture_of(picture, model.image_shape[1:], model.background)
+        )  # writable, as torch asks for
     except UserError as error:
         if not isinstance(picture, Path):
             raise

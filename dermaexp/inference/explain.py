@@ -51,7 +51,7 @@ def main() -> None:
     from dermaexp.inference.trained import trained_model
 
     model = trained_model(directory).to(_device(given.device, record))
-    read = dict(_read(files, model.image_shape[1:]))
+    read = dict(_read(files, model.image_shape[1:], model.background))
     if files and not read:
         sys.exit(1)
     if read:
@@ -104,13 +104,15 @@ def _write(folder: Path, sheets: dict[str, Sheet], content: dict[str, Any]) -> N
         console.print(f"{(folder / name).absolute()}", soft_wrap=True, markup=False)
 
 
-def _read(files: Iterable[Path], size: tuple[int, int]) -> Iterator[tuple[Path, np.ndarray]]:
+def _read(
+    files: Iterable[Path], size: tuple[int, int], background: str
+) -> Iterator[tuple[Path, np.ndarray]]:
     """Yield the pictures that can be read; print an error for each other one."""
     from dermaexp.data.pictures import read_picture
 
     for file in files:
         try:
-            yield file, read_picture(file, size)
+            yield file, read_picture(file, size, background)
         except UserError as error:
             print_error(str(error))
 

@@ -14,6 +14,7 @@ from dermaexp.core.extras import required
 from dermaexp.core.owned import Kind, write_files
 from dermaexp.core.shortened import shortened
 from dermaexp.core.version import __version__
+from dermaexp.data.pictures import BACKGROUND
 from dermaexp.inference.finished import finished, shape_of
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.folders import dated_folder
@@ -102,6 +103,7 @@ def _metadata(directory: RunDirectory, checked_on: str) -> dict[str, Any]:
         "model": metrics["model"]["name"],
         "classes": metrics["data"]["classes"],
         "size": size,
+        "background": record["config"]["dataset"].get("background") or BACKGROUND,
         "input": f"images: uint8 (N, {size[0]}, {size[1]}, 3), RGB from 0 to 255, any N",
         "output": "probabilities: float32 (N, classes), in the order of classes",
         "data": record["data"]["name"],

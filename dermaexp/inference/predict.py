@@ -15,7 +15,7 @@ from dermaexp.core.console import console, print_error, print_table
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
 from dermaexp.core.grid import Grid
-from dermaexp.data.pictures import fitted, is_picture, read_picture
+from dermaexp.data.pictures import KINDS, fitted, pictures_below, read_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +77,7 @@ def predictions(
 
     def read(file: Path) -> np.ndarray | UserError:
         try:
-            return read_picture(file, size)
+            return read_picture(file, size, model.background)
         except UserError as error:
             return error
 
@@ -106,30 +106,30 @@ def probabilities_of(model: TrainedModel, images: Images) -> np.ndarray:
     size, device = model.image_shape[1:], model.mean.device
     with torch.inference_mode():
         answers = [
-            model(_tensor(images[start : start + BATCH], size).to(device)).cpu()
+            model(_tensor(images[start : start + BATCH], size, model.background).to(device)).cpu()
             for start in range(0, len(images), BATCH)
         ]
     return torch.cat(answers).numpy() if answers else np.empty((0, len(model.classes)), np.float32)
 
 
-def _tensor(images: Any, size: tuple[int, int]) -> Tensor:
+def _tensor(images: Any, size: tuple[int, int], background: str) -> Tensor:
     """Return a batch as uint8 (N, C, H, W) of this size."""
     import numpy as np
     import torch
 
     if isinstance(images, torch.Tensor):
         images = images.permute(0, 2, 3, 1).numpy(force=True)
-    pictures = [picture_of(image, size) for image in images]
+    pictures = [picture_of(image, size, background) for image in images]
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
 
-def picture_of(image: Any, size: tuple[int, int]) -> np.ndarray:
+def picture_of(image: Any, size: tuple[int, int], background: str) -> np.ndarray:
     """Return a picture of any kind as RGB (H, W, 3) uint8."""
     import numpy as np
     from PIL import Image
 
     if isinstance(image, (str, Path)):
-        return read_picture(Path(image), size)
+        return read_picture(Path(image), size, background)
     if not isinstance(image, Image.Image):
         array = np.asarray(image)
         if array.dtype != np.uint8 or array.ndim not in (2, 3):
@@ -138,7 +138,7 @@ def picture_of(image: Any, size: tuple[int, int]) -> np.ndarray:
                 "(H, W, C)"
             )
         image = Image.fromarray(array.squeeze(2) if array.shape[2:] == (1,) else array)
-    return fitted(image, size)
+    return fitted(image, size, background)
 
 
 def _row(
@@ -159,9 +159,9 @@ def _row(
 def files_of(path: Path, column: str) -> Iterator[Path]:
     """Yield the pictures that a path of the command line means; UserError if there are none."""
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if is_picture(file))
+        found = list(pictures_below(path))
         if not found:
-            raise UserError(f"{path} has no pictures: expected *.png or *.jpg in it")
+            raise UserError(f"{path} has no pictures: expected {KINDS} files in it")
         yield from found
     elif path.suffix.lower() == ".csv":
         try:

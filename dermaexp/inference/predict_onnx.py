@@ -14,7 +14,9 @@ classes, (height, width) = json.loads(metadata["classes"]), json.loads(metadata[
 print("file", "predicted", *(f"p({name})" for name in classes), sep="\t")
 for file in sys.argv[1:]:
     with Image.open(file) as image:
-        picture = ImageOps.exif_transpose(image).convert("RGB")
+        picture = ImageOps.exif_transpose(image).convert("RGBA")
+    behind = Image.new("RGBA", picture.size, metadata["background"])
+    picture = Image.alpha_composite(behind, picture).convert("RGB")
     fitted = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
     (probabilities,) = session.run(None, {"images": np.asarray(fitted)[None]})[0]
     answers = (f"{p:.9g}" for p in probabilities)

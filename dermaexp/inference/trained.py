@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from dermaexp.core.errors import UserError, one_line
 from dermaexp.core.overrides import command, escaped
 from dermaexp.core.tasks import Task, task_of
+from dermaexp.data.pictures import BACKGROUND
 from dermaexp.inference.finished import Shape, finished, shape_of
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.metrics_file import Metrics
@@ -47,6 +48,7 @@ class TrainedModel(nn.Module):
         views: Callable[[Tensor], list[Tensor]],
         temperature: float | None,
         task: Task = "multi-class",
+        background: str = BACKGROUND,
     ) -> None:
         super().__init__()
         self.net = net
@@ -59,6 +61,7 @@ class TrainedModel(nn.Module):
         self.views = views
         self.temperature = temperature
         self.task: Task = task
+        self.background = background  # of transparent pictures
 
     def forward(self, images: Tensor) -> Tensor:
         pixels = self.prepared(images)
@@ -107,6 +110,7 @@ def trained_model(directory: RunDirectory) -> TrainedModel:
         views=VIEWS[config.test_time_augment],
         temperature=calibration["temperature"] if calibration else None,
         task=task_of(metrics["data"]),
+        background=config.dataset.get("background") or BACKGROUND,
     )
     return model.eval()
 

@@ -186,6 +186,7 @@ def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
         **side,
         "Data": data.get("name"),
         "Split": _split(data.get("split")),
+        "Left out": "; ".join(data.get("skipped", ())),
         "Data fingerprint": data.get("fingerprint"),
         "Test fingerprint": data.get("test_fingerprint"),
         "Config digest": run.get("config_digest"),

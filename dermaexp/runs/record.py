@@ -38,6 +38,7 @@ class Data(TypedDict):
     synthetic: Flag
     split: Split
     groups: NotRequired[LesionGroups]
+    skipped: NotRequired[list[Text]]  # files and rows left out because of an error, and why
 
 
 class Start(TypedDict):

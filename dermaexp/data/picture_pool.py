@@ -1,0 +1,95 @@
+"""Picture files with labels as a pool: decoded, without those that could not be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dermaexp.core.errors import UserError
+from dermaexp.data.config import OnError
+from dermaexp.data.decoded import decode, kept
+from dermaexp.data.faults import faults_error, shortened
+from dermaexp.data.lesion_groups import fingerprint_of
+from dermaexp.data.pool import Pool
+from dermaexp.data.splits import Grouping, Note
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """What a source knows of its pictures before it decodes them; arrays are (N,) or (N, L)."""
+
+    files: Sequence[Path]
+    labels: np.ndarray
+    own_split: np.ndarray | None = None
+    lesion_groups: np.ndarray | None = None
+    group_source: tuple[str, str] | None = None  # the file and column of the lesion groups
+
+
+def picture_pool(
+    name: str,
+    classes: tuple[str, ...],
+    listed: Listed,
+    *,
+    root: Path,
+    size: int,
+    background: str,
+    on_error: OnError,
+    skipped: Sequence[str] = (),
+) -> Pool:
+    """Return the pictures at `size` pixels with their labels.
+
+    All files that are no pictures are named at once, relative to `root`: on_error="stop" raises
+    UserError, "skip" leaves them out and lists them after those that the source itself `skipped`.
+    """
+    found = decode(listed.files, (size, size), background)
+    bad = [f"{_relative(listed.files[k], root)} {why}" for k, why in sorted(found.bad.items())]
+    if bad and on_error == "stop":
+        raise faults_error({"files that are no pictures": bad}, root)
+    good = np.array([k for k in range(len(listed.files)) if k not in found.bad], np.int64)
+    if not len(good):
+        raise UserError(f"{root} has no picture that can be decoded: {bad[0]}")
+    labels = listed.labels[good]
+    groups = None if listed.lesion_groups is None else listed.lesion_groups[good]
+    grouping = None
+    if groups is not None and listed.group_source:
+        grouping = Grouping(*listed.group_source, fingerprint_of({"all": groups}))
+    left_out = (*skipped, *bad)
+    return Pool(
+        name,
+        classes,
+        kept(found.images, good),
+        labels,
+        _fingerprint(found.digest, classes, good, labels),
+        own_split=None if listed.own_split is None else listed.own_split[good],
+        lesion_groups=groups,
+        grouping=grouping,
+        skipped=left_out,
+        notes=(*_notes_on(left_out), *_notes_on_depth(found.with_16_bits)),
+    )
+
+
+def _relative(file: Path, root: Path) -> str:
+    return str(file.relative_to(root) if file.is_relative_to(root) else file)
+
+
+def _notes_on(skipped: Sequence[str]) -> list[Note]:
+    if not skipped:
+        return []
+    return [Note(f"left out (dataset.on_error=skip), {len(skipped):,}: {shortened(skipped)}")]
+
+
+def _notes_on_depth(count: int) -> list[Note]:
+    return [Note(f"{count:,} pictures of 16 bits a channel are scaled to 8 bits")] if count else []
+
+
+def _fingerprint(
+    content: str, classes: tuple[str, ...], good: np.ndarray, labels: np.ndarray
+) -> str:
+    digest = hashlib.sha256(f"{content} {classes!r}\n".encode())
+    digest.update(good.astype("<i8").data)
+    digest.update(labels.astype("<i8").data)
+    return digest.hexdigest()

@@ -1,0 +1,87 @@
+"""Tables that hold a picture a row, such as Kaggle's hmnist_28_28_RGB.csv."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dermaexp.core.errors import UserError
+from dermaexp.data.lesion_groups import fingerprint_of
+from dermaexp.data.pool import Pool
+from dermaexp.data.split_names import splits_of
+from dermaexp.data.splits import Grouping
+from dermaexp.data.table_file import column_of, read_table
+from dermaexp.data.table_labels import Names, labels_of
+
+FIRST = "pixel0000"  # the columns are pixel0000, pixel0001, … row by row, channels last
+
+
+def is_one(file: Path) -> bool:
+    """Whether the CSV file has columns of pixels."""
+    if file.suffix.lower() != ".csv" or not file.is_file():
+        return False
+    with file.open("rb") as content:
+        return FIRST in content.readline(200).decode("utf-8", "replace")
+
+
+def load(
+    file: Path,
+    label_column: str | Sequence[str],
+    split_column: str | None,
+    group_column: str | None,
+    classes: Names,
+    size: int | None,
+    name: str | None,
+) -> Pool:
+    """The images of the table, at the size that it has; UserError for an empty cell."""
+    table = read_table(file, text=False)
+    columns = [column for column in table.columns if str(column).startswith("pixel")]
+    shape = _shape(len(columns), file)
+    if size not in (None, shape[0]):
+        raise UserError(
+            f"dataset.size={size}, but {file.name} holds pictures of {shape[0]} x {shape[1]} "
+            "pixels: give dataset.size=null"
+        )
+    values = table[columns].to_numpy()
+    whole = np.issubdtype(values.dtype, np.integer)
+    if not whole or values.min() < 0 or values.max() > 255:
+        raise UserError(f"{file}: expected whole numbers from 0 to 255 in the columns of pixels")
+    images = np.ascontiguousarray(values, np.uint8).reshape(-1, *shape)
+    others = table.drop(columns=columns)
+    if others.isna().any(axis=None):
+        row = int(others.isna().any(axis=1).to_numpy().argmax())
+        raise UserError(f"{file}: row {row + 1} has an empty cell: expected none")
+    text = others.astype(str)
+    labels = labels_of(text, label_column, classes, file)
+    splits = splits_of(text, split_column, file)
+    groups = grouping = None
+    if group_column is not None:
+        groups = column_of(text, group_column, "group_column", file).to_numpy(str)
+        grouping = Grouping(file.name, group_column, fingerprint_of({"all": groups}))
+    digest = hashlib.sha256(f"{labels.classes!r} {images.shape}\n".encode())
+    digest.update(images.data)
+    digest.update(labels.values.astype("<i8").data)
+    return Pool(
+        str(name or file.stem),
+        labels.classes,
+        images,
+        labels.values,
+        digest.hexdigest(),
+        own_split=splits,
+        lesion_groups=groups,
+        grouping=grouping,
+    )
+
+
+def _shape(pixels: int, file: Path) -> tuple[int, int, int]:
+    for channels in (3, 1):
+        side = math.isqrt(pixels // channels)
+        if side * side * channels == pixels:
+            return side, side, channels
+    raise UserError(
+        f"{file} has {pixels:,} columns of pixels: expected those of a square picture, gray or RGB"
+    )

@@ -1,0 +1,105 @@
+"""A table that names the picture and the label of each row, or holds the pixels themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dermaexp.core import rules
+from dermaexp.core.errors import UserError
+from dermaexp.core.files import expanded
+from dermaexp.data import pixel_table
+from dermaexp.data.config import OnError, TableConfig
+from dermaexp.data.faults import Rows, faults_error, faults_of
+from dermaexp.data.found_files import FoundFiles
+from dermaexp.data.picture_pool import Listed, picture_pool
+from dermaexp.data.pictures import BACKGROUND
+from dermaexp.data.pool import Pool
+from dermaexp.data.split_names import splits_of
+from dermaexp.data.table_file import column_of, read_table
+from dermaexp.data.table_labels import Names, labels_of
+
+SIZE = 28  # pixels, where neither the config nor the table says another
+
+
+def load(
+    table: str,
+    images: str | Sequence[str] | None = None,
+    image_column: str = "image",
+    label_column: str | Sequence[str] = "label",
+    split_column: str | None = None,
+    group_column: str | None = None,
+    classes: Names = None,
+    size: int | None = None,
+    name: str | None = None,
+    background: str = BACKGROUND,
+    on_error: OnError = "stop",
+) -> Pool:
+    """The images of a table's rows.
+
+    A row names its picture, which is searched for in `images`, by default the table's folder, or
+    holds its pixels in the columns pixel0000, pixel0001, … Rows with a fault are named all at once:
+    on_error="stop" raises UserError, "skip" leaves them out.
+    """
+    given = {key: value for key, value in locals().items() if key != "table"}
+    rules.check(TableConfig, {"table": str(table), **_plain(given)}, "dataset")
+    file = expanded(str(table)).absolute()
+    columns = _columns(label_column)
+    if pixel_table.is_one(file):
+        return pixel_table.load(file, columns, split_column, group_column, classes, size, name)
+    content = read_table(file)
+    names = column_of(content, image_column, "image_column", file).tolist()
+    labels = labels_of(content, columns, classes, file)
+    splits = splits_of(content, split_column, file)
+    groups = None
+    if group_column is not None:
+        groups = column_of(content, group_column, "group_column", file).to_numpy(str)
+    folders = _folders(images, file)
+    found = FoundFiles(folders)
+    files = [found.find(cell) if cell else [] for cell in names]
+    rows = Rows(names, files, labels, splits, groups)
+    faults = faults_of(rows)
+    if faults and on_error == "stop":
+        raise faults_error({kind: [*called.values()] for kind, called in faults.items()}, file)
+    skipped = {k: f"{called[k]}: {kind}" for kind, called in faults.items() for k in called}
+    good = np.array([row for row in range(len(names)) if row not in skipped], np.int64)
+    if not len(good):
+        raise UserError(f"{file} has no row without a fault: {next(iter(skipped.values()))}")
+    listed = Listed(
+        [files[row][0] for row in good],
+        labels.values[good],
+        None if splits is None else splits[good],
+        None if groups is None else groups[good],
+        None if group_column is None else (file.name, group_column),
+    )
+    return picture_pool(
+        str(name or file.stem),
+        labels.classes,
+        listed,
+        root=folders[0],
+        size=size or SIZE,
+        background=background,
+        on_error=on_error,
+        skipped=[skipped[row] for row in sorted(skipped)],
+    )
+
+
+def _plain(given: Mapping[str, object]) -> dict[str, object]:
+    return {key: str(value) if isinstance(value, Path) else value for key, value in given.items()}
+
+
+def _columns(label_column: str | Sequence[str]) -> str | list[str]:
+    if isinstance(label_column, Sequence) and not isinstance(label_column, str):
+        return [str(name) for name in label_column]
+    return str(label_column)
+
+
+def _folders(images: str | Sequence[str] | None, file: Path) -> list[Path]:
+    given = [images] if isinstance(images, (str, Path)) else images or [str(file.parent)]
+    folders = [expanded(str(folder)).absolute() for folder in given]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"dataset.images={folder} is not a folder: expected one with pictures")
+    return folders

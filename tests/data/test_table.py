@@ -1,0 +1,243 @@
+"""Tables of labels: their formats, labels, pictures, splits, groups, and their faults."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from medmnist import INFO
+from omegaconf import OmegaConf
+from PIL import Image
+
+from dermaexp.core.errors import UserError
+from dermaexp.data import ham10000, table
+from dermaexp.data.division import How, split_up
+from dermaexp.data.load import load_splits
+from dermaexp.data.splits import SPLITS
+from dermaexp.data.table_labels import labels_of
+
+NAMES = ["akiec", "bcc", "bkl", "df", "nv", "vasc", "mel"]  # of Kaggle's pixel tables
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Eight gray pictures in two folders, each of its own level."""
+    for index in range(8):
+        file = tmp_path / f"part{index % 2}" / f"im{index}.{('png', 'JPG')[index % 2]}"
+        file.parent.mkdir(exist_ok=True)
+        Image.new("L", (6, 6), 30 * index).save(file)
+    return tmp_path
+
+
+def rows(**columns: list) -> pd.DataFrame:
+    base = {"image": [f"im{k}" for k in range(8)], "label": ["b", "a"] * 4}
+    return pd.DataFrame(base | columns)
+
+
+def levels(images: np.ndarray) -> list[int]:
+    """The number of the picture from its level."""
+    return np.rint(images[:, 0, 0, 0] / 30).astype(int).tolist()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_a_table_names_pictures_and_labels(suffix: str, pictures: Path) -> None:
+    file = pictures / f"labels{suffix}"
+    content = rows(part=["training", "Valid", "test", "test"] * 2, patient=[1, 2, 3, 3] * 2)
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+        content.to_parquet(file)
+    else:
+        content.to_csv(file, sep="\t" if suffix == ".tsv" else ",", index=False)
+    pool = table.load(str(file), split_column="part", group_column="patient", size=4)
+    assert pool.classes == ("a", "b")
+    assert pool.labels.tolist() == [1, 0] * 4
+    assert levels(pool.images[np.arange(8)]) == list(range(8))
+    assert pool.own_split.tolist() == ["train", "val", "test", "test"] * 2
+    assert pool.lesion_groups.tolist() == ["1", "2", "3", "3"] * 2
+    splits = split_up(pool, How())
+    assert levels(splits.val.images) == [1, 5]
+    assert splits.name == "labels" and splits.record["groups"]["column"] == "patient"
+
+
+def test_pictures_are_found_with_and_without_suffix_in_several_folders(pictures: Path) -> None:
+    names = ["im0", "im1.JPG", "part0/im2.png", "part1/im3", "im4.png", "im5", "im6", "im7"]
+    rows(image=names).to_csv(pictures / "t.csv", index=False)
+    folders = [str(pictures / "part1"), str(pictures / "part0")]
+    for images in (None, folders):
+        pool = table.load(str(pictures / "t.csv"), images=images, size=4)
+        assert levels(pool.images[np.arange(8)]) == list(range(8))
+
+
+def test_labels_may_be_numbers_columns_or_several() -> None:
+    def of(column, names=None, **columns):
+        text = pd.DataFrame(columns).astype(str)
+        return labels_of(text, column, names, Path("t.csv"))
+
+    numbers = of("y", y=["10", "9", "10"])
+    assert (numbers.classes, numbers.values.tolist()) == (("9", "10"), [1, 0, 1])
+    named = of("y", ["nine", "ten"], y=["1", "0", ""])
+    assert (named.classes, named.values.tolist()) == (("nine", "ten"), [1, 0, -1])
+    assert named.missing.tolist() == [False, False, True]
+    mapped = of("y", {"m": "mel", "n": "nevus"}, y=["n", "m", "n"])
+    assert (mapped.classes, mapped.values.tolist()) == (("mel", "nevus"), [1, 0, 1])
+    one_hot = of(["M", "N"], M=[1.0, 0.0, 0.0], N=[0, 1, 1])
+    assert (one_hot.classes, one_hot.values.tolist()) == (("M", "N"), [0, 1, 1])
+    several = of(["M", "N"], M=[1, 0, 0], N=[1, 0, 1])
+    assert several.values.tolist() == [[1, 1], [0, 0], [0, 1]]
+    cells = of("y", y=["b|a", "a", "c | a"])
+    assert (cells.classes, cells.values.tolist()) == (
+        ("a", "b", "c"),
+        [[1, 1, 0], [1, 0, 0], [1, 0, 1]],
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (
+            {"label_column": "labels"},
+            "has no column labels, dataset.label_column: did you mean 'label",
+        ),
+        ({"image_column": "file"}, "has no column file, dataset.image_column"),
+        ({"classes": ["a", "c"]}, "the label b is not in dataset.classes"),
+        ({"images": "nowhere"}, "nowhere is not a folder: expected one with pictures"),
+        ({"label_column": ["label", "image"]}, "the column label holds b: expected 0 or 1"),
+        ({"split_column": "label"}, "the split b is unknown: expected one of train, training"),
+        ({"background": "whyte"}, "dataset.background=whyte: expected a colour such as white"),
+        ({"on_error": "go"}, "dataset.on_error=go: expected stop or skip"),
+    ],
+)
+def test_options_that_do_not_fit(given: dict, line: str, pictures: Path) -> None:
+    rows().to_csv(pictures / "t.csv", index=False)
+    with pytest.raises(UserError, match=re.escape(line)):
+        table.load(str(pictures / "t.csv"), **given)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("gone.csv", None, "gone.csv is not a file: expected a .csv, .tsv or .parquet"),
+        ("t.xlsx", b"", "t.xlsx: expected a .csv, .tsv or .parquet file"),
+        ("t.csv", b"", "cannot be read as a table: No columns to parse"),
+        ("t.csv", b"image,label\n", "has no rows: expected one for each image"),
+        ("t.csv", b"\xff\xfe\x00\x01", "cannot be read as a table"),
+    ],
+)
+def test_files_that_are_no_tables(
+    name: str, content: bytes | None, line: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=re.escape(line)):
+        table.load(str(tmp_path / name))
+
+
+def test_all_faults_are_counted_and_named_or_left_out(pictures: Path) -> None:
+    names = [f"im{k}" for k in range(8)] + ["im9", "", "im2", "im3", "im4"]
+    labels = ["a", "b", "a", "b", "a", "b", "", "c", "a", "a", "a", "a", "a"]
+    file = pictures / "t.csv"
+    pd.DataFrame({"image": names, "label": labels}).to_csv(file, index=False)
+    with pytest.raises(UserError) as error:
+        table.load(str(file))
+    for part in (
+        "rows without an image (1): row 10",
+        "missing pictures (1): im9",
+        "rows without a label (1): im6",
+        "images listed twice (4): im2, im3 (with other labels), im3 (with other labels), im4",
+        "labels seen once (1): im7 (“c”)",
+        "dataset.on_error=skip",
+    ):
+        assert part in str(error.value)
+    assert "\n" not in str(error.value)
+    (pictures / "part0/im0.png").write_bytes(b"")
+    pool = table.load(str(file), on_error="skip", size=4)
+    assert levels(pool.images[np.arange(len(pool))]) == [1, 2, 4, 5]
+    assert pool.labels.tolist() == [1, 0, 0, 1]
+    assert len(pool.skipped) == 9
+    assert "im6: rows without a label" in pool.skipped
+
+
+def test_a_name_of_several_pictures_is_a_fault(pictures: Path) -> None:
+    (pictures / "part0/deeper").mkdir()
+    Image.new("L", (6, 6)).save(pictures / "part0/deeper/im0.png")
+    rows().to_csv(pictures / "t.csv", index=False)
+    with pytest.raises(UserError, match=r"names that several pictures have \(1\): im0"):
+        table.load(str(pictures / "t.csv"), images=str(pictures))
+    rows(image=["deeper/im0", *[f"im{k}" for k in range(1, 8)]]).to_csv(
+        pictures / "t.csv", index=False
+    )
+    pool = table.load(str(pictures / "t.csv"), images=str(pictures), size=4)
+    assert levels(pool.images[np.arange(2)]) == [0, 1]
+
+
+def test_kaggles_pixel_tables_have_an_order_of_their_own(tmp_path: Path) -> None:
+    """akiec bcc bkl df nv vasc mel there; the preset puts them into DermaMNIST's."""
+    from hydra import compose, initialize_config_dir
+
+    pixels = np.random.default_rng(0).integers(0, 256, (21, 8, 8, 3))
+    content = pd.DataFrame(pixels.reshape(21, -1)).rename(columns="pixel{:04d}".format)
+    content["label"] = [*range(7)] * 3
+    content.to_csv(tmp_path / "hmnist_8_8_RGB.csv", index=False)
+    conf = str(Path(__file__).resolve().parents[2] / "conf")
+    with initialize_config_dir(conf, version_base="1.3"):
+        overrides = ["dataset=ham10000_pixels", f"dataset.table={tmp_path}/hmnist_8_8_RGB.csv"]
+        config = compose("config", [*overrides, "dataset.shares=[0.4,0.3,0.3]"])
+    splits = load_splits(config.dataset)
+    assert list(splits.classes) == list(INFO["dermamnist"]["label"].values())
+    short = {name: label for label, name in enumerate(ham10000.CLASSES)}
+    for split in SPLITS:
+        for image, label in zip(splits[split].images, splits[split].labels, strict=True):
+            row = int(np.flatnonzero((pixels == image).all(axis=(1, 2, 3)))[0])
+            assert label == short[NAMES[row % 7]]
+    with pytest.raises(UserError, match=r"size=28, but hmnist_8_8_RGB\.csv holds pictures of 8 x"):
+        table.load(str(tmp_path / "hmnist_8_8_RGB.csv"), size=28)
+    content["pixel0000"] = 256
+    content.to_csv(tmp_path / "hmnist_8_8_RGB.csv", index=False)
+    with pytest.raises(UserError, match="expected whole numbers from 0 to 255"):
+        table.load(str(tmp_path / "hmnist_8_8_RGB.csv"))
+
+
+def test_ham10000_is_found_as_it_is_downloaded(real_data: Path, tmp_path: Path) -> None:
+    root = real_data.parent / "ham_sample"
+    if not root.is_dir():
+        pytest.skip(f"{root} is missing")
+    pool = ham10000.load(str(root), size=28)
+    metadata = pd.read_csv(root / "HAM10000_metadata.csv")
+    assert len(pool) == len(metadata) == 280
+    assert list(pool.classes) == list(INFO["dermamnist"]["label"].values())
+    assert np.bincount(pool.labels).tolist() == [40] * 7
+    assert pool.lesion_groups.tolist() == metadata["lesion_id"].tolist()
+    row = 123
+    name = f"{metadata['image_id'][row]}.jpg"
+    (file,) = root.glob(f"*/{name}")
+    with Image.open(file) as image:
+        image = image.convert("RGB").resize((37, 28), Image.Resampling.BILINEAR)
+    difference = np.asarray(image)[:, 4:32].astype(int) - pool.images[np.array([row])][0]
+    assert np.abs(difference).mean() < 6
+    splits = split_up(pool, How())
+    groups = [set(splits.lesion_groups(split)) for split in SPLITS]
+    assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
+
+    # Kaggle's archive: both folders twice, with other case; or one folder of all pictures.
+    kaggle = tmp_path / "kaggle"
+    kaggle.mkdir()
+    for part in (1, 2):
+        for folder in ("HAM10000_images_part", "ham10000_images_part"):
+            (kaggle / f"{folder}_{part}").symlink_to(root / f"HAM10000_images_part_{part}")
+    (kaggle / "HAM10000_metadata.csv").symlink_to(root / "HAM10000_metadata.csv")
+    assert ham10000.load(str(kaggle), size=28).fingerprint == pool.fingerprint
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty has no HAM10000_metadata\.csv"):
+        ham10000.load(str(tmp_path / "empty"), size=28)
+
+
+def test_groups_of_a_table_are_in_the_table() -> None:
+    config = OmegaConf.create(
+        {"_target_": "dermaexp.data.table.load", "table": "t.csv", "groups": "g.csv"}
+        | {"grayscale": True, "normalize": False}
+    )
+    with pytest.raises(UserError, match=r"groups does not go with a table.*group_column=COLUMN"):
+        load_splits(config)
