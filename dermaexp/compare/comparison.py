@@ -12,6 +12,7 @@ from dermaexp.compare.search import Search, numbers, read_search
 from dermaexp.compare.significance import Evidence, compare_with_best
 from dermaexp.compare.varied_keys import TARGET, varied_keys
 from dermaexp.core.errors import UserError
+from dermaexp.core.tasks import Task
 from dermaexp.metrics.baseline import Baseline, baseline_of
 from dermaexp.runs.collect import Run, read_runs
 
@@ -42,6 +43,10 @@ class Table:
     @property
     def classes(self) -> tuple[str, ...]:
         return self.groups[0].runs[0].classes
+
+    @property
+    def task(self) -> Task:
+        return self.groups[0].task
 
     @property
     def images(self) -> int:
@@ -182,9 +187,9 @@ def comparison_of(folders: Sequence[Path]) -> Comparison:
 def _table(groups: Sequence[RunGroup], taken: Sequence[str]) -> Table:
     """The table of `groups`, whose title is none of those `taken`."""
     noted = with_peculiarities(groups)
-    by_class = {tuple(fold[0].metrics["majority_class"] for fold in g.by_fold): g for g in noted}
-    baselines = [baseline_of(*(f[0].metrics for f in g.by_fold)) for g in by_class.values()]
-    table = Table(tuple(noted), tuple(baselines), compare_with_best(noted))
+    baselines = [baseline_of(*(fold[0].metrics for fold in group.by_fold)) for group in noted]
+    distinct = {baseline.predicted: baseline for baseline in baselines}
+    table = Table(tuple(noted), tuple(distinct.values()), compare_with_best(noted))
     title = f"Leaderboard on {table.subject}, {table.images:,} test images"
     if title in taken:  # different data under the same name
         title += f" {groups[0].tested_on[0][1][:8]}"

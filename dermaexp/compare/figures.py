@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from dermaexp.compare import plots, search_plots
@@ -24,6 +25,7 @@ from dermaexp.compare.search import (
 from dermaexp.compare.varied_keys import overrides_text, value_text
 from dermaexp.metrics import classification, significance
 from dermaexp.metrics.names import METRICS
+from dermaexp.report import label_plots
 
 QUANTITIES = {  # of the effects: label -> split and metric
     f"{split} {METRICS[metric].label}": (split, metric)
@@ -179,6 +181,8 @@ def _curves(table: Table, histories: Mapping[str, Sequence[Sequence[dict]]]) -> 
 
 
 def _class_accuracies(table: Table) -> CaptionedFigure:
+    if table.task == "multi-label":
+        return _label_aurocs(table)
     figure = plots.class_accuracies(
         {group.label: classification.recalls(group.confusion) for group in _rows(table)},
         table.groups[0].confusion.sum(axis=1) // table.groups[0].runs_per_fold,
@@ -193,7 +197,43 @@ def _class_accuracies(table: Table) -> CaptionedFigure:
     return CaptionedFigure("per_class_accuracy", figure, caption)
 
 
+def _label_aurocs(table: Table) -> CaptionedFigure:
+    """In the place of recall, which is near 0 for rare labels at a probability of 0.5."""
+    best = table.groups[0]
+    figure = plots.class_accuracies(
+        {group.label: _mean_aurocs(group) for group in _rows(table)},
+        best.confusion.sum(axis=2)[:, 1] // best.runs_per_fold,
+        table.classes,
+        title=f"AUROC of each label on {table.subject}, test, %{_left_out(table)}",
+    )
+    caption = (
+        f"AUROC of each label on test in percent, as a mean over a run group's "
+        f"{table.repeated_over}; n is the number of test images that have the label."
+    )
+    return CaptionedFigure("per_class_accuracy", figure, caption)
+
+
+def _mean_aurocs(group: RunGroup) -> np.ndarray:
+    """The AUROC of each label (L,), NaN where it is undefined in a run."""
+    tests = [run.metrics["test"]["per_class"] for run in group.runs]
+    return np.mean([_numbers([own["auroc"] for own in test.values()]) for test in tests], axis=0)
+
+
+def _label_tables(table: Table) -> CaptionedFigure:
+    best = table.groups[0]
+    title = f"{best.label} on {table.subject}, test"
+    return CaptionedFigure(
+        "confusion_matrices",
+        label_plots.label_tables(best.confusion, table.classes, title=title),
+        f"Test images with and without each label, by the best run group over its "
+        f"{table.repeated_over}: a row is what is true, with percentages of it, a column what is "
+        "predicted at a probability of 0.5.",
+    )
+
+
 def _confusion_matrices(table: Table) -> CaptionedFigure:
+    if table.task == "multi-label":
+        return _label_tables(table)
     best = table.groups[:2]
     figure = plots.confusion_matrices(
         {group.label: group.confusion for group in best},

@@ -35,7 +35,11 @@ from dermaexp.runs.collect import Run
 NAME = "comparison.html"
 RUN_SCORES = {"val accuracy": ("val", "accuracy"), **tables.SHOWN}
 SHOWN_PAIRS = 3  # the others unfold
-NOT_ON_PAGE = "confusion_matrices"  # the page has a choice of groups instead
+
+
+def not_shown(table: Table) -> str:
+    """The figure in whose place the page has a choice of groups."""
+    return "" if table.task == "multi-label" else "confusion_matrices"
 
 
 def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
@@ -47,7 +51,7 @@ def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
     contents = []
     for number, table in enumerate(comparison.tables, 1):
         suffix = "" if number == 1 else f"_{number}"
-        shown, pngs = _plotted(_figures(table, comparison, folder), suffix)
+        shown, pngs = _plotted(_figures(table, comparison, folder), suffix, not_shown(table))
         figures |= pngs
         contents.append(shortened(_table(table, comparison), folder) | {"figures": shown})
     content = shortened(_content(comparison, folder), folder) | {"tables": contents}
@@ -69,15 +73,18 @@ def _figures(table: Table, comparison: Comparison, folder: Path) -> Iterator[Cap
 
 
 def _plotted(
-    figures: Iterable[CaptionedFigure], suffix: str = ""
+    figures: Iterable[CaptionedFigure], suffix: str = "", without: str = ""
 ) -> tuple[dict[str, dict[str, str]], dict[str, bytes]]:
-    """What the page shows of each figure by its name, and the PNGs by path."""
+    """What the page shows of each figure by its name, and the PNGs by path.
+
+    The page links to the figure `without` only.
+    """
     shown, pngs = {}, {}
     for plotted in figures:
         path = f"figures/{plotted.name}{suffix}.png"
         pngs[path] = png_bytes(plotted.figure)
         shown[plotted.name] = {"path": path, "caption": plotted.caption}
-        if plotted.name != NOT_ON_PAGE:
+        if plotted.name != without:
             shown[plotted.name]["source"] = html.data_uri(pngs[path])
     return shown, pngs
 
@@ -143,18 +150,23 @@ def _table(table: Table, comparison: Comparison) -> dict[str, Any]:
         "unit": table.unit,
         "repeated_over": table.repeated_over,
         "ranked": _ranked(table, comparison),
-        "confusions": {
-            "classes": table.classes,
-            "groups": [
-                {
-                    "label": group.label,
-                    "seeds": group.runs_per_fold,
-                    "counts": group.confusion.tolist(),
-                }
-                for group in table.groups
-            ],
-        },
+        "confusions": _confusions(table) if not_shown(table) else None,
         "notes": table.notes,
+    }
+
+
+def _confusions(table: Table) -> dict[str, Any]:
+    """What the page's script shows of each group's confusion matrix."""
+    return {
+        "classes": table.classes,
+        "groups": [
+            {
+                "label": group.label,
+                "seeds": group.runs_per_fold,
+                "counts": group.confusion.tolist(),
+            }
+            for group in table.groups
+        ],
     }
 
 
@@ -174,7 +186,9 @@ def _summary(table: Table) -> list[str]:
         ]
     accuracy = best.mean("test", "accuracy")
     assert accuracy is not None  # only AUROC may be undefined
-    text = f"Its accuracy on the {table.images:,} test images is {html.percent(accuracy)}"
+    images = f"{table.images:,} test images"
+    on = f"labels of the {images}" if table.task == "multi-label" else images
+    text = f"Its accuracy on the {on} is {html.percent(accuracy)}"
     low, high = best.accuracy_interval()
     if low == low:
         text += f", with a 95\N{NO-BREAK SPACE}% interval from {html.percent(low)} to "

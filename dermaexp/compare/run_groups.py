@@ -16,9 +16,11 @@ from scipy.stats import ttest_1samp
 
 from dermaexp.compare.seeds import counted_runs
 from dermaexp.compare.varied_keys import group_config, overrides_text, varied_keys, varied_values
+from dermaexp.core.tasks import Task, task_of
 from dermaexp.core.text import counted
 from dermaexp.metrics import intervals, significance
 from dermaexp.metrics.baseline import Baseline
+from dermaexp.metrics.labels import is_correct
 from dermaexp.runs.collect import Run
 
 SPLITS = ("val", "test")
@@ -105,20 +107,34 @@ class RunGroup:
 
     @property
     def confusion(self) -> np.ndarray:
-        """Test counts (K, K) summed over all runs: row = true class."""
-        return np.sum([run.metrics["test"]["confusion_matrix"] for run in self.runs], axis=0)
+        """Test counts (K, K) summed over all runs: row = true class.
+
+        Of several labels an image, a table (L, 2, 2) for each: absent and present.
+        """
+        key = "confusion_matrices" if self.task == "multi-label" else "confusion_matrix"
+        tests: list[Any] = [run.metrics["test"] for run in self.runs]
+        return np.sum([test[key] for test in tests], axis=0)
+
+    @property
+    def task(self) -> Task:
+        return task_of(self.runs[0].metrics["data"])
 
     def test_predictions(self) -> list[list[tuple[np.ndarray, np.ndarray]]] | None:
-        """Targets (N,) and probabilities (N, K) of each fold's runs; None if any are missing."""
+        """Targets (N,) or (N, L) and probabilities of each fold's runs; None if any are missing."""
         by_fold = [_defined([run.test_predictions() for run in fold]) for fold in self.by_fold]
         return _defined(by_fold)
 
     def accuracy_interval(self) -> tuple[float, float]:
         """95 % interval of the mean test accuracy; NaN if predictions cannot be read.
 
-        Wilson's for a single run, which needs none; else `significance.mean_accuracy_interval`.
+        Wilson's for a single run, which needs none; else `significance.mean_accuracy_interval`. Of
+        several labels an image, a single run's is the bootstrap's in its metrics.json.
         """
         if self.runs_per_fold == 1 and not self.folds:
+            if self.task == "multi-label":
+                ends = self.runs[0].metrics["test"]["intervals"]["accuracy"]
+                low, high = (math.nan if end is None else end for end in ends)
+                return low, high
             return intervals.wilson_interval(np.trace(self.confusion), self.confusion.sum())
         if self._correct is None:
             return math.nan, math.nan
@@ -131,30 +147,30 @@ class RunGroup:
         Pools the images of all folds. With several seeds it is the larger of two: the difference
         must hold for other images (sign flips) and for other seeds (Student's t).
         """
-        if self.runs_per_fold == 1:
+        if self.runs_per_fold == 1 and self.task != "multi-label":
             by_fold = [fold[0].metrics["test"]["confusion_matrix"] for fold in self.by_fold]
             return baseline.p_of_one_run(*map(np.array, by_fold))
         if self._correct is None:
             return math.nan
-        correct = np.concatenate(self._correct[0], axis=-1)
+        correct = np.concatenate(self._correct[0], axis=1)
         labelled = zip(self._correct[1], baseline.predicted, strict=True)
-        constant = np.concatenate([targets == label for targets, (label, _) in labelled])
+        constant = np.concatenate([targets == np.array(label) for targets, (label, _) in labelled])
         of_images = significance.sign_flip_exact(correct, constant[None])
-        accuracies = correct.mean(axis=1)
+        accuracies = correct.reshape(len(correct), -1).mean(axis=1)
         if accuracies.std() == 0:  # the seeds show no variation to test against
             return of_images
         return max(of_images, float(ttest_1samp(accuracies, constant.mean()).pvalue))
 
     @cached_property
     def _correct(self) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
-        """Whether each fold's test predictions are correct (seeds, N), and its targets (N,)."""
+        """Whether each fold's test predictions are correct (seeds, N), and its targets (N,).
+
+        Both are (…, N, L) of several labels an image.
+        """
         stored = self.test_predictions()
         if stored is None:
             return None
-        correct = [
-            np.stack([probabilities.argmax(axis=1) == targets for targets, probabilities in fold])
-            for fold in stored
-        ]
+        correct = [np.stack([is_correct(*run) for run in fold]) for fold in stored]
         return correct, [fold[0][0] for fold in stored]
 
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dermaexp.compare.run_groups import RunGroup
-from dermaexp.metrics import classification, significance
+from dermaexp.metrics import significance
+from dermaexp.metrics.labels import is_correct
 from dermaexp.metrics.names import METRICS
+from dermaexp.metrics.scores import headline_scores
 from dermaexp.metrics.significance import LEVEL, Difference, p_text
 
 TESTED = ("accuracy", "balanced_accuracy", "macro_auroc")
@@ -57,7 +59,7 @@ class _Scores:
 
     points: dict[str, np.ndarray]  # (runs,)
     resampled: dict[str, np.ndarray]  # (runs, resamples)
-    correct: np.ndarray  # (runs, N)
+    correct: np.ndarray  # (runs, N), or (runs, N, L) of several labels an image
 
 
 def compare_with_best(
@@ -82,12 +84,13 @@ def compare_with_best(
         tested = [pair for pair in zip(others, found, strict=True) if not math.isnan(pair[1].p)]
         corrected = significance.holm([difference.p for _, difference in tested]).tolist()
         for (other, difference), p in zip(tested, corrected, strict=True):
-            is_resampled = metric != "accuracy" or best.runs_per_fold + other.runs_per_fold > 2
+            several = best.task == "multi-label" or best.runs_per_fold + other.runs_per_fold > 2
+            is_resampled = metric != "accuracy" or several
             least = 2 / (resamples + 1) * len(tested) if is_resampled else 0.0
             words = sentence(best, other, metric, difference, p, least)
             findings[other.label][metric] = Finding(difference, p, p_text(p, least), words)
     pairs = tuple(Pair(best, other, findings[other.label]) for other in others)
-    method = _method(sum(map(len, targets)), resamples, len(pairs), bool(best.folds))
+    method = _method(best, sum(map(len, targets)), resamples, len(pairs))
     return Evidence(pairs, method, tuple(notes))
 
 
@@ -183,14 +186,9 @@ def _fold_scores(
     targets: np.ndarray, runs: Sequence[np.ndarray], resamples: int, fold: int
 ) -> _Scores:
     """The scores of all groups' runs on one fold, whose number seeds the resampling."""
-    scores = [
-        classification.headline_scores(
-            targets, run.argmax(axis=1), classification.macro_auroc(targets, run)
-        )
-        for run in runs
-    ]
+    scores = [headline_scores(targets, run) for run in runs]
     points = {metric: np.array([run[metric] for run in scores]) for metric in TESTED}
-    correct = np.stack([run.argmax(axis=1) == targets for run in runs])
+    correct = np.stack([is_correct(targets, run) for run in runs])
     return _Scores(points, significance.bootstrap(targets, runs, resamples, seed=fold), correct)
 
 
@@ -202,24 +200,25 @@ def _means(folds: Sequence[Mapping[str, np.ndarray]], runs: slice) -> dict[str, 
 def _difference(best: _Scores, other: _Scores, metric: str) -> Difference:
     """The difference in `metric`; p of accuracy is exact, or the bootstrap's if that is larger.
 
-    With one seed each p is McNemar's. The exact test with several seeds ignores what seeds
-    contribute, and the bootstrap is only approximate in what images do: the larger p stands.
+    With one seed each p is McNemar's, unless an image has several labels. The exact test with
+    several seeds ignores what seeds contribute, and the bootstrap is only approximate in what
+    images do: the larger p stands.
     """
     difference = significance.difference(
         best.points[metric], other.points[metric], best.resampled[metric], other.resampled[metric]
     )
     if metric != "accuracy":
         return difference
-    if len(best.correct) == len(other.correct) == 1:
+    if len(best.correct) == len(other.correct) == 1 and best.correct.ndim == 2:
         return replace(difference, p=significance.mcnemar_exact(best.correct[0], other.correct[0]))
     exact = significance.sign_flip_exact(best.correct, other.correct)
     return replace(difference, p=max(exact, difference.p))
 
 
-def _method(images: int, resamples: int, pairs: int, cross_validated: bool) -> str:
+def _method(best: RunGroup, images: int, resamples: int, pairs: int) -> str:
     correction = f", Holm-corrected over {pairs} comparisons in each metric" if pairs > 1 else ""
     within, pooled, caveat = "", "", ""
-    if cross_validated:
+    if best.folds:
         within = " within each fold, of the mean over the folds"
         pooled = " on the predictions of all folds together"
         caveat = (
@@ -228,11 +227,16 @@ def _method(images: int, resamples: int, pairs: int, cross_validated: bool) -> s
             "5:1089, 2004). Images are resampled one by one, even if the split keeps them "
             "together: intervals are too narrow as far as such images are alike."
         )
+    exact = (
+        f"McNemar's exact test{pooled} with one seed each, else the larger of the resamples' p and "
+        "the exact sign-flip test's"
+    )
+    if best.task == "multi-label":
+        exact = f"the larger of the resamples' p and that of an exact sign-flip test{pooled}"
     return (
         f"Each run group is compared with the best by val on the same {images:,} test images. "
         f"Intervals: {resamples:,} bootstrap resamples of the images{within}, plus the spread of "
         "the seeds if a run group has several; they are not corrected for the number of "
         f"comparisons. p: two-sided, from the same resamples{correction}. For accuracy, p is "
-        f"McNemar's exact test{pooled} with one seed each, else the larger of the resamples' p "
-        f"and the exact sign-flip test's. One seed says nothing about other seeds.{caveat}"
+        f"{exact}. One seed says nothing about other seeds.{caveat}"
     )

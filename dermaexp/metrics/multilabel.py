@@ -72,7 +72,7 @@ def split_metrics(
         "per_class": found,
         "confusion_matrices": multilabel_confusion_matrix(targets, answers(probabilities)).tolist(),
         "baseline": headline_scores(targets, constant),
-        "baseline_p": significance.sign_flip_exact(correct.T, (constant == targets).T),
+        "baseline_p": significance.sign_flip_exact(correct[None], (constant == targets)[None]),
     }
 
 

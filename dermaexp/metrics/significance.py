@@ -57,8 +57,10 @@ def sign_flip_exact(first_correct: np.ndarray, second_correct: np.ndarray) -> fl
 
     An image's difference is the share of first runs that are correct minus that of second runs.
     Under the null the sign of each difference is a fair coin; with one run each this is McNemar's
-    test. Exact to about 1e-12. Of several labels an image, each label's answer counts as a run's.
+    test. Exact to about 1e-12. Of several labels an image, booleans (runs, N, L), each label's
+    answer counts as a run's.
     """
+    first_correct, second_correct = map(_an_answer_a_row, (first_correct, second_correct))
     scale = math.lcm(len(first_correct), len(second_correct))
     first, second = (
         correct.sum(axis=0, dtype=np.int64) * (scale // len(correct))
@@ -208,22 +210,28 @@ def mean_accuracy_interval(
 ) -> tuple[float, float]:
     """95 % interval of the mean accuracy of several runs, from booleans (runs, N).
 
-    Of several labels an image, from the shares (runs, N) of each image's that are correct.
+    Of several labels an image, booleans (runs, N, L), accuracy is the share of all labels.
     Resamples the images and adds noise for the choice of seeds, as `difference` does. Several
     arrays are folds: the interval is that of their mean, and each fold is resampled by itself.
     """
     generator = np.random.default_rng(seed)
     means = []
-    for fold in correct:
+    shares_of = [fold.mean(axis=2) if fold.ndim == 3 else fold for fold in correct]
+    for fold in shares_of:
         shares, images = np.unique(fold.mean(axis=0), return_counts=True)
         samples = fold.shape[1]
         # The number of images with each share in a resample: equivalent to sampling one by one.
         counts = generator.multinomial(samples, images / samples, resamples)
         means.append(counts @ shares / samples)
-    accuracies = np.mean([fold.mean(axis=1) for fold in correct], axis=0)  # of the runs
+    accuracies = np.mean([fold.mean(axis=1) for fold in shares_of], axis=0)  # of the runs
     noisy = np.mean(means, axis=0) + _seed_noise([accuracies], resamples, seed)
     low, high = np.percentile(noisy, (2.5, 97.5)).clip(0.0, 1.0)
     return float(low), float(high)
+
+
+def _an_answer_a_row(correct: np.ndarray) -> np.ndarray:
+    """Booleans (runs, N), or (runs, N, L) as (runs * L, N)."""
+    return correct if correct.ndim == 2 else np.concatenate(correct.swapaxes(1, 2))
 
 
 def holm(pvalues: Sequence[float]) -> np.ndarray:

@@ -106,7 +106,7 @@ class Run:
         return self._history[0]
 
     def test_predictions(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Targets (N,) and probabilities (N, K) of test; None if they cannot be read."""
+        """Targets (N,) or (N, L) and probabilities of test; None if they cannot be read."""
         return self._predictions[0]
 
     @property
@@ -136,8 +136,10 @@ class Run:
             return None, _unreadable("predictions.npz", error)
         except KeyError as error:
             return None, f"its predictions.npz has no {error.args[0]}"
-        confusion = np.array(self.metrics["test"]["confusion_matrix"])
-        wrong = _unlike(*stored, int(confusion.sum()), len(confusion))
+        test = self.metrics["test"]
+        several = "confusion_matrices" in test
+        counts = test["confusion_matrices"][0] if several else test["confusion_matrix"]
+        wrong = _unlike(*stored, sum(map(sum, counts)), len(self.classes), several)
         return (None, f"its predictions.npz {wrong}") if wrong else (stored, "")
 
 
@@ -203,15 +205,21 @@ def _unreadable(name: str, error: OSError | ValueError) -> str:
     return " ".join(f"{line}: {reason.removeprefix(f'{name}: ')}".split())
 
 
-def _unlike(targets: np.ndarray, probabilities: np.ndarray, images: int, classes: int) -> str:
-    """How test predictions differ from those of so many images and classes; "" if they do not."""
-    if probabilities.shape != (images, classes) or targets.shape != (images,):
+def _unlike(
+    targets: np.ndarray, probabilities: np.ndarray, images: int, classes: int, several: bool
+) -> str:
+    """How test predictions differ from those of so many images and classes; "" if they do not.
+
+    `several` labels an image have indicators as targets.
+    """
+    shape = (images, classes) if several else (images,)
+    if probabilities.shape != (images, classes) or targets.shape != shape:
         return f"is not of the {images} test images and {classes} classes in metrics.json"
     if probabilities.dtype.kind != "f" or targets.dtype.kind not in "iu":
         return "holds other things than probabilities and classes"
     if not np.isfinite(probabilities).all():
         return "holds probabilities that are no numbers"
-    if targets.min() < 0 or targets.max() >= classes:
+    if targets.min() < 0 or targets.max() >= (2 if several else classes):
         return "holds classes that metrics.json does not know"
     return ""
 
