@@ -29,8 +29,12 @@ def exact_duplicates(splits: Splits) -> list[list[Place]]:
 
 
 def conflicts(splits: Splits, duplicates: list[list[Place]]) -> list[list[Place]]:
-    """The exact `duplicates` with several labels."""
-    return [same for same in duplicates if len({splits[s].labels[index] for s, index in same}) > 1]
+    """The exact `duplicates` that are labelled differently."""
+    return [
+        same
+        for same in duplicates
+        if len({splits[s].labels[index].tobytes() for s, index in same}) > 1
+    ]
 
 
 def between_splits(duplicates: list[list[Place]]) -> dict[str, int]:

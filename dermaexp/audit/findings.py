@@ -14,7 +14,8 @@ from dermaexp.audit.exact_duplicates import Place, between_splits, conflicts, ex
 from dermaexp.audit.near_duplicates import COPY, Embedding, near_duplicates
 from dermaexp.core.console import console
 from dermaexp.data.lesion_groups import shares_lesion
-from dermaexp.data.splits import SPLITS, Splits
+from dermaexp.data.splits import SPLITS, Splits, class_counts
+from dermaexp.metrics.labels import indicators
 
 SCHEMA = 1
 THRESHOLD = 0.08  # of the margin: the best F1 on train-val pairs of DermaMNIST (rebuilt)
@@ -68,12 +69,10 @@ def _of_one_color(images: np.ndarray) -> int:
 
 def _classes(splits: Splits) -> dict[str, dict[str, dict[str, float]]]:
     """Maps class and split to the number of images and their share of the split."""
-    counts = {
-        split: np.bincount(splits[split].labels, minlength=len(splits.classes)) for split in SPLITS
-    }
+    counts = {split: class_counts(splits[split].labels, splits.classes) for split in SPLITS}
     return {
         name: {
-            split: {"images": int(own[label]), "share": float(own[label] / own.sum())}
+            split: {"images": int(own[label]), "share": float(own[label] / len(splits[split]))}
             for split, own in counts.items()
         }
         for label, name in enumerate(splits.classes)
@@ -84,7 +83,7 @@ def _near_duplicates(splits: Splits, found: Found) -> dict[str, Any]:
     """The numbers of pairs between splits, and of test images in them."""
     pairs = {between: pairs.found(THRESHOLD) for between, pairs in found.items()}
     is_flagged = flagged(splits, found, THRESHOLD)
-    counts = np.bincount(splits.test.labels[is_flagged], minlength=len(splits.classes))
+    counts = class_counts(splits.test.labels[is_flagged], splits.classes)
     return {
         "threshold": THRESHOLD,
         "copy_similarity": COPY,
@@ -110,10 +109,11 @@ def _leak(splits: Splits) -> dict[str, Any]:
         }
 
     labels = splits.test.labels
+    is_class = indicators(labels, len(splits.classes))
     groups = {split: len(np.unique(splits.lesion_groups(split))) for split in SPLITS}
     return {
         "groups": groups,
         "test": counts(np.ones(len(labels), bool)),
-        "classes": {name: counts(labels == label) for label, name in enumerate(splits.classes)},
+        "classes": {name: counts(is_class[:, label]) for label, name in enumerate(splits.classes)},
         "val_with_train": int(shares_lesion(splits, "val", ["train"]).sum()),
     }

@@ -20,7 +20,8 @@ from dermaexp.core.owned import Kind, write_files
 from dermaexp.core.shortened import short_command, shortened
 from dermaexp.core.text import fixed, percent
 from dermaexp.core.version import __version__
-from dermaexp.data.splits import SPLITS
+from dermaexp.data.splits import SPLITS, Splits
+from dermaexp.metrics.labels import truth_text
 from dermaexp.report import html
 from dermaexp.report.style import png_bytes
 
@@ -140,8 +141,8 @@ def _rows(audit: Audit) -> Iterator[dict[str, Any]]:
                 "second_index": int(j),
                 "similarity": round(float(similarity), 4),
                 "margin": round(float(margin), 4),
-                "first_label": splits.classes[splits[first].labels[i]],
-                "second_label": splits.classes[splits[second].labels[j]],
+                "first_label": _label(splits, Place(first, int(i))),
+                "second_label": _label(splits, Place(second, int(j))),
             }
             if splits.grouping:
                 groups = splits.lesion_groups(first)[i], splits.lesion_groups(second)[j]
@@ -184,7 +185,7 @@ def _views(
 def _view(audit: Audit, first: Place, second: Place, likeness: str = "") -> PairView:
     splits, places = audit.splits, [first, second]
     lines = [likeness, _labels(audit, places)]
-    odd = len({splits[split].labels[index] for split, index in places}) > 1
+    odd = len({_label(splits, place) for place in places}) > 1
     if splits.grouping:
         groups = {splits.lesion_groups(split)[index] for split, index in places}
         odd = len(groups) > 1
@@ -286,9 +287,12 @@ def _provenance(data: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _labels(audit: Audit, same: list[Place]) -> str:
-    splits = audit.splits
-    names = (splits.classes[splits[split].labels[index]] for split, index in same)
-    return " | ".join(dict.fromkeys(names))
+    return " | ".join(dict.fromkeys(_label(audit.splits, place) for place in same))
+
+
+def _label(splits: Splits, place: Place) -> str:
+    split, index = place
+    return truth_text(splits[split].labels[index], splits.classes)
 
 
 def _counted(count: int, noun: str) -> str:

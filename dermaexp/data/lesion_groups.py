@@ -151,8 +151,10 @@ def _check_labels(
     """Raise UserError unless all labels are the data's, read as class names or as numbers.
 
     Names may be numbers themselves, such as folders 1 to 6. Labels that are neither, such as the
-    codes of another table, are ignored.
+    codes of another table, are ignored, and so are all where an image has several labels.
     """
+    if any(truth.ndim == 2 for truth in truths.values()):
+        return
     numbers = tuple(map(str, range(len(classes))))
     said = [label for label in labels if label.text in numbers or label.text in classes]
     wrong = []  # the first label that differs, in each reading

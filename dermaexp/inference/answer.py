@@ -22,8 +22,8 @@ class Answer:
     """The answer to one picture.
 
     `seen` (H, W, 3) uint8 is what the model gets of it, gray if the model's images are gray.
-    `overlay` (H, W, 3) uint8 marks in it what speaks for the class `predicted`, and against it if
-    `has_negative`. `probabilities` (K,) are calibrated if the run is.
+    `overlay` (H, W, 3) uint8 marks in it what speaks for `predicted`, the most probable class or
+    label, and against it if `has_negative`. `probabilities` (K,) are calibrated if the run is.
     """
 
     seen: np.ndarray

@@ -6,19 +6,23 @@ import argparse
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dermaexp.core.console import console
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
 from dermaexp.core.grid import Grid
 from dermaexp.core.shortened import short_command, shortened
+from dermaexp.core.tasks import Task, task_of
 from dermaexp.core.text import ends, markdown_text, names_and_values, percent
 from dermaexp.core.version import __version__
 from dermaexp.inference.finished import finished, shape_of
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.metrics_file import Metrics
 from dermaexp.runs.record import RunRecord
+
+if TYPE_CHECKING:
+    from dermaexp.metrics.baseline import Baseline
 
 FEW = 50  # images of a class, below which its numbers say little
 IDS = {"accuracy": "accuracy", "macro_auroc": "roc_auc", "macro_f1": "f1"}  # at Hugging Face
@@ -58,11 +62,15 @@ def card(directory: RunDirectory) -> str:
 def _content(record: RunRecord, metrics: Metrics) -> dict[str, Any]:
     """Return the values that model_card.md.j2 shows, as Markdown."""
     from dermaexp.metrics.baseline import baseline_of
-    from dermaexp.metrics.names import CLASS_METRICS, HEADLINES, METRICS, labels_of
+    from dermaexp.metrics.names import CLASS_METRICS, HEADLINES, labels_of, measures
     from dermaexp.report import leak
 
     test: Any = metrics["test"]
     channels, *size = shape_of(metrics)
+    task = task_of(metrics["data"])
+    does = "classifies images into {} classes" if task != "multi-label" else "says which of {} "
+    does += "labels an image has" if task == "multi-label" else ""
+    kind = "label" if task == "multi-label" else "class"
     baseline = baseline_of(metrics)
     scores = [("Test", test), ("95 % interval", test["intervals"]), ("Val", metrics["val"])]
     scores.append(("Majority baseline, test", baseline.scores))
@@ -77,7 +85,8 @@ def _content(record: RunRecord, metrics: Metrics) -> dict[str, Any]:
     return {
         "title": f"{name} on {data}",
         "summary": f"{markdown_text(metrics['model']['name'])}, {metrics['model']['parameters']:,} "
-        f"parameters: classifies images into {len(metrics['data']['classes'])} classes.",
+        f"parameters: {does.format(len(metrics['data']['classes']))}.",
+        "task": task,
         "data": {**metrics["data"], "name": data},
         "samples": metrics["data"]["samples"],
         "classes": [markdown_text(label) for label in metrics["data"]["classes"]],
@@ -88,12 +97,9 @@ def _content(record: RunRecord, metrics: Metrics) -> dict[str, Any]:
         if columns
         else "",
         "training": _training(record, metrics),
-        "verdict": f"Always predicting {markdown_text(baseline.names)}, the largest training "
-        f"class, has an accuracy of {percent(baseline.scores['accuracy'])}.",
-        "results_table": Grid.of_scores("Metric", labels_of(*METRICS), scores).markdown(),
-        "class_table": Grid(
-            ["class", "images", "recall", "95 % interval", *others], rows
-        ).markdown(),
+        "verdict": _verdict(baseline, task),
+        "results_table": Grid.of_scores("Metric", labels_of(*measures(task)), scores).markdown(),
+        "class_table": Grid([kind, "images", "recall", "95 % interval", *others], rows).markdown(),
         "limits": list(_limits(metrics)),
         "size": " x ".join(map(str, size)),
         "gray": channels == 1,
@@ -103,6 +109,16 @@ def _content(record: RunRecord, metrics: Metrics) -> dict[str, Any]:
         "code": record["code_digest"],
         "commit": record["git_commit"],
     }
+
+
+def _verdict(baseline: Baseline, task: Task) -> str:
+    names, accuracy = markdown_text(baseline.names), percent(baseline.scores["accuracy"])
+    if task == "multi-label":
+        return (
+            "Accuracy is the share of all labels that are correct at a probability of 0.5. Always "
+            f"predicting {names}, as most training images have it, has an accuracy of {accuracy}."
+        )
+    return f"Always predicting {names}, the largest training class, has an accuracy of {accuracy}."
 
 
 def _front_matter(record: RunRecord, metrics: Metrics) -> str:
@@ -192,6 +208,9 @@ def _training(record: RunRecord, metrics: Metrics) -> str:
 
 def _limits(metrics: Metrics) -> Iterator[str]:
     """A sentence for each class, the least recognised first."""
+    if task_of(metrics["data"]) == "multi-label":
+        yield from _label_limits(metrics)
+        return
     classes, confusion = metrics["data"]["classes"], metrics["test"]["confusion_matrix"]
     found = metrics["test"]["per_class"]
     for name in sorted(classes, key=lambda name: found[name]["recall"] or 0.0):
@@ -208,6 +227,22 @@ def _limits(metrics: Metrics) -> Iterator[str]:
         if most := max(row):
             taken_for = markdown_text(classes[row.index(most)])
             line += f"; {percent(most / own['samples'])} are taken for {taken_for}"
+        yield line + ("; few images, so that this is uncertain" if own["samples"] < FEW else "")
+
+
+def _label_limits(metrics: Metrics) -> Iterator[str]:
+    """A sentence for each label, that with the lowest AUROC first."""
+    found = metrics["test"]["per_class"]
+    for name in sorted(found, key=lambda name: found[name]["auroc"] or 0.0):
+        own, shown = found[name], markdown_text(name)
+        if own["recall"] is None or own["auroc"] is None:
+            yield f"**{shown}**: no test image has it, or all have: nothing is known"
+            continue
+        line = (
+            f"**{shown}**: AUROC {own['auroc']:.3f} ({ends(own['intervals']['auroc'])}); "
+            f"{percent(own['recall'])} of {own['samples']:,} images with it are recognised at a "
+            "probability of 0.5"
+        )
         yield line + ("; few images, so that this is uncertain" if own["samples"] < FEW else "")
 
 

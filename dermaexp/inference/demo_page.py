@@ -19,6 +19,7 @@ from dermaexp.core.errors import UserError
 from dermaexp.core.text import fixed, markdown_text
 from dermaexp.inference.answer import Answer, answer, rgb_of
 from dermaexp.inference.demonstrated import Demonstrated
+from dermaexp.metrics.labels import answer_text, truth_text
 from dermaexp.report.html import data_uri
 
 LARGEST_FILE = "20mb"
@@ -59,7 +60,7 @@ def page(run: Demonstrated) -> gr.Blocks:
 
         def of_test_image(event: gr.SelectData) -> list[Any]:
             image, label = run.test_images[event.index], run.test_labels[event.index]
-            return _answered(run, image, enlarged(image), run.model.classes[label])
+            return _answered(run, image, enlarged(image), truth_text(label, run.model.classes))
 
         outputs = [picture, message, probabilities, explanation, neighbours]
         alone: dict[str, Any] = {  # the model answers one picture at a time
@@ -105,11 +106,12 @@ def enlarged(image: np.ndarray) -> np.ndarray:
 
 def _test_images(run: Demonstrated) -> gr.Gallery:
     images = [
-        (enlarged(image), run.model.classes[label])
+        (enlarged(image), truth_text(label, run.model.classes))
         for image, label in zip(run.test_images, run.test_labels, strict=True)
     ]
     if images:
-        gr.Markdown("Or choose one of the run's test images, here with its class:")
+        named = "labels" if run.model.task == "multi-label" else "class"
+        gr.Markdown(f"Or choose one of the run's test images, here with its {named}:")
     return gr.Gallery(
         images,
         show_label=False,
@@ -134,8 +136,13 @@ def _answered(
         found = answer(run.model, given, run.training)
     except UserError as error:
         return [None, _message(str(error), "alert"), None, "", ""]
-    verdict = "correctly" if class_name == run.model.classes[found.predicted] else "wrongly"
-    text = f"A test image of the class {class_name}, predicted {verdict}." if class_name else ""
+    several = run.model.task == "multi-label"
+    said = answer_text(found.probabilities, run.model.classes, several=several)
+    verdict = "correctly" if class_name == said else "wrongly"
+    what = "with the labels" if several else "of the class"
+    predicted = f" as {said}" if several else ""
+    text = f"A test image {what} {class_name}, predicted {verdict}{predicted}."
+    text = text if class_name else f"Predicted: {said}." if several else ""
     probabilities = map(float, found.probabilities)
     return [
         picture,

@@ -15,6 +15,7 @@ from dermaexp.inference.neighbours import TrainingImages
 from dermaexp.inference.repeat import accelerator_of
 from dermaexp.inference.trained import TrainedModel, config_to_load, trained_model
 from dermaexp.metrics.baseline import baseline_of
+from dermaexp.metrics.labels import indicators
 from dermaexp.metrics.names import labels_of
 from dermaexp.report import leak
 from dermaexp.report.stored_run import StoredRun
@@ -29,8 +30,8 @@ SCORES = labels_of("accuracy", "balanced_accuracy", "macro_auroc")
 class Demonstrated:
     """A run as the demo shows it.
 
-    `test_images` (N, H, W, C) are some of the source's, `test_labels` (N,) theirs. There are none,
-    and no `training` images, where the run's data cannot be loaded; `missing` says why.
+    `test_images` (N, H, W, C) are some of the source's, `test_labels` (N,) or (N, L) theirs. There
+    are none, and no `training` images, where the run's data cannot be loaded; `missing` says why.
     `warnings` stand on top of the page, `notes` below the scores.
     """
 
@@ -78,14 +79,17 @@ def demonstrated(directory: RunDirectory) -> Demonstrated:
 
 
 def some_of_each(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Return indices of about `SHOWN` images, spread evenly over each class, class by class."""
+    """Return indices of about `SHOWN` images, spread evenly over each class, class by class.
+
+    An image with several labels is shown once.
+    """
     count = max(1, SHOWN // classes)
-    chosen = []
-    for label in range(classes):
-        images = np.flatnonzero(labels == label)
+    chosen: list[int] = []
+    for is_class in indicators(labels, classes).T:
+        images = np.flatnonzero(is_class)
         taken = min(count, len(images))
-        chosen.append(images[np.arange(taken) * len(images) // max(1, taken)])
-    return np.concatenate(chosen)
+        chosen += images[np.arange(taken) * len(images) // max(1, taken)].tolist()
+    return np.array(list(dict.fromkeys(chosen)), np.int64)
 
 
 def _scores(metrics: Mapping[str, Any]) -> Grid:

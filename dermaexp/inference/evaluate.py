@@ -66,7 +66,7 @@ def evaluation(
 
 def show(found: Evaluation) -> None:
     """Print the numbers as a run prints its own, and what must be known of them."""
-    from dermaexp.metrics.names import HEADLINES, labels_of
+    from dermaexp.metrics.names import headlines, labels_of
     from dermaexp.report.summary import print_scores
 
     for note in found.splits.notes:
@@ -77,7 +77,9 @@ def show(found: Evaluation) -> None:
     columns: dict[str, Any] = {part: numbers[name] for part, name in parts.items()}
     columns["95 % interval"] = numbers[found.split]["intervals"]
     columns[f"majority baseline, {found.split}"] = _baseline(found)
-    print_scores(f"{found.name} on {found.data_title}", columns, labels_of(*HEADLINES), "")
+    print_scores(
+        f"{found.name} on {found.data_title}", columns, labels_of(*headlines(found.task)), ""
+    )
     if len(found.members) > 1:
         print_table(f"Members on {found.test_part}", _members(found), undefined="undefined")
     for line in found.notes:
@@ -89,7 +91,7 @@ def write(found: Evaluation, folder: Path, words: str) -> None:
     import numpy as np
 
     from dermaexp.report import figures, html
-    from dermaexp.report.page import CAPTIONS
+    from dermaexp.report.page import captions_of
     from dermaexp.report.run_data import RunData
     from dermaexp.report.style import png_bytes
 
@@ -99,12 +101,12 @@ def write(found: Evaluation, folder: Path, words: str) -> None:
         arrays |= {f"{name}_targets": own.targets, f"{name}_probabilities": own.probabilities}
     np.savez_compressed(buffer, **arrays)
     files = {"predictions.npz": buffer.getvalue()}
-    shown = []
+    shown, captions = [], captions_of({"task": found.task})
     for name, options in FIGURES.items():
         # It has what these figures read of a run.
         png = png_bytes(figures.plot(name, cast(RunData, found), options))
         files[f"figures/{name}.png"] = png
-        caption = re.sub(r"\btest\b", found.split, CAPTIONS[name])
+        caption = re.sub(r"\btest\b", found.split, captions[name])
         shown.append({"source": html.data_uri(png), "caption": caption})
     content = finite(_content(found, folder, words))
     page = {**content, "version": __version__, "figures": shown, **_page(found)}
@@ -118,7 +120,7 @@ def _content(found: Evaluation, folder: Path, words: str) -> dict[str, Any]:
         "command": short_command(words, folder),
         "version": __version__,
         "name": found.name,
-        "data": found.splits.record,
+        "data": {**found.splits.record, "task": found.task},
         "split": found.split,
         "samples": {name: len(own.targets) for name, own in _splits(found)},
         "classes": list(found.classes),
@@ -137,7 +139,7 @@ def _content(found: Evaluation, folder: Path, words: str) -> dict[str, Any]:
 
 def _page(found: Evaluation) -> dict[str, Any]:
     """Return what the page shows beside the content of evaluation.json."""
-    from dermaexp.metrics.names import METRICS, labels_of
+    from dermaexp.metrics.names import labels_of, measures
     from dermaexp.report.results import classes_table
 
     own, interval = finite(found.numbers[found.split]), "95\N{NO-BREAK SPACE}% interval"
@@ -145,13 +147,15 @@ def _page(found: Evaluation) -> dict[str, Any]:
     scores.append(("Majority baseline", _baseline(found)))
     return {
         "part": found.test_part,
+        "several": found.task == "multi-label",
+        "baseline_name": found.numbers.get("majority_class") or "the labels of most images",
         "facts": [
             *((member.name, str(member.path)) for member in found.members),
             ("Data", f"{found.data_title}, {found.test_part}"),
             ("Data fingerprint", found.splits.fingerprint),
         ],
         "tables": {
-            "results": Grid.of_scores("Metric", labels_of(*METRICS), scores),
+            "results": Grid.of_scores("Metric", labels_of(*measures(found.task)), scores),
             "members": _members(found) if len(found.members) > 1 else None,
             "classes": classes_table(own),
         },
@@ -160,14 +164,15 @@ def _page(found: Evaluation) -> dict[str, Any]:
 
 def _members(found: Evaluation) -> Grid:
     """The runs and, below them, the mean of their probabilities."""
-    from dermaexp.metrics.names import HEADLINES, METRICS
+    from dermaexp.metrics.names import METRICS, headlines
 
+    names = headlines(found.task)
     own = [(str(member.path), member.numbers) for member in found.members]
     rows = [
-        [name, *(finite(numbers[key]) for key in HEADLINES)]
+        [name, *(finite(numbers[key]) for key in names)]
         for name, numbers in (*own, (found.name, found.numbers[found.split]))
     ]
-    return Grid(["Run", *(METRICS[key].label for key in HEADLINES)], rows)
+    return Grid(["Run", *(METRICS[key].label for key in names)], rows)
 
 
 def _splits(found: Evaluation) -> list[tuple[str, Any]]:
@@ -178,11 +183,13 @@ def _baseline(found: Evaluation) -> dict[str, float]:
     """The scores of always predicting the largest class of the run's training images."""
     import numpy as np
 
-    from dermaexp.metrics.classification import constant_prediction
+    from dermaexp.metrics.scores import constant_prediction
 
+    if found.task == "multi-label":
+        return finite(found.numbers[found.split]["baseline"])
     label = found.classes.index(found.numbers["majority_class"])
     counts = np.bincount(found.test.targets, minlength=len(found.classes))
-    return constant_prediction(counts, label)
+    return constant_prediction(counts, label, found.task)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from dermaexp.core.errors import UserError
+from dermaexp.core.tasks import Task, task_of
 from dermaexp.data.gray import prepared
 from dermaexp.data.load import load_splits
 from dermaexp.data.sample import spread
 from dermaexp.data.splits import Splits
 from dermaexp.inference.finished import finished, shape_of
-from dermaexp.metrics import classification, significance
+from dermaexp.inference.matching import common_classes, matched
+from dermaexp.metrics import scores, significance
+from dermaexp.metrics.labels import is_correct
 from dermaexp.metrics.names import METRICS
 from dermaexp.metrics.operating_points import operating_points
 from dermaexp.metrics.predictions import Predictions
@@ -57,6 +60,10 @@ class Evaluation:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def task(self) -> Task:
+        return task_of(self.members[0].metrics["data"])
+
+    @property
     def data_title(self) -> str:
         return self.splits.title
 
@@ -87,7 +94,7 @@ def evaluate_own(directories: Sequence[RunDirectory]) -> Evaluation:
             "the runs were tested on different images: give the data to evaluate them on, such as "
             "dataset=npz dataset.path=FILE"
         )
-    classes = _common_classes([metrics for _, metrics in own])
+    classes = common_classes([metrics for _, metrics in own])
     members, notes, found = [], [], []
     for directory, (record, metrics) in zip(directories, own, strict=True):
         repeated = repeat(directory)
@@ -136,13 +143,13 @@ def evaluate_on(
     from dermaexp.inference.trained import config_to_load, trained_model
 
     own = [finished(directory) for directory in directories]
-    classes = _common_classes([metrics for _, metrics in own])
+    classes = common_classes([metrics for _, metrics in own])
     stored = [
         StoredRun(directory, record, config_to_load(record, metrics))
         for directory, (record, metrics) in zip(directories, own, strict=True)
     ]
     splits = _loaded(overrides) if overrides else stored[0].splits
-    images, targets, notes = _matched(splits, split, classes)
+    images, targets, notes = matched(splits, split, classes, own[0][1])
     trained_on = {record["data"]["fingerprint"] for record, _ in own}
     if splits.fingerprint in trained_on and split != "test":
         chosen = "trained on" if split == "train" else "selected by"
@@ -166,12 +173,13 @@ def evaluate_on(
             of_val.append(run.val)
     predictions = _mean([member.predictions for member in members])
     thresholds = (
-        _mean(of_val) if len(of_val) == len(members) and _alike(of_val) else _empty(classes)
+        _mean(of_val) if len(of_val) == len(members) and _alike(of_val) else _empty(predictions)
     )
-    majority = own[0][1]["majority_class"]
+    first: Any = own[0][1]
+    majority = "majority_labels" if "majority_labels" in first else "majority_class"
     numbers = {
         split: _numbers(predictions, own[0][1], classes),
-        "majority_class": majority,
+        majority: first[majority],
         "operating_points": operating_points(thresholds, predictions, classes),
     }
     if len(members) > 1:
@@ -199,47 +207,14 @@ def _loaded(overrides: Sequence[str]) -> Splits:
     return load_splits(config.dataset)
 
 
-def _matched(
-    splits: Splits, split: str, classes: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return the images, their labels as the model counts them, and notes on the classes."""
-    part = splits[split]
-    present = np.bincount(part.labels, minlength=len(splits.classes)) > 0
-    unknown = [
-        name
-        for name, there in zip(splits.classes, present, strict=True)
-        if there and name not in classes
-    ]
-    if unknown:
-        raise UserError(
-            f"{split} of {splits.name} has images of classes that the model does not know: "
-            f"{', '.join(unknown)}; it knows {', '.join(classes)}; give their names in the order "
-            "of the labels, dataset.classes=[NAME, …] or a MedMNIST flag, or leave the images out"
-        )
-    place = np.array([classes.index(name) if name in classes else -1 for name in splits.classes])
-    notes = [text for text, title in splits.notes if not title]
-    with_images = {name for name, there in zip(splits.classes, present, strict=True) if there}
-    if missing := [name for name in classes if name not in with_images]:
-        notes.append(f"{split} of {splits.name} has no image of {', '.join(missing)}")
-    return part.images, place[part.labels], notes
-
-
-def _common_classes(own: Sequence[Metrics]) -> tuple[str, ...]:
-    """The classes of all runs, in the order of the first."""
-    first = own[0]["data"]["classes"]
-    for other in own:
-        if set(other["data"]["classes"]) != set(first):
-            raise UserError(
-                f"the runs have different classes ({', '.join(first)} | "
-                f"{', '.join(other['data']['classes'])}): an ensemble needs the same"
-            )
-    return tuple(first)
-
-
 def _numbers(predictions: Predictions, metrics: Metrics, classes: Sequence[str]) -> dict[str, Any]:
     """The numbers of a split, beside the majority baseline of the run's own training images."""
-    majority = np.array([classes.index(metrics["majority_class"])])
-    return classification.split_metrics(*predictions, majority, classes)
+    task = task_of(metrics["data"])
+    if task == "multi-label":
+        train = np.array([[int(name in metrics["majority_labels"]) for name in classes]])
+    else:
+        train = np.array([classes.index(metrics["majority_class"])])
+    return scores.split_metrics(*predictions, train, classes, task)
 
 
 def _mean(predictions: Sequence[Predictions]) -> Predictions:
@@ -261,8 +236,8 @@ def _alike(predictions: Sequence[Predictions]) -> bool:
     return all(np.array_equal(own.targets, first) for own in predictions)
 
 
-def _empty(classes: Sequence[str]) -> Predictions:
-    return Predictions(np.empty(0, np.int64), np.empty((0, len(classes)), np.float32))
+def _empty(like: Predictions) -> Predictions:
+    return Predictions(like.targets[:0], like.probabilities[:0])
 
 
 def _name(members: Sequence[Member]) -> str:
@@ -295,12 +270,8 @@ def _gain(members: Sequence[Member], ensemble: Predictions) -> list[str]:
     targets = ensemble.targets
     both = [ensemble.probabilities, best.predictions.probabilities]
     resampled = significance.bootstrap(targets, both)
-    points = [
-        classification.headline_scores(
-            targets, own.argmax(axis=1), classification.macro_auroc(targets, own)
-        )
-        for own in both
-    ]
+    points = [scores.headline_scores(targets, own) for own in both]
+    correct = [is_correct(targets, own) for own in both]
     lines = []
     for metric in TESTED:
         first, second = (np.array([own[metric]]) for own in points)
@@ -308,11 +279,10 @@ def _gain(members: Sequence[Member], ensemble: Predictions) -> list[str]:
         if found.p != found.p:
             continue
         p, least = found.p, 2 / (significance.RESAMPLES + 1)
-        if metric == "accuracy":
-            least, p = (
-                0.0,
-                significance.mcnemar_exact(*(own.argmax(axis=1) == targets for own in both)),
-            )
+        if metric == "accuracy" and targets.ndim == 2:
+            p = max(p, significance.sign_flip_exact(*(own[None] for own in correct)))
+        elif metric == "accuracy":
+            least, p = 0.0, significance.mcnemar_exact(*correct)
         scale, unit = (100, " points") if METRICS[metric].is_share else (1, "")
         estimate, low, high = (scale * end for end in (found.estimate, found.low, found.high))
         digits = 1 if unit else 3

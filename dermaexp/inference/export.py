@@ -13,6 +13,7 @@ from dermaexp.core.errors import UserError, one_line
 from dermaexp.core.extras import required
 from dermaexp.core.owned import Kind, write_files
 from dermaexp.core.shortened import shortened
+from dermaexp.core.tasks import task_of
 from dermaexp.core.version import __version__
 from dermaexp.data.pictures import BACKGROUND
 from dermaexp.inference.finished import finished, shape_of
@@ -101,6 +102,7 @@ def _metadata(directory: RunDirectory, checked_on: str) -> dict[str, Any]:
     content = {
         "name": record["name"],
         "model": metrics["model"]["name"],
+        "task": task_of(metrics["data"]),
         "classes": metrics["data"]["classes"],
         "size": size,
         "background": record["config"]["dataset"].get("background") or BACKGROUND,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dermaexp.data.sample import spread
 from dermaexp.inference.trained import TrainedModel
+from dermaexp.metrics.labels import truth_text
 
 BATCH = 256  # images
 MOST_IMAGES = 10_000
@@ -39,7 +40,7 @@ class TrainingImages:
     """
 
     def __init__(self, model: TrainedModel, images: np.ndarray, labels: np.ndarray) -> None:
-        """`images` are (N, H, W, C) uint8 as the model gets them, `labels` (N,)."""
+        """`images` are (N, H, W, C) uint8 as the model gets them, `labels` (N,) or (N, L)."""
         self.features_of = Features(model)
         self.images, self.labels, self.classes = images, labels, model.classes
         size = self.features_of(images[:1]).nbytes
@@ -56,7 +57,7 @@ class TrainingImages:
             Neighbour(
                 int(self.places[k]),
                 self.images[self.places[k]],
-                self.classes[self.labels[self.places[k]]],
+                truth_text(self.labels[self.places[k]], self.classes),
                 min(1.0, float(similarities[k])),
             )
             for k in order

@@ -43,13 +43,18 @@ def main() -> None:
     from dermaexp.runs.directory import RunDirectory
 
     model = trained_model(RunDirectory(given.run))
+    if given.min_confidence and model.task == "multi-label":
+        raise UserError(
+            "--min-confidence is of one label an image, and the model predicts several: expected "
+            "none; --csv FILE holds the probability of each"
+        )
     rows, failed = [], 0
     for file, answer in predictions(model, files):
         if isinstance(answer, UserError):
             print_error(str(answer))
             failed += 1
         else:
-            rows.append(_row(file, answer, model.classes, given.top, given.min_confidence))
+            rows.append(_row(file, answer, model, given.top, given.min_confidence))
     columns = list(rows[0]) if rows else []
     if given.csv and rows:
         write_bytes(given.csv, Grid.of(columns, rows).csv())
@@ -142,15 +147,19 @@ def picture_of(image: Any, size: tuple[int, int], background: str) -> np.ndarray
 
 
 def _row(
-    file: Path, probabilities: np.ndarray, classes: Sequence[str], top: int, least: float
+    file: Path, probabilities: np.ndarray, model: TrainedModel, top: int, least: float
 ) -> dict[str, Any]:
+    """What is predicted, and the most probable classes; of several labels an image, all of them."""
+    from dermaexp.metrics.labels import answer_text
+
+    several, classes = model.task == "multi-label", model.classes
     order = (-probabilities).argsort(kind="stable")[:top]
     best = float(probabilities[order[0]])
-    row: dict[str, Any] = {
-        "file": str(file),
-        "predicted": classes[order[0]] if best >= least else ABSTAINED,
-        "confidence": best,
-    }
+    said = answer_text(probabilities, classes, several=several)
+    row: dict[str, Any] = {"file": str(file), "predicted": said if best >= least else ABSTAINED}
+    if several:
+        row |= {"1.": classes[order[0]]}
+    row["confidence"] = best
     for place, label in enumerate(order[1:], 2):
         row |= {f"{place}.": classes[label], f"confidence {place}": float(probabilities[label])}
     return row | {f"p({name})": float(p) for name, p in zip(classes, probabilities, strict=True)}

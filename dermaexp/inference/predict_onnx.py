@@ -20,4 +20,8 @@ for file in sys.argv[1:]:
     fitted = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
     (probabilities,) = session.run(None, {"images": np.asarray(fitted)[None]})[0]
     answers = (f"{p:.9g}" for p in probabilities)
-    print(file, classes[probabilities.argmax()], *answers, sep="\t")
+    predicted = classes[probabilities.argmax()]
+    if metadata["task"] == "multi-label":
+        found = [name for name, p in zip(classes, probabilities, strict=True) if p > 0.5]
+        predicted = ", ".join(found) or "none"
+    print(file, predicted, *answers, sep="\t")

@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import pandas as pd
 from omegaconf import DictConfig
 
 from dermaexp.inference.finished import finished
+from dermaexp.metrics.labels import answer_text
 from dermaexp.metrics.names import HEADLINES, METRICS
 from dermaexp.metrics.predictions import Predictions
 from dermaexp.report.figures import check, plot
@@ -85,6 +85,7 @@ class Run:
     def predict(self, images: Images) -> pd.DataFrame:
         """Return a row for each image: its class, the confidence and all probabilities.
 
+        Of several labels an image, "labels" names all above 0.5, and the confidence is the highest.
         `images` are paths, PIL images or arrays (H, W, C) of any size, or one array (N, H, W, C) or
         tensor (N, C, H, W), uint8.
         """
@@ -93,8 +94,9 @@ class Run:
         probabilities = probabilities_of(self.model, images)
         frame = pd.DataFrame(probabilities, columns=self.classes)
         frame.insert(0, "confidence", probabilities.max(axis=1))
-        best = np.array(self.classes)[probabilities.argmax(axis=1)]
-        frame.insert(0, "class", best)
+        several = self.model.task == "multi-label"
+        said = [answer_text(own, self.classes, several=several) for own in probabilities]
+        frame.insert(0, "labels" if several else "class", said)
         return frame
 
     def evaluate(self, overrides: Sequence[str] = (), split: str | None = None) -> Evaluation:

@@ -14,6 +14,13 @@ from dermaexp.data.gray import prepared
 from dermaexp.inference.explanation import attributions, method_of, overlay, scaled
 from dermaexp.inference.predict import probabilities_of
 from dermaexp.inference.trained import TrainedModel
+from dermaexp.metrics.labels import (
+    answer_text,
+    indicators,
+    is_correct,
+    truth_text,
+    worst_answers,
+)
 from dermaexp.report.explained import explained
 from dermaexp.report.stored_run import StoredRun
 
@@ -37,9 +44,13 @@ def of_pictures(
     data_title: str,
     target: int | None = None,
 ) -> Sheet:
-    """Explain pictures, RGB (H, W, 3) uint8: the class that is predicted, or that of `target`."""
+    """Explain pictures, RGB (H, W, 3) uint8: the class that is predicted, or that of `target`.
+
+    Of several labels an image, explain the most probable one.
+    """
     images = np.stack(list(pictures.values()))
     probabilities = probabilities_of(model, images)
+    several = model.task == "multi-label"
     predicted = probabilities.argmax(axis=1)
     targets = predicted if target is None else np.full(len(images), target)
     shown = prepared(images, model.image_shape[0] == 1)
@@ -47,7 +58,7 @@ def of_pictures(
     rows = [
         {
             "file": str(file),
-            "predicted": model.classes[predicted[place]],
+            "predicted": answer_text(probabilities[place], model.classes, several=several),
             "explained": model.classes[targets[place]],
             "probability": float(probabilities[place, targets[place]]),
         }
@@ -57,30 +68,36 @@ def of_pictures(
         f"{_short(Path(row['file']).name)}: {_with_share(row['explained'], row['probability'])}"
         for row in rows
     ]
-    what = "the predicted class" if target is None else model.classes[target]
+    most = "the most probable label" if several else "the predicted class"
+    what = most if target is None else model.classes[target]
     title = f"{data_title}\n{_legend(model, what)}"
     return Sheet(explained(list(shown), overlays, captions, title=title), rows)
 
 
 def of_mistakes(model: TrainedModel, run: StoredRun, split: str, top: int) -> Sheet | None:
-    """Explain the `top` most confident mistakes, as predictions.npz has them; None without any."""
+    """Explain the `top` most confident mistakes, as predictions.npz has them; None without any.
+
+    Of several labels an image, a mistake is the most confident wrong one, present or missed.
+    """
     y_true, y_score = run.val if split == "val" else run.test
-    predicted = y_score.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != y_true)
+    predicted, confidence = worst_answers(y_true, y_score)
+    wrong = np.flatnonzero(confidence >= 0)
     if not len(wrong):
         return None
-    shown = wrong[np.argsort(-y_score[wrong, predicted[wrong]], kind="stable")][:top]
+    shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:top]
     images, places = run.predicted_images(split)
     overlays = _overlays(model, images[shown], predicted[shown])
     rows = [
         {
             "index": int(places[index]),
-            "true": model.classes[y_true[index]],
+            "true": truth_text(y_true[index], model.classes),
             "predicted": model.classes[predicted[index]],
             "probability": float(y_score[index, predicted[index]]),
         }
         for index in shown
     ]
+    several = y_true.ndim == 2
+    answer, kind = ("wrongly predicted or missed", "label") if several else ("predicted", "class")
     captions = [
         f"{row['true']} \N{RIGHTWARDS ARROW} {_with_share(row['predicted'], row['probability'])}"
         for row in rows
@@ -88,7 +105,7 @@ def of_mistakes(model: TrainedModel, run: StoredRun, split: str, top: int) -> Sh
     title = (
         f"{run.name} on {run.data_title}, {split}: the {len(shown):,} most confident of "
         f"{len(wrong):,} mistakes\n"
-        f"true \N{RIGHTWARDS ARROW} predicted; {_legend(model, 'the predicted class')}"
+        f"true \N{RIGHTWARDS ARROW} {answer}; {_legend(model, f'the {answer} {kind}')}"
     )
     return Sheet(explained(list(images[shown]), overlays, captions, title=title), rows)
 
@@ -96,14 +113,16 @@ def of_mistakes(model: TrainedModel, run: StoredRun, split: str, top: int) -> Sh
 def of_class_means(model: TrainedModel, run: StoredRun, split: str) -> Sheet:
     """Average the attributions of each class over its images that are predicted correctly.
 
+    Of several labels an image, over the images that have the label and for which it is predicted.
     Each image's map is scaled to a largest value of 1 first, so that all count alike.
     """
     y_true, y_score = run.val if split == "val" else run.test
-    correct = y_score.argmax(axis=1) == y_true
+    correct, is_class = is_correct(y_true, y_score), indicators(y_true, len(model.classes))
+    found = is_class & (correct if y_true.ndim == 2 else correct[:, None])
     images, _ = run.predicted_images(split)
     means, overlays, counts = [], [], {}
     for label, name in enumerate(model.classes):
-        own = images[correct & (y_true == label)]
+        own = images[found[:, label]]
         counts[name] = len(own)
         if len(own):
             means.append(own.mean(axis=0).round().astype(np.uint8))

@@ -29,7 +29,8 @@ class Baseline:
     @property
     def names(self) -> str:
         """Such as “b”, or “b” or “c” if the folds' training images differ in it."""
-        return " or ".join(dict.fromkeys(name for _, name in self.predicted))
+        quoted = (f"“{name}”" if isinstance(own, int) else name for own, name in self.predicted)
+        return " or ".join(dict.fromkeys(quoted))
 
     @property
     def label(self) -> str:
@@ -72,7 +73,7 @@ def baseline_of(*folds: Mapping[str, Any]) -> Baseline:
 def _of_fold(
     numbers: Mapping[str, Any],
 ) -> tuple[tuple[int | tuple[int, ...], str], dict[str, float]]:
-    """What is predicted, with its name in quotes, and its scores."""
+    """What is predicted, with its name, and its scores."""
     classes = numbers["data"]["classes"]
     if task_of(numbers["data"]) == "multi-label":
         labels = numbers["majority_labels"]
@@ -83,4 +84,4 @@ def _of_fold(
     label = classes.index(numbers["majority_class"])
     counts = np.sum(numbers["test"]["confusion_matrix"], axis=1)
     own = scores.constant_prediction(counts, label, task_of(numbers["data"]))
-    return (label, f"“{classes[label]}”"), own
+    return (label, classes[label]), own

@@ -42,6 +42,33 @@ def majority(train_targets: np.ndarray) -> np.ndarray:
     return np.asarray(np.bincount(train_targets).argmax())
 
 
+def answer_text(probabilities: np.ndarray, classes: Sequence[str], *, several: bool) -> str:
+    """The most probable class of probabilities (K,), or all labels that are predicted."""
+    if several:
+        return names_of(answers(probabilities), classes)
+    return classes[int(probabilities.argmax())]
+
+
+def truth_text(target: np.ndarray, classes: Sequence[str]) -> str:
+    """The name of a class (), or those of the labels that indicators (L,) mark."""
+    return classes[int(target)] if np.ndim(target) == 0 else names_of(target == 1, classes)
+
+
+def worst_answers(targets: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The most confident wrong answer (N,) to each image, and the confidence in it; -1 without any.
+
+    Of several labels an image, confidence is the probability of the wrong answer, present or
+    absent.
+    """
+    if targets.ndim == 1:
+        predicted = probabilities.argmax(axis=1)
+        confidence = probabilities[np.arange(len(targets)), predicted]
+        return predicted, np.where(predicted == targets, -1.0, confidence)
+    confidence = np.where(answers(probabilities), probabilities, 1 - probabilities)
+    wrong = np.where(is_correct(targets, probabilities), -1.0, confidence)
+    return wrong.argmax(axis=1), wrong.max(axis=1)
+
+
 def names_of(predicted: np.ndarray, classes: Sequence[str]) -> str:
     """The labels that are predicted, (L,) bool, such as "Mass, Nodule"; "none" without any."""
     return ", ".join(name for name, own in zip(classes, predicted, strict=True) if own) or "none"

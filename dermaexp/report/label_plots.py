@@ -118,17 +118,6 @@ def _plot_table(axes: Axes, table: np.ndarray) -> None:
         axes.text(column, row, text, ha="center", va="center", fontsize=SMALL, color=color)
 
 
-def worst_answers(y_true: np.ndarray, y_score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the most confident wrong label (N,) of each image, and the confidence in it.
-
-    Confidence is the probability of the wrong answer, present or absent; -1 without any.
-    """
-    predicted = y_score > 0.5
-    confidence = np.where(predicted, y_score, 1 - y_score)
-    wrong = np.where(predicted != (y_true == 1), confidence, -1.0)
-    return wrong.argmax(axis=1), wrong.max(axis=1)
-
-
 def _mark(axes: Axes, metric: str, shares: Sequence[float]) -> None:
     if metric == "average_precision":
         rows = range(len(shares))

@@ -35,9 +35,11 @@ def reading(numbers: Mapping[str, Any]) -> str:
         return f"No test image has the {column} of an image in train or val."
     if clean is None:
         return f"Every test image has the {column} of an image in train or val."
+    compared = "Compare each with its own majority baseline, not the two with each other"
+    if "majority_class" not in numbers:  # an image has several labels
+        return f"Leaked: an image in train or val has the same {column}. {compared}."
     majority = numbers["majority_class"]
     of_clean, of_shared = (half["class_shares"][majority] for half in (clean, shared))
-    compared = "Compare each with its own majority baseline, not the two with each other"
     if abs(of_clean - of_shared) >= ALIKE:
         compared += (
             f": “{majority}” are {percent(of_shared)} of the leaked images and {percent(of_clean)} "

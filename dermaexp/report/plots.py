@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from dermaexp.core.text import percent
 from dermaexp.metrics import classification
 from dermaexp.metrics.intervals import wilson_interval
-from dermaexp.metrics.labels import indicators, names_of
-from dermaexp.report.label_plots import worst_answers
+from dermaexp.metrics.labels import indicators, truth_text, worst_answers
 from dermaexp.report.style import (
     BLUE,
     GRAY,
@@ -201,9 +200,9 @@ def misclassified(
     probabilities. Of several labels an image, `y_true` (N, L), the most confident wrong one counts.
     The five columns need axes about 14 inches wide.
     """
-    mistakes = _label_mistakes if y_true.ndim == 2 else _mistakes
-    wrong, confidence = mistakes(y_true, y_score)
-    shown = wrong[np.argsort(-confidence, kind="stable")][:count]
+    _, confidence = worst_answers(y_true, y_score)
+    wrong = np.flatnonzero(confidence >= 0)
+    shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
     columns, cell_width, cell_height, top, side = 5, 2.9, 3.5, 0.8, 2.4  # the last four in inches
     rows = max(1, -(-len(shown) // columns))
     width, height = cell_width * columns, top + cell_height * rows
@@ -233,20 +232,6 @@ def misclassified(
     return figure
 
 
-def _mistakes(y_true: np.ndarray, y_score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of the misclassified images, and the confidence in the answers."""
-    predicted = y_score.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != y_true)
-    return wrong, y_score[wrong, predicted[wrong]]
-
-
-def _label_mistakes(y_true: np.ndarray, y_score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of images with a wrong label, and the confidence in the worst."""
-    _, confidence = worst_answers(y_true, y_score)
-    wrong = np.flatnonzero(confidence >= 0)
-    return wrong, confidence[wrong]
-
-
 def _answer_texts(truth: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> tuple[str, str]:
     """Return what is predicted of an image and what is true, with the probabilities of both."""
     if truth.ndim == 0:
@@ -258,4 +243,4 @@ def _answer_texts(truth: np.ndarray, scores: np.ndarray, classes: Sequence[str])
     (worst,), _ = worst_answers(truth[None], scores[None])
     word = "missed" if truth[worst] else "predicted"
     above = f"{word}: {classes[worst]} {percent(scores[worst], 0)}"
-    return above, f"true: {names_of(truth == 1, classes)}"
+    return above, f"true: {truth_text(truth, classes)}"
