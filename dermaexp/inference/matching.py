@@ -29,6 +29,8 @@ def matched(
             f"{how[not several]}: give data of its kind"
         )
     present = class_counts(part.labels, splits.classes) > 0
+    if several:
+        return part.images, *_label_columns(splits, split, classes, present)
     unknown = [
         name
         for name, there in zip(splits.classes, present, strict=True)
@@ -40,20 +42,30 @@ def matched(
             f"{', '.join(unknown)}; it knows {', '.join(classes)}; give their names in the order "
             "of the labels, dataset.classes=[NAME, …] or a MedMNIST flag, or leave the images out"
         )
-    if several and (lacking := [name for name in classes if name not in splits.classes]):
-        raise UserError(
-            f"{splits.name} does not say which images have {', '.join(lacking)}: expected a column "
-            f"for each label of the model, {', '.join(classes)}"
-        )
     place = np.array([classes.index(name) if name in classes else -1 for name in splits.classes])
     notes = [text for text, title in splits.notes if not title]
     with_images = {name for name, there in zip(splits.classes, present, strict=True) if there}
     if missing := [name for name in classes if name not in with_images]:
         notes.append(f"{split} of {splits.name} has no image of {', '.join(missing)}")
-    if several:
-        columns = [splits.classes.index(name) for name in classes]
-        return part.images, part.labels[:, columns], notes
     return part.images, place[part.labels], notes
+
+
+def _label_columns(
+    splits: Splits, split: str, classes: Sequence[str], present: np.ndarray
+) -> tuple[np.ndarray, list[str]]:
+    """The model's labels as indicators (N, L), and notes; what else images have is left out."""
+    if lacking := [name for name in classes if name not in splits.classes]:
+        raise UserError(
+            f"{splits.name} does not say which images have {', '.join(lacking)}: expected a column "
+            f"for each label of the model, {', '.join(classes)}"
+        )
+    notes = [text for text, title in splits.notes if not title]
+    if others := [name for name in splits.classes if name not in classes]:
+        notes.append(f"the model does not know the labels {', '.join(others)}: they are left out")
+    places = [splits.classes.index(name) for name in classes]
+    if missing := [splits.classes[place] for place in places if not present[place]]:
+        notes.append(f"{split} of {splits.name} has no image of {', '.join(missing)}")
+    return splits[split].labels[:, places], notes
 
 
 def common_classes(own: Sequence[Metrics]) -> tuple[str, ...]:

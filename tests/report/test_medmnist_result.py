@@ -16,7 +16,7 @@ from medmnist import Evaluator
 from dermaexp.data import medmnist, npz
 from dermaexp.data.medmnist_info import INFO
 from dermaexp.data.splits import SPLITS, Split, Splits
-from dermaexp.metrics import classification
+from dermaexp.metrics import classification, multilabel
 from dermaexp.report.medmnist_result import write_medmnist_result
 from dermaexp.runs.directory import RunDirectory
 
@@ -63,6 +63,21 @@ def test_medmnist_evaluates_it_to_our_numbers(
     theirs = Evaluator.parse_and_evaluate(str(file))
     assert tuple(theirs) == pytest.approx((auc, acc), abs=1e-12)
     assert list(directory.medmnist.iterdir()) == [file], "it writes the name that ours has"
+
+
+def test_medmnist_evaluates_several_labels_to_our_numbers(root: Path, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    targets = (generator.random((300, 14)) < 0.3).astype(np.int64)
+    probabilities = generator.random((300, 14), np.float32) * (0.4 + 0.6 * targets)
+    probabilities = probabilities.astype(np.float32)
+    np.savez(root / "chestmnist.npz", test_labels=targets)
+    directory, splits = RunDirectory(tmp_path / "run"), splits_of("chestmnist", targets)
+    write_medmnist_result(directory, "cnn", splits, "test", targets, probabilities)
+    (file,) = directory.medmnist.iterdir()
+    numbers = multilabel.split_metrics(targets, probabilities, targets, splits.classes)
+    auc, acc = numbers["macro_auroc"], numbers["accuracy"]
+    assert file.name == f"chestmnist_test_[AUC]{auc:.3f}_[ACC]{acc:.3f}@cnn.csv"
+    assert tuple(Evaluator.parse_and_evaluate(str(file))) == pytest.approx((auc, acc), abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import pytest
 import torch
 from helpers import NO_FIGURES, small_set
 from hydra import compose
-from medmnist.evaluator import getACC, getAUC
 from medmnist.info import INFO
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error, recall_score
 
@@ -90,35 +89,6 @@ def run(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             return numbers, arrays["test_targets"], arrays["test_probabilities"]
 
     return run
-
-
-@pytest.mark.slow
-def test_a_run_with_several_labels(run, tmp_path: Path) -> None:
-    """Its numbers are medmnist's, its figures are there, and its page names labels."""
-    numbers, targets, probabilities = run("chestmnist", "calibrate=true")
-    test, task = numbers["test"], INFO["chestmnist"]["task"]
-    assert numbers["data"]["task"] == "multi-label"
-    assert targets.shape == probabilities.shape == (50, 14)
-    assert test["macro_auroc"] == pytest.approx(getAUC(targets, probabilities, task), abs=1e-12)
-    assert test["accuracy"] == pytest.approx(getACC(targets, probabilities, task), abs=1e-12)
-    assert numbers["majority_labels"] == []
-    assert test["baseline"]["accuracy"] == pytest.approx(1 - targets.mean())
-    assert numbers["calibration"]["test"]["raw"]["loss"] == pytest.approx(test["loss"])
-    assert {file.stem for file in (tmp_path / "run" / "figures").iterdir()} == {
-        "learning_curves",
-        "confusion_matrix",
-        "per_class_accuracy",
-        "roc_curves",
-        "precision_recall_curves",
-        "reliability",
-        "misclassified",
-        "montage",
-    }
-    page = (tmp_path / "run" / "report.html").read_text()
-    assert "<h2>Labels</h2>" in page
-    assert "of the labels of all 50 images are predicted correctly" in page
-    assert "each label against its absence" in page
-    assert "subset accuracy" in page
 
 
 @pytest.mark.slow
