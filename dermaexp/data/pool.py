@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from dermaexp.core.tasks import Task
+from dermaexp.core.tasks import Task, inferred
 from dermaexp.data.splits import SPLITS, Division, Grouping, Note, Split, Splits
 
 
@@ -35,7 +35,7 @@ class Pool:
     images: Images
     labels: np.ndarray  # (N,) int64, or indicators (N, L)
     fingerprint: str
-    task: Task = "multi-class"
+    task: Task | None = None  # None: what the labels show
     own_split: np.ndarray | None = None
     lesion_groups: np.ndarray | None = None
     grouping: Grouping | None = None
@@ -93,7 +93,7 @@ def divided(
         splits["train"],
         splits["val"],
         splits["test"],
-        task=pool.task,
+        task=pool.task or inferred(pool.labels.ndim == 2, len(pool.classes)),
         synthetic=pool.synthetic,
         grouping=pool.grouping,
         division=division,

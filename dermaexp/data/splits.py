@@ -156,7 +156,7 @@ class Splits:
             images, labels = self[split].images, self[split].labels
             digest.update(f"{split} {images.shape} ".encode())
             digest.update(np.ascontiguousarray(images).data)
-            digest.update(labels.astype("<i8").data)
+            digest.update(np.ascontiguousarray(labels, "<i8").data)
         return digest.hexdigest()
 
 
