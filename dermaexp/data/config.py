@@ -76,6 +76,7 @@ class DatasetConfig(BaseModel):
     groups_key: ClassVar = "dataset.groups=FILE"  # what names the lesion groups
     grayscale: Flag
     normalize: Normalize
+    channels: Literal[3] | None = None
     groups: GroupsFile | None = None
     group_column: Column | None = None
     split: Literal["official", "grouped", "random", "corrected"] | None = None

@@ -22,15 +22,16 @@ Batch = tuple[Tensor, Tensor, Tensor]
 class Images(Dataset):
     """One split as tensors; indexed by a whole batch at once."""
 
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
+    def __init__(self, images: Tensor, labels: Tensor, channels: int | None = None) -> None:
         self.images = images  # (N, H, W, C) uint8, the source's own memory unless made gray
         self.labels = labels  # (N,) int64, or indicators (N, L)
+        self.channels = channels or images.shape[-1]  # of a batch: gray is repeated
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, indices: Tensor) -> Batch:
-        images = self.images[indices].permute(0, 3, 1, 2)
+        images = self.images[indices].permute(0, 3, 1, 2).expand(-1, self.channels, -1, -1)
         # A copy even of gray images: .contiguous() would leave them the strides of channels-last,
         # with which a convolution takes another path and gives other last digits.
         images = images.clone(memory_format=torch.contiguous_format)
@@ -52,26 +53,29 @@ class ImageDataModule(LightningDataModule):
         seed: int,
         balance: float = 0.0,
         limits: Mapping[str, int | float | None] | None = None,
+        channels: int | None = None,
     ) -> None:
         """`balance` samples a class as if it had images ** (1 - balance) training images.
 
         0 takes every image once an epoch, 1 samples all classes equally often. `limits` says, as
         Lightning's limit_*_batches, how much of a split is used: a number of batches, or a share of
         the images. Which images these are depends on the split alone, see `sample.spread`.
+        `channels` 3 repeats the channel of gray images.
         """
         super().__init__()
         self.splits = splits
         self.batch_size = batch_size
         self.seed = seed
         self.balance = balance
-        self.images = {split: _to_tensors(splits[split], grayscale) for split in SPLITS}
+        self.images = {split: _to_tensors(splits[split], grayscale, channels) for split in SPLITS}
         self.used = {split: self._used(split, (limits or {}).get(split)) for split in SPLITS}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of every image."""
-        height, width, channels = self.images["train"].images.shape[1:]
-        return channels, height, width
+        train = self.images["train"]
+        height, width = train.images.shape[1:3]
+        return train.channels, height, width
 
     def channel_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (C,) of the training pixels scaled to [0, 1]."""
@@ -150,6 +154,6 @@ class ImageDataModule(LightningDataModule):
         return DataLoader(self.images[split], sampler=batches, batch_size=None, generator=generator)
 
 
-def _to_tensors(split: Split, grayscale: bool) -> Images:
+def _to_tensors(split: Split, grayscale: bool, channels: int | None) -> Images:
     images = torch.from_numpy(prepared(split.images, grayscale))
-    return Images(images, torch.from_numpy(split.labels))
+    return Images(images, torch.from_numpy(split.labels), channels)

@@ -18,7 +18,8 @@ from dermaexp.data.lesion_groups import GROUP_COLUMN, with_lesion_groups
 from dermaexp.data.pool import Pool
 from dermaexp.data.splits import SPLITS, Splits
 
-PREPARATION = ("grayscale", "normalize")  # applied to a source's images, no part of the source
+# Applied to the images of a source, no part of it.
+PREPARATION = ("grayscale", "normalize", "channels")
 DIVISION = tuple(field.name for field in fields(How))
 GROUPS = ("groups", "group_column")  # of a source whose lesion groups are in a file of their own
 KEPT_BYTES = 2 * 1024**3
@@ -37,7 +38,7 @@ def load_splits(dataset: DictConfig) -> Splits:
     OmegaConf.set_readonly(source, False)
     OmegaConf.set_struct(source, False)
     for key in PREPARATION:
-        source.pop(key)
+        source.pop(key, None)
     given = {key: source.pop(key, None) for key in DIVISION}
     how = How(**{key: value for key, value in given.items() if value is not None})
     splits = _loaded(source, how)

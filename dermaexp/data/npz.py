@@ -14,7 +14,8 @@ import numpy as np
 from dermaexp.core.errors import UserError, nearest
 from dermaexp.core.files import expanded
 from dermaexp.core.tasks import Task
-from dermaexp.data.splits import SPLITS, Splits, checked_splits
+from dermaexp.data.array_conversions import converted_images, converted_labels, key_of
+from dermaexp.data.splits import SPLITS, Note, Splits, checked_splits
 
 SYNTHETIC_KEY = "synthetic"  # marks a file of synthetic images: they never pass for real ones
 KEYS = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "labels"))
@@ -25,11 +26,15 @@ def load(path: str, classes: Sequence[str] | str | None = None, name: str | None
 
     `classes` are names in the order of the labels, or a MedMNIST flag whose names and task are
     used; without it, classes are called "class 0", … up to the largest training label, and the
-    columns of several labels an image "label 0", ….
+    columns of several labels an image "label 0", …. Arrays of other conventions are converted where
+    they have one meaning only; a note says so.
     """
     file = expanded(str(path))
-    arrays = read_arrays(file)
-    names = _numbered_classes(arrays, file) if classes is None else _class_names(classes)
+    given = None if classes is None else _class_names(classes)
+    arrays, said = converted_images(read_arrays(file), str(file))
+    several = _task(classes) == "multi-label"
+    arrays, found, more = converted_labels(arrays, given, several, str(file))
+    names = given or found or _numbered_classes(arrays, file)
     synthetic = SYNTHETIC_KEY in _keys(file)
     splits = checked_splits(
         name or file.stem,
@@ -39,7 +44,8 @@ def load(path: str, classes: Sequence[str] | str | None = None, name: str | None
         synthetic=synthetic,
         task=_task(classes),
     )
-    return replace(splits, medmnist_flag=_medmnist_flag(classes, splits))
+    notes = (Note(f"{file.name}: {'; '.join((*said, *more))}"),) if said or more else ()
+    return replace(splits, medmnist_flag=_medmnist_flag(classes, splits), notes=notes)
 
 
 def read_arrays(file: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -51,12 +57,16 @@ def read_arrays(file: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         if isinstance(content, np.ndarray):
             raise UserError(f"{file} is a single array: expected an npz with {', '.join(KEYS)}")
         with content:
-            if missing := [key for key in KEYS if key not in content.files]:
+            keys = {key: key_of(key, content.files) for key in KEYS}
+            if missing := [key for key, found in keys.items() if found is None]:
                 raise UserError(
                     f"{file} lacks {', '.join(missing)}: expected {', '.join(KEYS)}, "
                     f"found {', '.join(content.files) or 'nothing'}"
                 )
-            return {s: (content[f"{s}_images"], content[f"{s}_labels"]) for s in SPLITS}
+            return {
+                split: (content[keys[f"{split}_images"]], content[keys[f"{split}_labels"]])
+                for split in SPLITS
+            }
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
         raise UserError(
             f"{file} is damaged or not an npz: expected an npz in MedMNIST's format; "

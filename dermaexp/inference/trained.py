@@ -80,7 +80,7 @@ class TrainedModel(nn.Module):
         if self.image_shape[0] == 1 and images.shape[1] == 3:
             weights = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
             images = ((images.int() * weights).sum(dim=1, keepdim=True) + HALF) // ONE
-        return images.float() / 255
+        return images.expand(-1, self.image_shape[0], -1, -1).float() / 255
 
 
 def trained_model(directory: RunDirectory) -> TrainedModel:

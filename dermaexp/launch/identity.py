@@ -60,7 +60,8 @@ def identity(values: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[
         return content
     from dermaexp.data.load import PREPARATION
 
-    dataset = {key: content["dataset"].get(key) for key in PREPARATION}
+    given = content["dataset"]
+    dataset = {key: given.get(key) for key in PREPARATION if key != "channels" or given.get(key)}
     dataset |= {
         "fingerprint": data["fingerprint"],
         "groups": data.get("groups", {}).get("fingerprint"),

@@ -36,8 +36,15 @@ from dermaexp.training.tta import VIEWS
 
 def build_data(config: DictConfig, splits: Splits) -> ImageDataModule:
     """Return the data module; UserError where its val split cannot choose the best epoch."""
+    channels = config.dataset.get("channels")
+    if channels and config.dataset.grayscale and splits.train.images.shape[-1] == 3:
+        raise UserError(
+            f"dataset.channels={channels} repeats the channel of gray images, and {splits.name} "
+            "has colour: give dataset.grayscale=false"
+        )
     data = ImageDataModule(
         splits,
+        channels=channels,
         batch_size=config.batch_size,
         grayscale=config.dataset.grayscale,
         seed=config.seed,

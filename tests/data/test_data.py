@@ -79,7 +79,7 @@ def spoil(arrays: Arrays, **changes: np.ndarray | None) -> Arrays:
         ),
         (
             lambda a: {"train_images": a["train_images"] / 255.0},
-            "images are float64 (120, 12, 12, 3)",
+            "images are float64, uint8 from 0 to 209: expected uint8",
         ),
         (
             lambda a: {"train_images": a["train_images"][..., :2]},
@@ -102,6 +102,76 @@ def test_npz_says_what_is_wrong(change, message: str, arrays: Arrays, tmp_path: 
     assert message in str(error.value)
     assert "bad.npz" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def one_hot(labels: np.ndarray) -> np.ndarray:
+    return np.eye(3, dtype=np.uint8)[labels[:, 0]]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda images, labels: ((images / 255).astype(np.float32), labels),
+            "images of float32 from 0 to 1 scaled to 0 to 255",
+        ),
+        (lambda images, labels: (images.astype(float), labels), "from 0 to 255 made uint8"),
+        (lambda images, labels: (np.moveaxis(images, 3, 1), labels), "channels moved from first"),
+        (lambda images, labels: (images, one_hot(labels)), "one-hot labels made numbers"),
+        (lambda images, labels: (images, one_hot(labels).astype(float)), "whole numbers; one-hot"),
+        (
+            lambda images, labels: (images, np.array(["nv", "bcc", "mel"])[labels]),
+            "text labels numbered in the order nv, bcc, mel",
+        ),
+    ],
+)
+def test_npz_of_other_conventions(change, said: str, arrays: Arrays, tmp_path: Path) -> None:
+    """They have one meaning: the content is that of MedMNIST's format, under others' keys too."""
+    other = {}
+    for split in ("train", "val", "test"):
+        images, labels = change(arrays[f"{split}_images"], arrays[f"{split}_labels"])
+        other |= {f"x_{split}": images, f"Y_{split}": labels}
+    names = ["nv", "bcc", "mel"]
+    splits = npz.load(write(tmp_path / "other.npz", other), classes=names)
+    expected = npz.load(write(tmp_path / "own.npz", arrays), classes=names)
+    assert splits.fingerprint == expected.fingerprint
+    assert [said in note.text for note in splits.notes] == [True]
+    assert expected.notes == ()
+
+
+def test_npz_text_labels_name_the_classes(arrays: Arrays, tmp_path: Path) -> None:
+    words = {
+        key: np.array(["nv", "bcc", "mel"])[value] if key.endswith("labels") else value
+        for key, value in arrays.items()
+    }
+    splits = npz.load(write(tmp_path / "words.npz", words))
+    assert splits.classes == ("bcc", "mel", "nv")
+    expected = np.array([2, 0, 1])[arrays["val_labels"][:, 0]]
+    assert splits.val.labels.tolist() == expected.tolist()
+    words["test_labels"][0] = "ml"
+    with pytest.raises(UserError, match="test has the label ml, which is not in train: did you"):
+        npz.load(write(tmp_path / "words.npz", words))
+
+
+def test_images_of_no_one_meaning_are_refused(arrays: Arrays, tmp_path: Path) -> None:
+    standardised = {
+        key: value / 100 - 1 if key.endswith("images") else value for key, value in arrays.items()
+    }
+    with pytest.raises(UserError, match=r"images are float64 from -1 to .* expected uint8, or num"):
+        npz.load(write(tmp_path / "z.npz", standardised))
+
+
+def test_gray_images_may_have_three_channels(arrays: Arrays) -> None:
+    gray = {k: v[..., :1] if v.ndim == 4 else v for k, v in arrays.items()}
+    data, repeated = (datamodule(gray, channels=channels) for channels in (None, 3))
+    assert (data.image_shape, repeated.image_shape) == ((1, 12, 12), (3, 12, 12))
+    images, *_ = repeated.images["train"][torch.arange(5)]
+    assert images.is_contiguous()
+    assert torch.equal(images, data.images["train"][torch.arange(5)][0].repeat(1, 3, 1, 1))
+    assert torch.equal(
+        datamodule(arrays, channels=3).images["val"][torch.arange(2)][0][0, 0],
+        torch.from_numpy(arrays["val_images"][0, :, :, 0]),
+    )
 
 
 def test_npz_refuses_other_files(data_file: Path, tmp_path: Path) -> None:

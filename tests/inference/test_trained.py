@@ -106,7 +106,7 @@ def test_predict_writes_a_row_for_each_picture(
     [
         (["run", "nothere.png"], "nothere.png is missing"),
         (["run", "text.png", "pictures/0.png"], "text.png cannot be decoded"),
-        (["run", "empty.png"], "empty.png cannot be decoded"),
+        (["run", "empty.png"], "empty.png has 0 bytes"),
         (["run", "list.csv"], "list.csv has no column file: its columns are picture"),
         (["run", "nothing"], "nothing has no pictures"),
         (["pictures", "pictures"], "pictures is no run directory"),

@@ -78,6 +78,7 @@ def test_a_config_folder_of_ones_own(tmp_path: Path) -> None:
             "shares": [0.7, 0.1, 0.2],
             "split_seed": 0,
             "grayscale": True,
+            "channels": None,
             "normalize": False,
         }, HYDRA
         assert compose("config", ["dataset=synthetic"]).dataset.size == 28, HYDRA
