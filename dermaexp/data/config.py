@@ -77,6 +77,7 @@ class DatasetConfig(BaseModel):
     grayscale: Flag
     normalize: Normalize
     channels: Literal[3] | None = None
+    task: Literal["ordinal"] | None = None
     groups: GroupsFile | None = None
     group_column: Column | None = None
     split: Literal["official", "grouped", "random", "corrected"] | None = None

@@ -12,6 +12,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from dermaexp.core.errors import UserError
+from dermaexp.core.tasks import Task
 from dermaexp.data.config import OWN_GROUPS
 from dermaexp.data.division import How, missing_classes, split_up
 from dermaexp.data.lesion_groups import GROUP_COLUMN, with_lesion_groups
@@ -39,11 +40,22 @@ def load_splits(dataset: DictConfig) -> Splits:
     OmegaConf.set_struct(source, False)
     for key in PREPARATION:
         source.pop(key, None)
+    task = source.pop("task", None)
     given = {key: source.pop(key, None) for key in DIVISION}
     how = How(**{key: value for key, value in given.items() if value is not None})
     splits = _loaded(source, how)
+    if task:
+        splits = _of_task(splits, task)
     notes = tuple(missing_classes(splits))
     return replace(splits, notes=(*splits.notes, *notes)) if notes else splits
+
+
+def _of_task(splits: Splits, task: Task) -> Splits:
+    if splits.task == "multi-label":
+        raise UserError(
+            f"dataset.task={task}, but an image of {splits.name} has several labels: expected null"
+        )
+    return replace(splits, task=task)
 
 
 def _loaded(source: DictConfig, how: How) -> Splits:

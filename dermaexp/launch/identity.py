@@ -66,4 +66,6 @@ def identity(values: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[
         "fingerprint": data["fingerprint"],
         "groups": data.get("groups", {}).get("fingerprint"),
     }
+    if task := content["dataset"].get("task"):  # it adds numbers
+        dataset["task"] = task
     return {**content, "dataset": dataset}

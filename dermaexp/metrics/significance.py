@@ -144,7 +144,9 @@ def _label_bootstrap(
     is_predicted = np.stack([answers(run).T for run in probabilities]).astype(np.float32)
     hits = has_label * is_predicted
     correct = np.stack([is_correct(targets, run) for run in probabilities])
-    shares = correct.mean(axis=2, dtype=np.float32)  # (runs, N)
+    right = correct.sum(
+        axis=2, dtype=np.float32
+    )  # (runs, N), whole numbers, so that sums are exact
     is_right = correct.all(axis=2).astype(np.float32)
     rankings = [
         [
@@ -163,7 +165,7 @@ def _label_bootstrap(
         aurocs = np.stack([_aurocs(ranking, positives, counts) for ranking in rankings])
         blocks.append(
             {
-                "accuracy": (shares @ counts).astype(np.float64) / samples,
+                "accuracy": (right @ counts).astype(np.float64) / targets.size,
                 "balanced_accuracy": _class_mean((sensitivity + specificity) / 2),
                 "macro_auroc": _class_mean(aurocs),
                 "macro_f1": _class_mean(_divide(2 * hit_counts, positives + answered)),

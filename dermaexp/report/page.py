@@ -34,8 +34,8 @@ CAPTIONS = {  # in this order; other figures follow by name
     "montage": "Training images before augmentation, a row per class.",
 }
 LABEL_CAPTIONS = CAPTIONS | {  # of several labels an image
-    "confusion_matrix": "Test images with and without each label, a row what is true, at a "
-    "probability of 0.5.",
+    "confusion_matrix": "Test images with and without each label, predicted at a probability of "
+    "0.5: a row is what is true.",
     "per_class_accuracy": "AUROC, average precision and F1 of each label on test, with 95 % "
     "intervals (Newcombe, Boyd); F1, at a probability of 0.5, has none.",
     "roc_curves": "ROC curves on test, each label against its absence.",

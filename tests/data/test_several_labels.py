@@ -84,6 +84,21 @@ def test_a_table_of_several_labels_is_a_set_of_them(tmp_path: Path) -> None:
     assert joined.sum(axis=0).tolist() == [10, 10, 15]
 
 
+def test_own_classes_can_be_in_order(tmp_path: Path) -> None:
+    arrays = {}
+    for split in SPLITS:
+        arrays |= {f"{split}_images": IMAGES, f"{split}_labels": LABELS.sum(axis=1)}
+    np.savez(tmp_path / "grades.npz", **arrays)
+    np.savez(tmp_path / "labels.npz", **arrays | {f"{s}_labels": LABELS for s in SPLITS})
+    config = {"_target_": "dermaexp.data.npz.load", "grayscale": True, "normalize": False}
+    grades = config | {"path": str(tmp_path / "grades.npz")}
+    assert load_splits(OmegaConf.create(grades)).task == "multi-class"
+    assert load_splits(OmegaConf.create(grades | {"task": "ordinal"})).task == "ordinal"
+    several = config | {"path": str(tmp_path / "labels.npz"), "task": "ordinal"}
+    with pytest.raises(UserError, match="an image of labels has several labels: expected null"):
+        load_splits(OmegaConf.create(several))
+
+
 def test_divisions_are_stratified_by_the_rarest_label() -> None:
     """A tenth of the images have the rare label, and so has each part."""
     rare = np.zeros((90, 3), np.int64)
