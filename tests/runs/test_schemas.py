@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers import make_run
 
 from dermaexp.core.errors import UserError
+from dermaexp.core.files import finite
 from dermaexp.report.page import write_report
 from dermaexp.runs.collect import read_runs
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.schemas import SCHEMA
+from dermaexp.training.run_metrics import run_metrics
 
 
 def change(path: Path, key: str, value: Any) -> None:
@@ -127,3 +130,56 @@ def test_an_earlier_run_is_ours_damaged_or_somebody_elses(tmp_path: Path) -> Non
         directory.read_earlier()
     make_run(tmp_path)
     assert directory.read_earlier() == directory.read_run()
+
+
+@pytest.fixture(scope="module")
+def label_numbers() -> dict:
+    """What metrics.json holds of two labels an image."""
+    targets = np.array([[1, 0], [0, 1], [1, 1], [0, 0]])
+    scores = np.array([[0.9, 0.1], [0.2, 0.6], [0.4, 0.8], [0.3, 0.2]])
+    predictions = dict.fromkeys(("val", "test"), (targets, scores))
+    found = run_metrics(predictions, targets, ["a", "b"], calibrate=False, task="multi-label")
+    return json.loads(json.dumps(finite(found)))
+
+
+def with_labels(folder: Path, numbers: dict) -> RunDirectory:
+    """A run whose metrics.json holds those numbers."""
+    directory = make_run(folder)
+    content = json.loads((folder / "metrics.json").read_text())
+    for key in ("majority_class", "calibration"):
+        content.pop(key, None)
+    content["data"] |= {"classes": ["a", "b"], "task": "multi-label"}
+    (folder / "metrics.json").write_text(json.dumps({**content, **numbers}))
+    return directory
+
+
+def test_numbers_of_several_labels_are_read(tmp_path: Path, label_numbers: dict) -> None:
+    found = with_labels(tmp_path, label_numbers).read_metrics()
+    assert found["majority_labels"] == []
+    assert found["test"]["subset_accuracy"] == 0.75
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("majority_labels", ["c"], "majority_labels are not all among the labels"),
+        ("data.task", "multi-class", "no majority_class"),
+        ("data.task", "x", "data.task is x, expected multi-class, multi-label, ordinal or binary"),
+        ("test.confusion_matrices", [[[1]]], "test.confusion_matrices are not 2 tables of 2 by 2"),
+        (
+            "val.confusion_matrices",
+            [[[1, 0], [0, 3]], [[1, 0], [0, 1]]],
+            "val.confusion_matrices differ in images",
+        ),
+        ("test.baseline", None, "test.baseline is null, expected an object"),
+        ("test.subset_accuracy", 2, "test.subset_accuracy is 2, expected a number from 0 to 1"),
+    ],
+)
+def test_wrong_numbers_of_labels_are_named(
+    key: str, value, line: str, tmp_path: Path, label_numbers: dict
+) -> None:
+    directory = with_labels(tmp_path, label_numbers)
+    change(tmp_path / "metrics.json", key, value)
+    with pytest.raises(ValueError) as error:
+        directory.read_metrics()
+    assert str(error.value).replace('"', "") == f"metrics.json: {line}"
