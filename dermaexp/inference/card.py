@@ -16,8 +16,8 @@ from dermaexp.core.shortened import short_command, shortened
 from dermaexp.core.tasks import Task, task_of
 from dermaexp.core.text import ends, markdown_text, names_and_values, percent
 from dermaexp.core.version import __version__
-from dermaexp.inference.finished import finished, shape_of
 from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.finished import finished, shape_of
 from dermaexp.runs.metrics_file import Metrics
 from dermaexp.runs.record import RunRecord
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from dermaexp.core.console import console, print_warning
 from dermaexp.core.errors import UserError
 from dermaexp.core.extras import required
-from dermaexp.inference.finished import finished
 from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.finished import finished
 
 HOST = "127.0.0.1"
 FIRST_PORT = 7860  # as Gradio's

@@ -10,7 +10,6 @@ import numpy as np
 
 from dermaexp.core.errors import UserError
 from dermaexp.core.grid import Grid
-from dermaexp.inference.finished import finished
 from dermaexp.inference.neighbours import TrainingImages
 from dermaexp.inference.repeat import accelerator_of
 from dermaexp.inference.trained import TrainedModel, config_to_load, trained_model
@@ -20,6 +19,7 @@ from dermaexp.metrics.names import labels_of
 from dermaexp.report import leak
 from dermaexp.report.stored_run import StoredRun
 from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.finished import finished
 
 SHOWN = 24  # test images, as many of each class as there are room and images for
 SYNTHETIC = "The run's data are synthetic: its images and scores are not of patients."

@@ -15,7 +15,6 @@ from dermaexp.data.gray import prepared
 from dermaexp.data.load import load_splits
 from dermaexp.data.sample import spread
 from dermaexp.data.splits import Splits
-from dermaexp.inference.finished import finished, shape_of
 from dermaexp.inference.matching import common_classes, matched
 from dermaexp.metrics import scores, significance
 from dermaexp.metrics.labels import is_correct
@@ -25,6 +24,7 @@ from dermaexp.metrics.predictions import Predictions
 from dermaexp.metrics.significance import p_text
 from dermaexp.report.stored_run import StoredRun
 from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.finished import finished, shape_of
 from dermaexp.runs.metrics_file import Metrics
 
 TESTED = ("accuracy", "balanced_accuracy", "macro_auroc")  # as a comparison tests them

@@ -16,9 +16,9 @@ from dermaexp.core.overrides import command
 from dermaexp.core.owned import Kind, write_files
 from dermaexp.core.shortened import short_command
 from dermaexp.core.version import __version__
-from dermaexp.inference.finished import finished
 from dermaexp.inference.predict import COLUMN, files_of
 from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.finished import finished
 from dermaexp.runs.folders import dated_folder
 
 if TYPE_CHECKING:

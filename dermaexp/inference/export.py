@@ -16,8 +16,8 @@ from dermaexp.core.shortened import shortened
 from dermaexp.core.tasks import task_of
 from dermaexp.core.version import __version__
 from dermaexp.data.pictures import BACKGROUND
-from dermaexp.inference.finished import finished, shape_of
 from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.finished import finished, shape_of
 from dermaexp.runs.folders import dated_folder
 
 if TYPE_CHECKING:

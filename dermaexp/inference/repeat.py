@@ -12,7 +12,6 @@ import torch
 from pytorch_lightning.callbacks import Timer
 
 from dermaexp.data.datamodule import ImageDataModule
-from dermaexp.inference.finished import finished
 from dermaexp.inference.trained import (
     config_to_load,
     naming_the_checkpoint,
@@ -22,6 +21,7 @@ from dermaexp.inference.trained import (
 from dermaexp.metrics.predictions import Predictions
 from dermaexp.report.stored_run import StoredRun
 from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.finished import finished
 from dermaexp.runs.record import RunRecord
 from dermaexp.training import experiment, steps
 from dermaexp.training.build import build_classifier, build_data, build_trainer

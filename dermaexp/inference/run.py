@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 import pandas as pd
 from omegaconf import DictConfig
 
-from dermaexp.inference.finished import finished
 from dermaexp.metrics.labels import answer_text
 from dermaexp.metrics.names import HEADLINES, METRICS
 from dermaexp.metrics.predictions import Predictions
@@ -19,6 +18,7 @@ from dermaexp.report.figures import check, plot
 from dermaexp.report.regenerate import config_of
 from dermaexp.report.stored_run import StoredRun
 from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.finished import finished
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
@@ -18,8 +17,9 @@ from dermaexp.core.errors import UserError, one_line
 from dermaexp.core.overrides import command, escaped
 from dermaexp.core.tasks import Task, task_of
 from dermaexp.data.pictures import BACKGROUND
-from dermaexp.inference.finished import Shape, finished, shape_of
+from dermaexp.models.build import build_net
 from dermaexp.runs.directory import RunDirectory
+from dermaexp.runs.finished import Shape, finished, shape_of, tested_checkpoint
 from dermaexp.runs.metrics_file import Metrics
 from dermaexp.runs.record import RunRecord
 from dermaexp.training.callbacks import load_checkpoint
@@ -95,7 +95,7 @@ def trained_model(directory: RunDirectory) -> TrainedModel:
     classes = metrics["data"]["classes"]
     path, state = tested_weights(directory, metrics)
     with torch.random.fork_rng(devices=()):
-        net = instantiate(config.model, image_shape=image_shape, classes=len(classes))
+        net = build_net(config, image_shape, len(classes))
     transform_as_trained(net, record)
     weights = {key.removeprefix(NET): state[key] for key in state if key.startswith(NET)}
     with naming_the_checkpoint(path):
@@ -137,8 +137,7 @@ def tested_weights(directory: RunDirectory, metrics: Metrics) -> tuple[Path, dic
 
     Raises UserError where it is missing or damaged, with the command that trains the run again.
     """
-    best = metrics["tested_with"] == "best"
-    path = directory.best_checkpoint if best else directory.last_checkpoint
+    path = tested_checkpoint(directory, metrics)
     try:
         return path, load_checkpoint(path)["state_dict"]
     except UserError:

@@ -17,6 +17,7 @@ from dermaexp.data.load import load_splits
 from dermaexp.data.splits import Splits
 from dermaexp.launch import earlier, longer, resume
 from dermaexp.launch.identity import effective, identity
+from dermaexp.launch.initial_weights import initial_weights
 from dermaexp.launch.record import recording
 from dermaexp.report import html
 from dermaexp.runs.directory import RunDirectory
@@ -79,7 +80,10 @@ def attempt(job: Job) -> float | None:
         if before:
             longer.check_data(directory, before, splits.record, asked=asks_longer)
         record["data"] = splits.record
-        record["config_digest"] = config_digest(identity(record["config"], splits.record))
+        weights = initial_weights(config, before)
+        if weights:
+            record["initial_weights"] = weights
+        record["config_digest"] = config_digest(identity(record["config"], splits.record, weights))
         resumed = before is not None and earlier.can_resume(
             directory, before, record, longer=asks_longer or longer.was_asked(before)
         )

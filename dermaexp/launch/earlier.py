@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from dermaexp.core.errors import UserError
 from dermaexp.core.overrides import command
 from dermaexp.launch.identity import data_record, effective, identity
+from dermaexp.launch.initial_weights import initial_weights_or_none
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.identity import config_digest
 
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
     from dermaexp.runs.record import RunRecord
 
 RESUMPTION = ("started", "command", "git_commit", "code_digest", "own_code")
-FROM_START = (*RESUMPTION, "versions", "platform", "input_size", "trackers")
+FROM_START = (
+    *RESUMPTION,
+    "versions",
+    "platform",
+    "input_size",
+    "initial_weights",
+    "trackers",
+)
 
 
 def check_same_run(
@@ -36,9 +44,11 @@ def check_same_run(
         raise already_there(directory)
     if "config" not in earlier or "data" not in earlier:  # it failed early
         return
+    record, before = earlier["data"], earlier.get("initial_weights")
+    weights = initial_weights_or_none(config, earlier)
     own, other = (
-        config_digest(identity(values if in_sweep else _resumable(values, longer), earlier["data"]))
-        for values in (effective(config), earlier["config"])
+        config_digest(identity(values if in_sweep else _resumable(values, longer), record, start))
+        for values, start in ((effective(config), weights), (earlier["config"], before))
     )
     # A single run whose data file has changed starts anew; a sweep's job is another job then.
     if own != other or (in_sweep and _has_other_data(config, earlier["data"])):

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
 from dermaexp.launch.identity import data_record, effective, identity
+from dermaexp.launch.initial_weights import initial_weights_or_none
 from dermaexp.runs.directory import NAMES, NAMES_OF_HYDRA, RunDirectory, those_there
 from dermaexp.runs.folders import portable
 from dermaexp.runs.identity import config_digest
@@ -84,7 +85,8 @@ def job_folder(overrides: str, *, _root_: DictConfig) -> str:
     existing folder with the same digest: the sweep may vary other keys than last time.
     """
     try:
-        content = identity(effective(_root_), data_record(_root_))
+        weights = initial_weights_or_none(_root_)
+        content = identity(effective(_root_), data_record(_root_), weights)
     except OmegaConfBaseException:  # reported when the job starts
         content = to_dict(_root_)
     digest = config_digest(content)
@@ -103,7 +105,8 @@ def _alike(sweep: Path, name: str, digest: str) -> Iterator[Path]:
     for folder in sweep.glob(f"{glob.escape(name)}-{'[0-9a-f]' * DIGEST}"):
         try:
             record = RunDirectory(folder).read_run()
-            found = config_digest(identity(record["config"], record["data"]))
+            weights = record.get("initial_weights")
+            found = config_digest(identity(record["config"], record["data"], weights))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):  # not one, or damaged
             continue
         if found == digest:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from dermaexp.launch.observers import only_observes
+from dermaexp.models.files import LIBRARIES, LOADING
 from dermaexp.runs.identity import canonical
+
+if TYPE_CHECKING:
+    from dermaexp.runs.record import InitialWeights
 
 # No number depends on these; calibrate adds some, for which a finished run is only tested again.
 WITHOUT_EFFECT = ("name", "calibrate", "report", "logger", "resume", "sweep")
@@ -30,9 +34,19 @@ def effective(config: DictConfig) -> dict[str, Any]:
         for name, callback in callbacks.items()
         if callback and not _observes(callback)
     }
-    if values.get("trainer", {}).get("num_nodes") == 1:  # as in configs before they had the key
-        del values["trainer"]["num_nodes"]
+    _drop_later_keys(values)
     return canonical(values)
+
+
+def _drop_later_keys(values: dict[str, Any]) -> None:
+    """Leave out keys that change nothing, as in configs before they had these keys."""
+    if values.get("trainer", {}).get("num_nodes") == 1:
+        del values["trainer"]["num_nodes"]
+    model = values.get("model") or {}
+    later = ("init_from",) if model.get("_target_") in LIBRARIES else LOADING
+    for key in later:
+        if key in model and model[key] is None:
+            del model[key]
 
 
 def _observes(callback: Any) -> bool:
@@ -49,13 +63,21 @@ def data_record(config: DictConfig) -> dict[str, Any] | None:
         return None
 
 
-def identity(values: Mapping[str, Any], data: Mapping[str, Any] | None) -> dict[str, Any]:
+def identity(
+    values: Mapping[str, Any],
+    data: Mapping[str, Any] | None,
+    weights: InitialWeights | None = None,
+) -> dict[str, Any]:
     """Return what is equal for runs with equal results, from the `values` of `effective`.
 
     `data` is the record of the splits: its fingerprints stand for the source's own keys, which may
-    name the same content in several ways. None, where they cannot be loaded, keeps those keys.
+    name the same content in several ways. None, where they cannot be loaded, keeps those keys. In
+    the same way the digest in `weights`, the record of the initial weights, stands for their file.
     """
     content: dict[str, Any] = canonical(values)
+    if weights is not None:
+        model = {key: value for key, value in content["model"].items() if key not in LOADING}
+        content["model"] = model | {"initial_weights": weights["sha256"]}
     if data is None:
         return content
     from dermaexp.data.load import PREPARATION

@@ -14,6 +14,7 @@ from torch.nn import functional
 from dermaexp.core import rules
 from dermaexp.core.errors import UserError, nearest, one_line
 from dermaexp.models.config import BackboneConfig
+from dermaexp.models.files import is_file
 
 STEP = 32  # pixels; most models halve or cut their images by a divisor of it
 STEPS = 7  # that many multiples in a row contain one of 224, the size of most models
@@ -95,14 +96,16 @@ class Library:
         """The model that the library calls `arch`, for images (C, H, W) and `classes` logits.
 
         `weights` None starts from scratch. The name of weights loads them, adds a new last layer,
-        and standardises images as for the weights unless they are `standardised` already. `size` is
+        and standardises images as for the weights unless they are `standardised` already. A file's
+        path does the same with images, but leaves the weights to `models.weights.load`. `size` is
         the side to which images are scaled; None is the smallest enlargement that the model takes,
         or with weights its own size if that is fixed. Raises UserError for unknown names, for sizes
         that the model does not take, and for weights that are not available.
         """
         rules.check(BackboneConfig, {"arch": arch, "weights": weights, "size": size}, "model")
-        self._check_names(str(arch), weights)
-        model = self.model(arch, weights, image_shape[0], classes)
+        named = None if is_file(weights) else weights
+        self._check_names(str(arch), named)
+        model = self.model(arch, named, image_shape[0], classes)
         if weights is None or standardised:
             channels = len(model.mean)
             model = replace(model, mean=[0.0] * channels, std=[1.0] * channels)

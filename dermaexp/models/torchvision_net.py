@@ -36,7 +36,9 @@ def _model(arch: str, weights: str | None, channels: int, classes: int) -> Model
     sized = FIXED_SIZE.get(arch.partition("_")[0])
     if weights is None:
         options = {"aux_logits": False, "init_weights": True} if arch in INCEPTIONS else {}
-        return Model(partial(get_model, arch, weights=None, num_classes=classes, **options), sized)
+        create = partial(get_model, arch, weights=None, num_classes=classes, **options)
+        preset = get_model_weights(arch)["DEFAULT"].transforms()  # for weights from a file
+        return Model(create, sized, mean=preset.mean, std=preset.std)
     member = get_model_weights(arch)[weights]
     model, preset = _pretrained(arch, member, classes), member.transforms()
     return Model(lambda **_: model, sized, preset.crop_size[0], preset.mean, preset.std)

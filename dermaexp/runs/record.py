@@ -46,6 +46,13 @@ class Start(TypedDict):
     arguments: list[Text]
 
 
+class InitialWeights(TypedDict):
+    """The file that a model's weights started from."""
+
+    file: Text
+    sha256: Text
+
+
 class Device(TypedDict):
     type: Text
     name: Text
@@ -89,6 +96,7 @@ class RunRecord(TypedDict):
     data: NotRequired[Data]
     device: NotRequired[Device]
     input_size: NotRequired[Count]
+    initial_weights: NotRequired[InitialWeights]
     resumed: NotRequired[list[Attempt]]
     trackers: NotRequired[dict[str, Text]]  # by what each knows the run
 

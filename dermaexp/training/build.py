@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytorch_lightning as lightning
 import torch
@@ -17,6 +19,9 @@ from dermaexp.core.errors import UserError
 from dermaexp.data.datamodule import ImageDataModule
 from dermaexp.data.splits import Splits
 from dermaexp.metrics.labels import indicators
+from dermaexp.models import weights
+from dermaexp.models.adapter import Backbone
+from dermaexp.models.build import build_net, takes_weights
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.training import trainer_keys
 from dermaexp.training.callbacks import (
@@ -32,6 +37,9 @@ from dermaexp.training.cluster import PlainSigterm, check_processes, environment
 from dermaexp.training.label_losses import COUNTERPARTS, UNSUITED
 from dermaexp.training.logger import Trackers
 from dermaexp.training.tta import VIEWS
+
+if TYPE_CHECKING:
+    from dermaexp.runs.record import InitialWeights
 
 
 def build_data(config: DictConfig, splits: Splits) -> ImageDataModule:
@@ -56,14 +64,24 @@ def build_data(config: DictConfig, splits: Splits) -> ImageDataModule:
     return data
 
 
-def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
-    """Return the model for the data's shape and classes, with all that it is trained with."""
+def build_classifier(
+    config: DictConfig, data: ImageDataModule, initial: InitialWeights | None = None
+) -> Classifier:
+    """Return the model for the data's shape and classes, with all that it is trained with.
+
+    Loads the `initial` weights; the classifier's `notes` say what was taken of them.
+    """
     classes = len(data.splits.classes)
-    net = instantiate(config.model, image_shape=data.image_shape, classes=classes)
+    net = build_net(config, data.image_shape, classes)
     _check_net(net, data.image_shape, classes)
+    loads_itself = takes_weights(config.model._target_) and not isinstance(net, Backbone)
+    loaded = _loaded(net, initial, config, data) if initial and not loads_itself else None
     if config.compile:
         net.compile()
-    mean, std = _standardisation(config.dataset.normalize, data)
+    mean, std = (loaded and loaded.statistics) or _standardisation(config.dataset.normalize, data)
+    notes = [f"weights of {loaded.file}: {loaded}"] if loaded else []
+    if loaded or (isinstance(net, Backbone) and config.model.weights):
+        notes.append(_standardised_by(net, mean, std))
     return Classifier(
         net,
         instantiate(config.optimizer),
@@ -75,6 +93,7 @@ def build_classifier(config: DictConfig, data: ImageDataModule) -> Classifier:
         std=std,
         max_steps=config.trainer.get("max_steps"),
         task=data.splits.task,
+        notes=notes,
     )
 
 
@@ -163,6 +182,30 @@ def check_shares(
                 f"normalisation of model={model} learns nothing: expected at least two for each "
                 "process, in the last batch too; or give another model"
             ) from error
+
+
+def _loaded(
+    net: nn.Module, initial: InitialWeights, config: DictConfig, data: ImageDataModule
+) -> weights.Loaded:
+    """Load the file into `net`, with its statistics of pixels unless the config gives others."""
+    file = initial["file"]
+    return weights.load(
+        net,
+        weights.read(Path(file)),
+        file,
+        channels=data.image_shape[0],
+        classes=len(data.splits.classes),
+        keep_statistics=config.dataset.normalize is False,
+    )
+
+
+def _standardised_by(net: nn.Module, mean: Tensor | float, std: Tensor | float) -> str:
+    """Return how images are standardised, by the classifier and then by a Backbone, in words."""
+    means, stds = torch.as_tensor(mean), torch.as_tensor(std)
+    if isinstance(net, Backbone):
+        means, stds = means + stds * net.mean, stds * net.std
+    texts = [", ".join(f"{v:.3g}" for v in values.flatten().tolist()) for values in (means, stds)]
+    return f"images in [0, 1] are standardised by mean {texts[0]} and std {texts[1]}"
 
 
 def _check_val(data: ImageDataModule) -> None:

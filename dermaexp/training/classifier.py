@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -65,6 +65,7 @@ class Classifier(LightningModule):
         std: Tensor | float = 1.0,
         max_steps: int | None = None,
         task: Task = "multi-class",
+        notes: Sequence[str] = (),
     ) -> None:
         """`optimizer` takes parameters; `scheduler` takes an optimizer and its number of steps.
 
@@ -73,6 +74,7 @@ class Classifier(LightningModule):
         probabilities are averaged (see `training.tta`); during training, val uses the images
         themselves. `mean` and `std`, scalars or (C,), standardise pixels in [0, 1]. `max_steps`
         ends the training, if that comes before its last epoch. `task` says what the logits mean.
+        `notes` are what a user must know of its weights.
         """
         super().__init__()
         self.net = net
@@ -83,6 +85,7 @@ class Classifier(LightningModule):
         self.test_views = test_views
         self.max_steps = max_steps
         self.task = task
+        self.notes = notes
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.as_tensor(mean).view(-1, 1, 1))
@@ -152,6 +155,15 @@ class Classifier(LightningModule):
         predictions = self._collect("test")
         scores = {f"test_{name}": value for name, value in _scores(predictions).items()}
         self.log_dict(scores, logger=False)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Take the statistics of pixels as they were trained, of one channel or of all."""
+        for name in ("mean", "std"):
+            if (stored := state_dict.get(name)) is not None:
+                setattr(self, name, getattr(self, name).new_zeros(stored.shape))
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def configure_optimizers(self) -> OptimizerConfig | OptimizerLRSchedulerConfig:
         optimizer = _make("optimizer", self.make_optimizer, self.parameters())

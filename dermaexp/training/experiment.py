@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import Timer
 from torch import nn
 
 from dermaexp.core import processes
-from dermaexp.core.console import console
+from dermaexp.core.console import console, print_note
 from dermaexp.core.errors import UserError
 from dermaexp.core.overrides import escaped
 from dermaexp.data.datamodule import ImageDataModule
@@ -81,7 +81,8 @@ def run(
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     with clock.part("data"):
         data = build_data(config, splits)
-    classifier = build_classifier(config, data)
+    initial = None if resumed else record.get("initial_weights")  # a checkpoint has them
+    classifier = build_classifier(config, data, initial)
     timer = Timer(verbose=False)
     pruning = [PruneTrial(instantiate(trial) if processes.rank() == 0 else None)] if trial else []
     trainer = build_trainer(config, directory, timer, pruning)
@@ -108,6 +109,8 @@ def run(
     if isinstance(classifier.net, Backbone):  # it may have found its size by trial
         record.setdefault("input_size", classifier.net.side or max(data.image_shape[1:]))
     _write_record(record, directory)
+    for note in classifier.notes:
+        print_note(note)
     parameters = count_parameters(classifier.net)
     announce(record["name"], data, parameters, record["device"]["name"])
     trackers = cast(Trackers, trainer.logger)

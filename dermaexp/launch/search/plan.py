@@ -11,6 +11,7 @@ from dermaexp.core.errors import UserError
 from dermaexp.core.override_grammar import Override, parse, text_of
 from dermaexp.launch import validate
 from dermaexp.launch.identity import data_record, effective, identity
+from dermaexp.launch.initial_weights import initial_weights_or_none
 from dermaexp.launch.search.composer import Composer
 from dermaexp.launch.search.space import (
     REPEATED,
@@ -76,7 +77,9 @@ def planned(composer: Composer, space: Mapping[str, Any], arguments: Sequence[st
         [repeats[index] for index in order],
         f"seed={seeds} dataset.fold={folds}" if is_split else f"seed={seeds}",
         # Equal where all that can change a number is equal, wherever the data are.
-        config_digest(identity(effective(first_config), data)),
+        config_digest(
+            identity(effective(first_config), data, initial_weights_or_none(first_config))
+        ),
         data["name"] if data else "",
     )
 

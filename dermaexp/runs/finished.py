@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from dermaexp.core.errors import UserError, one_line
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.metrics_file import Metrics
@@ -31,3 +33,9 @@ def shape_of(metrics: Metrics) -> Shape:
     size = metrics["data"]["size"]
     height, width = (size, size) if isinstance(size, int) else size
     return metrics["data"]["channels"], height, width
+
+
+def tested_checkpoint(directory: RunDirectory, metrics: Metrics) -> Path:
+    """Return the checkpoint that the run was tested with; it may be missing."""
+    is_best = metrics["tested_with"] == "best"
+    return directory.best_checkpoint if is_best else directory.last_checkpoint
