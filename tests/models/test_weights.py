@@ -200,7 +200,7 @@ def test_files_of_anything_but_tensors_are_refused(content: str, tmp_path: Path)
         torch.save({"code": {"w": Payload(trace)}, "module": module}.get(content, {"a": 1}), file)
     with pytest.raises(UserError) as error:
         weights.read(file)
-    line = "holds no tensors by name" if content == "numbers" else "cannot be loaded as tensors alo"
+    line = "holds no tensors by name" if content == "numbers" else "cannot be loaded as tensors"
     assert str(error.value).startswith(f"{file} {line}")
     assert "\n" not in str(error.value) and len(str(error.value)) < 400
     assert not trace.exists()
