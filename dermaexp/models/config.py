@@ -26,6 +26,7 @@ File = Annotated[
 Weights = Annotated[
     Text, Field(description="DEFAULT, another name in the library, a file's path, or null")
 ]
+Published = Annotated[Literal["DEFAULT"], Field(description="DEFAULT")]
 Run = Annotated[Text, Field(description="a finished run's directory, or null")]
 
 
@@ -67,8 +68,15 @@ class BackboneConfig(Loading):
     standardised: Any = False  # whatever dataset.normalize takes
 
 
+class EfficientNetLite0Config(Loading):
+    weights: Published | File | None = "DEFAULT"
+    size: Pixels | None = 224
+    standardised: Any = False
+
+
 COMPONENTS: dict[str, type[Component]] = {  # by _target_
     "dermaexp.models.cnn.CNN": CNNConfig,
+    "dermaexp.models.efficientnet_lite0.build": EfficientNetLite0Config,
     "dermaexp.models.ffn.FFN": FFNConfig,
     "dermaexp.models.resnet.resnet18": Loading,
     "dermaexp.models.resnet.resnet50": Loading,

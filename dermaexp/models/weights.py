@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dermaexp.core.errors import UserError, one_line
 from dermaexp.core.extras import required
 from dermaexp.models.adapter import Backbone
+from dermaexp.models.efficientnet_names import MARK, as_in_timm
 
 INSIDE = ("state_dict", "model_state_dict", "model", "net")  # what checkpoints call their weights
 PREFIXES = ("module.", "net.", "model.", "backbone.")  # of a model inside another
@@ -94,6 +95,8 @@ def load(
     """
     inner = net.net if isinstance(net, Backbone) else net
     own = inner.state_dict()
+    if MARK in tensors:
+        tensors = as_in_timm(tensors, own)
     prefix = _best_prefix(tensors, own)
     given = {
         name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)
