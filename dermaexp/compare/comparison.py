@@ -128,6 +128,11 @@ class Comparison:
         return [run for table in self.tables for group in table.groups for run in group.runs]
 
     @property
+    def tasks(self) -> list[Task]:
+        """The tasks of the tables, each once."""
+        return list(dict.fromkeys(table.task for table in self.tables))
+
+    @property
     def damaged(self) -> list[Run]:
         """The runs in tables that have unreadable files."""
         return [run for run in self.runs if run.damage]

@@ -26,14 +26,13 @@ from dermaexp.core.overrides import command
 from dermaexp.core.shortened import short_command, short_path, shortened
 from dermaexp.core.text import counted, names_and_values
 from dermaexp.core.version import __version__
-from dermaexp.metrics.names import HEADLINES, METRICS
+from dermaexp.metrics.names import METRICS, headlines
 from dermaexp.metrics.significance import LEVEL
 from dermaexp.report import html
 from dermaexp.report.style import png_bytes
 from dermaexp.runs.collect import Run
 
 NAME = "comparison.html"
-RUN_SCORES = {"val accuracy": ("val", "accuracy"), **tables.SHOWN}
 SHOWN_PAIRS = 3  # the others unfold
 
 
@@ -201,8 +200,8 @@ def _summary(table: Table) -> list[str]:
     scores = [
         f"{METRICS[key].label} {html.fixed(best.mean('test', key), 3) or 'undefined'} "
         f"(baseline {baseline[key]:.3f})"
-        for key in HEADLINES
-        if key != "accuracy"
+        for key in headlines(table.task)
+        if key != "accuracy" and key in baseline
     ]
     return [*lines, f"Also on test: {', '.join(scores)}.", *_verdicts(table)]
 
@@ -232,7 +231,7 @@ def _ranked(table: Table, comparison: Comparison) -> Grid:
     varied = comparison.varied or {"name": "name"}
     columns = {"rank": "rank", **varied, "n": "seeds"}
     tested = [f"p, {METRICS[metric].label}" for metric in TESTED]
-    columns |= {key: key for key in (*table.counts[1:], *tables.SHOWN, *tested)}
+    columns |= {key: key for key in (*table.counts[1:], *tables.shown_scores(table.task), *tested)}
     baseline = "" if table.baselines[1:] else "majority baseline"
     return Grid.of(columns, tables.shown_rows(table, varied, 3, " ± ", baseline), texts=varied)
 
@@ -242,7 +241,10 @@ def _runs(comparison: Comparison, folder: Path) -> Grid:
     varied = comparison.varied or {"name": "name"}
     columns = {key: key for key in ("rank", "seed", *(["fold"] if comparison.has_folds else []))}
     columns |= varied | ({"data": "data"} if len(comparison.tables) > 1 else {})
-    columns |= {"_".join(score): heading for heading, score in RUN_SCORES.items()}
+    scores = {"val accuracy": ("val", "accuracy")}
+    for task in comparison.tasks or ["multi-class"]:
+        scores |= tables.shown_scores(task)
+    columns |= {"_".join(score): heading for heading, score in scores.items()}
     columns |= {"seconds": "seconds", "status": "status", "run": "run"}
     runs = [*comparison.runs, *comparison.left_out]
     rows = tables.run_rows(comparison, folder)

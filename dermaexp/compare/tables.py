@@ -13,20 +13,26 @@ from dermaexp.compare.varied_keys import config_values, value_text
 from dermaexp.core.console import console, print_table
 from dermaexp.core.grid import Grid
 from dermaexp.core.shortened import short_path, shortened
+from dermaexp.core.tasks import Task
 from dermaexp.core.text import fixed, markdown_text
-from dermaexp.metrics.names import HEADLINES, METRICS
+from dermaexp.metrics.names import HEADLINES, METRICS, headlines
 from dermaexp.runs.collect import Run
 
 LEFT_OUT = "Did not finish or cannot be compared"
 DAMAGED = "Compared without some of their files"
-SHOWN = {  # in the terminal and on the page: heading -> split and metric
-    f"{split} {METRICS[metric].short}": (split, metric)
-    for split, metric in (("val", "macro_auroc"), *(("test", metric) for metric in HEADLINES))
-}
 SHOWN_PAIRS = 4  # in the terminal
-SCORES = {  # in the CSV files: column -> split and metric
-    f"{split}_{metric}": (split, metric) for split in SPLITS for metric in HEADLINES
-}
+
+
+def shown_scores(task: Task) -> dict[str, tuple[str, str]]:
+    """The scores in the terminal and on the page: heading -> split and metric."""
+    places = [("val", "macro_auroc"), *(("test", metric) for metric in headlines(task))]
+    return {f"{split} {METRICS[metric].short}": (split, metric) for split, metric in places}
+
+
+def _scores(tasks: Iterable[Task]) -> dict[str, tuple[str, str]]:
+    """The scores in the CSV files: column -> split and metric."""
+    metrics = dict.fromkeys((*HEADLINES, *(name for task in tasks for name in headlines(task))))
+    return {f"{split}_{metric}": (split, metric) for split in SPLITS for metric in metrics}
 
 
 def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
@@ -44,8 +50,9 @@ def files(comparison: Comparison, folder: Path) -> dict[str, bytes]:
 def show(comparison: Comparison) -> None:
     """Prints the tables with their findings, and the runs left out."""
     names = comparison.varied or {"name": "name"}
-    columns = {"rank": "", **names, "n": "seeds", **{heading: heading for heading in SHOWN}}
     for table in comparison.tables:
+        shown = {heading: heading for heading in shown_scores(table.task)}
+        columns = {"rank": "", **names, "n": "seeds", **shown}
         print_table(table.title, Grid.of(columns, shown_rows(table, names, 3, "±", "majority")))
         for line in _lines_below(table):
             console.print(line, markup=False)
@@ -61,7 +68,7 @@ def group_columns(comparison: Comparison) -> list[str]:
     """The columns of leaderboard.csv."""
     folds = ["folds"] if comparison.has_folds else []
     columns = ["rank", "name", *comparison.varied, "n", "seeds", *folds]
-    columns += [column for score in SCORES for column in (score, f"{score}_sd")]
+    columns += [column for score in _scores(comparison.tasks) for column in (score, f"{score}_sd")]
     columns += [f"p_{metric}" for metric in TESTED]
     return [*columns, "best_epoch", "seconds", "data", "test_images", "notes"]
 
@@ -69,7 +76,7 @@ def group_columns(comparison: Comparison) -> list[str]:
 def run_columns(comparison: Comparison) -> list[str]:
     """The columns of runs.csv."""
     folds = ["fold"] if comparison.has_folds else []
-    columns = ["rank", "name", "seed", *folds, *comparison.varied, *SCORES]
+    columns = ["rank", "name", "seed", *folds, *comparison.varied, *_scores(comparison.tasks)]
     return [*columns, "best_epoch", "seconds", "status", "error", "data", "folder"]
 
 
@@ -91,7 +98,7 @@ def group_rows(table: Table, written: Callable[[Any], Any] = value_text) -> list
             **(varied or {"name": group.label}),
         }
         row |= {"n": group.runs_per_fold, "seeds": " ".join(map(str, group.seeds)), **data}
-        for score, place in SCORES.items():
+        for score, place in _scores([table.task]).items():
             row |= {score: group.mean(*place), f"{score}_sd": group.sd(*place)}
         for metric, finding in found.get(group.label, {}).items():
             text = finding.p_text.removeprefix("p ").removeprefix("= ")
@@ -108,14 +115,14 @@ def group_rows(table: Table, written: Callable[[Any], Any] = value_text) -> list
 def shown_rows(
     table: Table, varied: Iterable[str], digits: int, sign: str, baseline: str = ""
 ) -> list[dict[str, Any]]:
-    """`group_rows` for people: such as "0.691 ± 0.005" by heading in SHOWN.
+    """`group_rows` for people: such as "0.691 ± 0.005" by heading in `shown_scores`.
 
     A baseline is named in the first of the `varied` columns, by its own name if none is given.
     """
     rows = []
     for row in group_rows(table):
         is_group = "rank" in row
-        for heading, (split, metric) in SHOWN.items():
+        for heading, (split, metric) in shown_scores(table.task).items():
             mean, sd = (row.get(f"{split}_{metric}{of}") for of in ("", "_sd"))
             undefined = "undefined" if is_group else ""
             row[heading] = score_text(mean, sd, digits, sign) or undefined
@@ -145,7 +152,7 @@ def run_rows(
         for rank, group in enumerate(table.groups, 1)
         for run in group.runs
     ]
-    rows = []
+    rows, scores = [], _scores(comparison.tasks)
     for rank, run in [*ranks, *((None, run) for run in comparison.left_out)]:
         is_known = {"config", "choices", "overrides"} <= set(run.record)
         values = config_values(run) if is_known else {}
@@ -157,7 +164,7 @@ def run_rows(
         }
         row |= {key: written(values[key]) for key in comparison.varied if key in values}
         if run.compared:
-            row |= {score: run.score(*place) for score, place in SCORES.items()}
+            row |= {score: run.score(*place) for score, place in scores.items()}
             row |= {"best_epoch": run.best_epoch, "seconds": run.seconds}
         row |= {"status": run.status, "error": run.reason or run.damage or None}
         row |= {"data": run.data.get("name"), "folder": short_path(run.directory.path, folder)}
@@ -198,7 +205,7 @@ def _markdown(comparison: Comparison) -> str:
 
 def _markdown_sections(table: Table, names: Sequence[str]) -> list[str]:
     """A table with its findings and notes."""
-    headings = ["rank", *names, *table.counts, *SHOWN, "best epoch", "seconds"]
+    headings = ["rank", *names, *table.counts, *shown_scores(table.task), "best epoch", "seconds"]
     rows = shown_rows(table, names, 4, " ± ")
     for row in rows:
         row["seeds"] = row.get("seeds", "").replace(" ", ", ")

@@ -77,9 +77,10 @@ class ComparedRuns:
         names = list(self.comparison.varied) or ["name"]
         for table in self.comparison.tables:
             rows = tables.shown_rows(table, names, 4, " ± ", "majority baseline")
-            frame = pd.DataFrame(rows, columns=["rank", *names, *table.counts, *tables.SHOWN])
-            shown = frame.astype(object).fillna("").to_html(index=False)
-            parts.append(f"<b>{html.escape(table.title)}</b>{shown}")
+            shown = tables.shown_scores(table.task)
+            frame = pd.DataFrame(rows, columns=["rank", *names, *table.counts, *shown])
+            text = frame.astype(object).fillna("").to_html(index=False)
+            parts.append(f"<b>{html.escape(table.title)}</b>{text}")
         return "".join([*parts, f"<p>{self._counts}</p>"])
 
 

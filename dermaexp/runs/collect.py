@@ -99,7 +99,7 @@ class Run:
     def score(self, split: str, metric: str) -> float | None:
         """A number of metrics.json; None if it is undefined."""
         numbers: Mapping[str, Any] = self.metrics
-        return numbers[split][metric]
+        return numbers[split].get(metric)  # a run from before tasks were recorded has fewer
 
     def history(self) -> list[dict[str, float]]:
         """Rows of history.csv; [] if there are none that can be read."""

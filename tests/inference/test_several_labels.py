@@ -196,6 +196,9 @@ def test_two_runs_are_compared_by_the_paired_bootstrap(run: Run, root: Path, cli
     low, high = table.groups[0].accuracy_interval()
     assert low < table.groups[0].mean("test", "accuracy") < high
     assert 0 <= table.groups[0].p_against(table.baselines[0]) <= 1
+    found = runs.leaderboard
+    assert found["test_subset_accuracy"][0] == table.groups[0].mean("test", "subset_accuracy")
+    assert found["test_macro_average_precision"].iloc[-1] > 0, "of the baseline"
     page = (folder / "comparison.html").read_text()
     assert "AUROC of each label on test" in page
     assert "<select" not in page
