@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from dermaexp.metrics import classification, significance
+from dermaexp.metrics import classification, resampling
 
 CLASS_COUNTS = (66, 103, 220, 23, 223, 1341, 29)  # of DermaMNIST's test split
 LOOP_RESAMPLES = 100
@@ -40,9 +40,9 @@ def main() -> None:
     targets, probabilities = runs(2)
     started = time.perf_counter()
     plain_loop(targets, probabilities, LOOP_RESAMPLES)
-    loop = (time.perf_counter() - started) * significance.RESAMPLES / LOOP_RESAMPLES
+    loop = (time.perf_counter() - started) * resampling.RESAMPLES / LOOP_RESAMPLES
     started = time.perf_counter()
-    significance.bootstrap(targets, probabilities)
+    resampling.bootstrap(targets, probabilities)
     ours = time.perf_counter() - started
     print(f"{'method':24} {'s':>8} {'x dermaexp':>11}")
     print(f"{'dermaexp':24} {ours:8.2f} {1:11.1f}")

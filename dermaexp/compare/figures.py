@@ -23,7 +23,7 @@ from dermaexp.compare.search import (
     why_no_importances,
 )
 from dermaexp.compare.varied_keys import overrides_text, value_text
-from dermaexp.metrics import classification, significance
+from dermaexp.metrics import classification, resampling
 from dermaexp.metrics.names import METRICS
 from dermaexp.report import label_plots
 
@@ -140,7 +140,7 @@ def _seeds_caption(table: Table) -> str:
         caption += (
             " A large dot is the mean over a run group's seeds, a small dot a single seed. The "
             "line is the 95 % interval of the mean and covers other images and other seeds: the "
-            f"middle 95 % of {significance.RESAMPLES:,} bootstrap resamples of the images, with "
+            f"middle 95 % of {resampling.RESAMPLES:,} bootstrap resamples of the images, with "
             "noise for the choice of seeds (standard error over seeds times Student's t)."
         )
     if len(several) < len(table.groups):
@@ -156,7 +156,7 @@ def _folds_caption(table: Table) -> str:
     caption = (
         " A large dot is the mean over the folds, a small dot the mean over one fold's seeds. The "
         "line is the 95 % interval of the mean and covers other test images, not other training "
-        f"images: the middle 95 % of {significance.RESAMPLES:,} bootstrap resamples of the images "
+        f"images: the middle 95 % of {resampling.RESAMPLES:,} bootstrap resamples of the images "
         "within each fold."
     )
     if any(group.runs_per_fold > 1 for group in table.groups):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dermaexp.compare.run_groups import RunGroup
-from dermaexp.metrics import significance
+from dermaexp.metrics import resampling, significance
 from dermaexp.metrics.labels import is_correct
 from dermaexp.metrics.names import METRICS
 from dermaexp.metrics.scores import headline_scores
@@ -63,7 +63,7 @@ class _Scores:
 
 
 def compare_with_best(
-    groups: Sequence[RunGroup], resamples: int = significance.RESAMPLES
+    groups: Sequence[RunGroup], resamples: int = resampling.RESAMPLES
 ) -> Evidence:
     """Tests `groups[0]`, the best by val, against every other group, on the same test images.
 
@@ -189,7 +189,7 @@ def _fold_scores(
     scores = [headline_scores(targets, run) for run in runs]
     points = {metric: np.array([run[metric] for run in scores]) for metric in TESTED}
     correct = np.stack([is_correct(targets, run) for run in runs])
-    return _Scores(points, significance.bootstrap(targets, runs, resamples, seed=fold), correct)
+    return _Scores(points, resampling.bootstrap(targets, runs, resamples, seed=fold), correct)
 
 
 def _means(folds: Sequence[Mapping[str, np.ndarray]], runs: slice) -> dict[str, np.ndarray]:

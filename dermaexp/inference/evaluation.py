@@ -16,7 +16,7 @@ from dermaexp.data.load import load_splits
 from dermaexp.data.sample import spread
 from dermaexp.data.splits import Splits
 from dermaexp.inference.matching import common_classes, matched
-from dermaexp.metrics import scores, significance
+from dermaexp.metrics import resampling, scores, significance
 from dermaexp.metrics.labels import is_correct
 from dermaexp.metrics.names import METRICS
 from dermaexp.metrics.operating_points import operating_points
@@ -269,7 +269,7 @@ def _gain(members: Sequence[Member], ensemble: Predictions) -> list[str]:
     best = max(members, key=val)
     targets = ensemble.targets
     both = [ensemble.probabilities, best.predictions.probabilities]
-    resampled = significance.bootstrap(targets, both)
+    resampled = resampling.bootstrap(targets, both)
     points = [scores.headline_scores(targets, own) for own in both]
     correct = [is_correct(targets, own) for own in both]
     lines = []
@@ -278,7 +278,7 @@ def _gain(members: Sequence[Member], ensemble: Predictions) -> list[str]:
         found = significance.difference(first, second, resampled[metric][:1], resampled[metric][1:])
         if found.p != found.p:
             continue
-        p, least = found.p, 2 / (significance.RESAMPLES + 1)
+        p, least = found.p, 2 / (resampling.RESAMPLES + 1)
         if metric == "accuracy" and targets.ndim == 2:
             p = max(p, significance.sign_flip_exact(*(own[None] for own in correct)))
         elif metric == "accuracy":

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 from scipy.stats import binomtest, norm
 
-from dermaexp.metrics import significance
+from dermaexp.metrics import resampling
 
 RESAMPLES = 2_000  # ends then vary by about 1.5 % of the interval's width
 Z = norm.ppf(0.975)
@@ -68,7 +68,7 @@ def bootstrap_intervals(
     of other images. In simulations with DermaMNIST's class counts the intervals cover the true
     value in 93 to 97 of 100 cases, those of macro F1 in 88 to 90.
     """
-    resampled = significance.bootstrap(targets, [probabilities], resamples)
+    resampled = resampling.bootstrap(targets, [probabilities], resamples)
     if targets.ndim == 1:
         del resampled["accuracy"]  # Wilson's interval is exact
     return {name: percentile_interval(values) for name, (values,) in resampled.items()}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error
 
-from dermaexp.metrics import intervals, significance
+from dermaexp.metrics import intervals, resampling
 
 
 def scores(targets: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str, float]:
@@ -37,7 +37,7 @@ def bootstrap_intervals(
     in_cell = (targets * classes + predicted == cells).astype(np.float32)  # (K * K, N)
     distance = np.abs(np.subtract.outer(np.arange(classes), np.arange(classes)))
     weights, blocks = distance**2, []
-    for counts in significance.bootstrap_counts(len(targets), resamples):
+    for counts in resampling.bootstrap_counts(len(targets), resamples):
         tables = (in_cell @ counts).astype(np.float64).reshape(classes, classes, -1)
         by_chance = np.einsum("ib,jb,ij->b", tables.sum(1), tables.sum(0), weights) / len(targets)
         seen = np.einsum("ijb,ij->b", tables, weights)

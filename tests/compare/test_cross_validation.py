@@ -23,7 +23,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from dermaexp.compare import output
 from dermaexp.compare.comparison import Comparison, Table, comparison_of
 from dermaexp.compare.significance import compare_with_best
-from dermaexp.metrics import classification, significance
+from dermaexp.metrics import classification, resampling, significance
 from dermaexp.runs.directory import HISTORY_COLUMNS, RunDirectory
 
 SIZES = (60, 75, 66)  # test images of each fold
@@ -263,7 +263,7 @@ def test_folds_are_plotted_apart(tmp_path: Path) -> None:
     (pair,) = compare_with_best(table.groups, resamples=4000).pairs
     for metric, finding in pair.findings.items():
         runs = [answers(tmp_path, model)[0][1] for model in ("cnn", "ffn")]
-        alone = significance.bootstrap(targets_of(0), runs, resamples=4000)[metric]
+        alone = resampling.bootstrap(targets_of(0), runs, resamples=4000)[metric]
         width = np.subtract(*np.percentile(alone[0] - alone[1], (97.5, 2.5)))
         found = finding.difference.high - finding.difference.low
         assert found == pytest.approx(width / 3**0.5, rel=0.08)

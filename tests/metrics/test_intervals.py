@@ -8,7 +8,7 @@ from helpers import random_predictions
 from scipy.stats import binom, norm
 from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
 
-from dermaexp.metrics import classification, intervals, significance
+from dermaexp.metrics import classification, intervals, resampling
 
 SETS = 300
 FEWEST = binom.ppf(0.001, SETS, 0.95)  # hits of a 95 % interval, bad luck included
@@ -20,7 +20,7 @@ def test_bootstrap_intervals_are_those_of_a_plain_loop(classes: int) -> None:
     """scikit-learn on the same resamples."""
     targets, probabilities = random_predictions(80, classes, seed=1)
     found = intervals.bootstrap_intervals(targets, probabilities, resamples=100)
-    counts = np.concatenate(list(significance.bootstrap_counts(80, 100)), axis=1).astype(int)
+    counts = np.concatenate(list(resampling.bootstrap_counts(80, 100)), axis=1).astype(int)
     slow = []
     for draw in counts.T:
         drawn, truth = np.repeat(probabilities, draw, axis=0), np.repeat(targets, draw)
@@ -63,7 +63,7 @@ def test_a_class_that_resamples_miss_is_left_out_of_them() -> None:
     probabilities = 0.1 + 0.7 * np.eye(3, dtype=np.float32)[targets]
     probabilities[1:16] = probabilities[1:16, [1, 0, 2]]
     low, high = intervals.bootstrap_intervals(targets, probabilities)["balanced_accuracy"]
-    resampled = significance.bootstrap(targets, [probabilities], intervals.RESAMPLES)[
+    resampled = resampling.bootstrap(targets, [probabilities], intervals.RESAMPLES)[
         "balanced_accuracy"
     ][0]
     assert not np.isnan(resampled).any()

@@ -17,7 +17,7 @@ from sklearn.metrics import (
 )
 from torch.nn import functional
 
-from dermaexp.metrics import calibration, classification, multilabel, significance
+from dermaexp.metrics import calibration, classification, multilabel, resampling, significance
 from dermaexp.metrics.labels import majority, names_of, truth_text, worst_answers
 from dermaexp.metrics.operating_points import operating_points
 
@@ -87,8 +87,8 @@ def test_sign_flips_of_images_not_of_labels() -> None:
 
 
 def test_resampled_numbers_are_those_of_the_resampled_images() -> None:
-    resampled = significance.bootstrap(TARGETS, [SCORES, 1 - SCORES], resamples=5, seed=3)
-    (counts,) = significance.bootstrap_counts(len(TARGETS), 5, seed=3)
+    resampled = resampling.bootstrap(TARGETS, [SCORES, 1 - SCORES], resamples=5, seed=3)
+    (counts,) = resampling.bootstrap_counts(len(TARGETS), 5, seed=3)
     for run, scores in enumerate((SCORES, 1 - SCORES)):
         for resample, own in enumerate(counts.T.astype(int)):
             chosen = np.repeat(np.arange(len(TARGETS)), own)

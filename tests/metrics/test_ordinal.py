@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error
 
-from dermaexp.metrics import binary, ordinal, significance
+from dermaexp.metrics import binary, ordinal, resampling
 
 generator = np.random.default_rng(1)
 TARGETS = generator.integers(0, 5, 150)
@@ -30,7 +30,7 @@ def test_kappa_of_one_class_alone_is_undefined() -> None:
 
 def test_intervals_are_percentiles_of_resampled_images() -> None:
     found = ordinal.bootstrap_intervals(TARGETS, PREDICTED, 5, resamples=60)
-    (counts,) = significance.bootstrap_counts(len(TARGETS), 60)
+    (counts,) = resampling.bootstrap_counts(len(TARGETS), 60)
     resampled = []
     for own in counts.T.astype(int):
         chosen = np.repeat(np.arange(len(TARGETS)), own)

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from dermaexp.metrics import classification, significance
+from dermaexp.metrics import classification, resampling, significance
 
 
 def predictions(
@@ -72,12 +72,12 @@ def test_more_runs_that_answer_alike_are_no_more_evidence() -> None:
 
 
 def test_every_resample_is_a_data_set_of_the_same_size() -> None:
-    counts = np.concatenate(list(significance.bootstrap_counts(30, resamples=700, seed=3)), axis=1)
+    counts = np.concatenate(list(resampling.bootstrap_counts(30, resamples=700, seed=3)), axis=1)
     assert counts.shape == (30, 700)
     assert (counts.sum(axis=0) == 30).all()
     assert counts.mean(axis=1) == pytest.approx(np.ones(30), abs=0.2)
     assert len(np.unique(counts, axis=1).T) == 700, "no resample twice"
-    again = np.concatenate(list(significance.bootstrap_counts(30, resamples=700, seed=3)), axis=1)
+    again = np.concatenate(list(resampling.bootstrap_counts(30, resamples=700, seed=3)), axis=1)
     assert (counts == again).all()
 
 
@@ -90,10 +90,8 @@ def test_resampled_metrics_are_those_of_the_resampled_images(
     """Class 0 is so rare that many resamples hold none of it."""
     runs = [predictions(60, classes, seed, digits, rare=True)[1] for seed in (1, 2)]
     targets = predictions(60, classes, 1, digits, rare=True)[0]
-    resampled = significance.bootstrap(targets, runs, resamples=300, seed=7)
-    counts = np.concatenate(list(significance.bootstrap_counts(60, 300, seed=7)), axis=1).astype(
-        int
-    )
+    resampled = resampling.bootstrap(targets, runs, resamples=300, seed=7)
+    counts = np.concatenate(list(resampling.bootstrap_counts(60, 300, seed=7)), axis=1).astype(int)
     assert (counts[targets == 0].sum(axis=0) == 0).any()
     for index, draw in itertools.product(range(2), range(0, 300, 6)):
         drawn, truth = (np.repeat(a, counts[:, draw], axis=0) for a in (runs[index], targets))
@@ -105,7 +103,7 @@ def test_resampled_metrics_are_those_of_the_resampled_images(
 
 def test_a_diverged_run_has_no_auroc() -> None:
     targets, probabilities = predictions(40, 3, seed=0)
-    resampled = significance.bootstrap(
+    resampled = resampling.bootstrap(
         targets, [probabilities, np.full_like(probabilities, np.nan)], 50
     )
     assert np.isfinite(resampled["macro_auroc"][0]).all()
@@ -122,7 +120,7 @@ def test_accuracy_difference_has_the_known_standard_error() -> None:
     first, second = (run.argmax(axis=1) == targets for run in runs)
     b, c = np.sum(first & ~second), np.sum(second & ~first)
     expected = np.sqrt(b + c - (b - c) ** 2 / 800) / 800
-    resampled = significance.bootstrap(targets, runs)["accuracy"]
+    resampled = resampling.bootstrap(targets, runs)["accuracy"]
     assert np.std(resampled[0] - resampled[1]) == pytest.approx(expected, rel=0.03)
     points = first.mean(keepdims=True), second.mean(keepdims=True)
     found = significance.difference(*points, *resampled[:, None])
@@ -135,7 +133,7 @@ def test_accuracy_difference_has_the_known_standard_error() -> None:
 def test_auroc_interval_is_that_of_a_plain_loop() -> None:
     runs = [predictions(120, 3, seed)[1] for seed in (0, 1)]
     targets = predictions(120, 3, 0)[0]
-    resampled = significance.bootstrap(targets, runs, resamples=5000)["macro_auroc"]
+    resampled = resampling.bootstrap(targets, runs, resamples=5000)["macro_auroc"]
     generator = np.random.default_rng(99)
     slow = []
     for _ in range(400):
@@ -191,7 +189,7 @@ def false_claims(seeds: int, seed_noise: float, sets: int) -> dict[str, int]:
     """
     generator = np.random.default_rng(seeds)
     samples, groups, resamples = 150, 4, 499
-    counts = np.concatenate(list(significance.bootstrap_counts(samples, resamples)), axis=1)
+    counts = np.concatenate(list(resampling.bootstrap_counts(samples, resamples)), axis=1)
     claims = {"exact": 0, "bootstrap": 0, "both": 0}
     for _ in range(sets):
         easiness = generator.normal(0.5, 1.0, samples)
