@@ -203,3 +203,20 @@ def test_two_runs_are_compared_by_the_paired_bootstrap(run: Run, root: Path, cli
     assert "AUROC of each label on test" in page
     assert "<select" not in page
     assert (folder / "figures" / "confusion_matrices.png").exists()
+
+
+def test_its_demo_names_all_labels(run: Run, own_table: Path) -> None:
+    pytest.importorskip("captum")
+    pytest.importorskip("gradio")
+    from dermaexp.inference import demo_page, demonstrated
+
+    shown = demonstrated.demonstrated(run.directory)
+    assert shown.test_labels.shape == (len(shown.test_images), 14)
+    assert len({image.tobytes() for image in shown.test_images}) == len(shown.test_images)
+    truth = ", ".join(np.array(LABELS)[shown.test_labels[0] == 1])
+    _, message, probabilities, *_ = demo_page._answered(shown, shown.test_images[0], None, truth)
+    said = ", ".join(name for name, p in probabilities.items() if p > 0.5) or "none"
+    verdict = "correctly" if said == truth else "wrongly"
+    assert f"with the labels {truth}, predicted {verdict} as {said}." in message
+    _, message, *_ = demo_page._answered(shown, shown.test_images[0], None)
+    assert f"Predicted: {said}." in message

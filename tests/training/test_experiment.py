@@ -83,6 +83,7 @@ def test_a_run_leaves_all_of_it(train, model: str, data_file: Path) -> None:
     splits = npz.load(str(data_file), name="Small")
     data = {
         "name": "Small",
+        "task": "multi-class",
         "fingerprint": splits.fingerprint,
         "test_fingerprint": splits.test_fingerprint,
         "synthetic": False,
