@@ -16,7 +16,7 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from dermaexp.metrics import classification, curves, intervals, significance
+from dermaexp.metrics import classification, curves, intervals, resampling, significance
 from dermaexp.metrics.labels import answers, is_correct, majority
 
 
@@ -67,6 +67,11 @@ def split_metrics(
         "intervals": {
             "subset_accuracy": intervals.wilson_interval(right, len(targets)),
             **intervals.bootstrap_intervals(targets, probabilities),
+            "macro_average_precision": intervals.percentile_interval(
+                resampling.bootstrap_average_precision(targets, probabilities, intervals.RESAMPLES)
+                if targets.any()
+                else np.full(1, np.nan)
+            ),
         },
         "per_class_accuracy": dict(zip(classes, correct.mean(axis=0).tolist(), strict=True)),
         "per_class": found,

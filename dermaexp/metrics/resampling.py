@@ -112,6 +112,25 @@ def _label_bootstrap(
     return _joined(blocks)
 
 
+def bootstrap_average_precision(
+    targets: np.ndarray, probabilities: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
+) -> np.ndarray:
+    """The macro average precision (resamples,) of labels (N, L) on the resamples of `bootstrap`.
+
+    A mean over the labels, as `multilabel.headline_scores` has it.
+    """
+    rankings = [
+        _PrecisionRanking(own == 1, scores)
+        for own, scores in zip(targets.T, probabilities.T, strict=True)
+        if own.any()
+    ]
+    means = []
+    for counts in bootstrap_counts(len(targets), resamples, seed):
+        found = np.stack([ranking.average_precision(counts) for ranking in rankings])
+        means.append(_class_mean(found[None])[0])
+    return np.concatenate(means)
+
+
 def _joined(blocks: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
 
@@ -122,6 +141,27 @@ def _rankings(targets: np.ndarray, probabilities: np.ndarray) -> list[_Ranking |
         None if np.isnan(scores).any() else _Ranking(targets == label, scores)
         for label, scores in enumerate(probabilities.T)
     ]
+
+
+class _PrecisionRanking:
+    """Fixed scores (N,), for the average precision with many counts of the samples at once."""
+
+    def __init__(self, is_positive: np.ndarray, scores: np.ndarray) -> None:
+        positives = np.flatnonzero(is_positive)
+        levels, level = np.unique(-scores[positives], return_inverse=True)
+        shape = (len(levels), len(scores))
+        self.hits = _selection(level, positives, 1.0, shape)
+        # The level at which a sample is found first; those below all positives never matter.
+        first = np.searchsorted(levels, -scores)
+        found = np.flatnonzero(first < len(levels))
+        self.found = _selection(first[found], found, 1.0, shape)
+
+    def average_precision(self, counts: np.ndarray) -> np.ndarray:
+        """Of counts (N, resamples), by resample; NaN for one without positives."""
+        hits = (self.hits @ counts).astype(np.float64)
+        all_hits = hits.cumsum(axis=0)
+        precision = _divide(all_hits, (self.found @ counts).cumsum(axis=0, dtype=np.float64))
+        return _divide(np.where(hits > 0, hits * precision, 0.0).sum(axis=0), all_hits[-1])
 
 
 class _Ranking:

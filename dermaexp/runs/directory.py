@@ -218,7 +218,10 @@ class RunDirectory:
         return (self.path / "history.csv").exists()
 
     def write_predictions(self, **arrays: np.ndarray) -> None:
-        """Arrays `{val,test}_probabilities` (N, K) float32 and `{val,test}_targets` (N,) int64."""
+        """Write `{val,test}_probabilities` (N, K) float32 and `{val,test}_targets` int64.
+
+        Targets are (N,), or indicators (N, K) of several labels an image.
+        """
         import numpy as np
 
         buffer = io.BytesIO()

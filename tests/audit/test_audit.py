@@ -17,6 +17,7 @@ from dermaexp.audit.__main__ import main
 from dermaexp.audit.detection import detection, missed
 from dermaexp.audit.exact_duplicates import Place, between_splits, conflicts, exact_duplicates
 from dermaexp.audit.findings import THRESHOLD, audit
+from dermaexp.audit.findings import _classes as class_facts
 from dermaexp.audit.near_duplicates import (
     COPY,
     GRID,
@@ -132,6 +133,16 @@ def test_exact_duplicates_and_conflicts(planted: dict[str, np.ndarray]) -> None:
     }
     # Image 39 of test has class 39 % 3 = 0, training image 5 has class 2; 20 and 21 differ too.
     assert conflicts(splits, duplicates) == duplicates
+
+
+def test_several_labels_conflict_if_one_differs(planted: dict[str, np.ndarray]) -> None:
+    """Of the classes' indicators the audit finds the same, and counts an image for each label."""
+    single = splits_of(planted)
+    several = {s: np.eye(3, dtype=int)[planted[f"{s}_labels"]] for s in SPLITS}
+    splits = splits_of(planted | {f"{s}_labels": labels for s, labels in several.items()})
+    duplicates = exact_duplicates(splits)
+    assert conflicts(splits, duplicates) == conflicts(single, duplicates) != []
+    assert class_facts(splits) == class_facts(single)
 
 
 def grouped(splits: Splits, groups: dict[str, list[str]], path: Path) -> Splits:

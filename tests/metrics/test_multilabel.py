@@ -17,8 +17,9 @@ from sklearn.metrics import (
 )
 from torch.nn import functional
 
-from dermaexp.metrics import calibration, classification, multilabel, resampling, significance
+from dermaexp.metrics import calibration, classification, leak, multilabel, resampling, significance
 from dermaexp.metrics.labels import majority, names_of, truth_text, worst_answers
+from dermaexp.metrics.names import headlines
 from dermaexp.metrics.operating_points import operating_points
 
 TASK = "multi-label, binary-class"
@@ -97,14 +98,28 @@ def test_resampled_numbers_are_those_of_the_resampled_images() -> None:
                 assert values[run, resample] == pytest.approx(expected[metric], abs=1e-6), metric
 
 
+def test_resampled_average_precision_is_that_of_scikit_learn() -> None:
+    scores = SCORES.round(1)  # with ties
+    targets = TARGETS.copy()
+    targets[:, 3] = 0
+    resampled = resampling.bootstrap_average_precision(targets, scores, resamples=5, seed=3)
+    (counts,) = resampling.bootstrap_counts(len(TARGETS), 5, seed=3)
+    for found, own in zip(resampled, counts.T, strict=True):
+        expected = average_precision_score(
+            targets[:, :3], scores[:, :3], average="macro", sample_weight=own
+        )
+        assert found == pytest.approx(expected, abs=1e-6)
+
+
 def test_intervals_of_accuracy_resample_images(numbers: dict) -> None:
     """The labels of an image are not independent: with equal ones the interval is Wilson's."""
     same = np.tile(TARGETS[:, :1], 4)
     predictions = np.tile(SCORES[:, :1], 4)
     found = multilabel.split_metrics(same, predictions, same, NAMES)["intervals"]
     assert found["accuracy"] == pytest.approx(found["subset_accuracy"], abs=0.02)
-    low, high = numbers["intervals"]["accuracy"]
-    assert low < numbers["accuracy"] < high
+    assert set(numbers["intervals"]) == set(headlines("multi-label"))
+    for metric, (low, high) in numbers["intervals"].items():
+        assert low < numbers[metric] < high, metric
 
 
 def test_means_leave_out_labels_that_no_image_has() -> None:
@@ -147,6 +162,15 @@ def test_one_temperature_for_all_labels() -> None:
     assert found.value == pytest.approx(best.x, rel=1e-3)
     scaled = calibration.calibrated(sharp, found.value, several=True)
     assert classification.cross_entropy(TARGETS, scaled) == pytest.approx(best.fun)
+
+
+def test_leaked_images_are_measured_by_themselves() -> None:
+    is_leaked = np.arange(200) < 80
+    found = leak.leak_metrics(TARGETS, SCORES, is_leaked, TRAIN, NAMES, "multi-label")
+    shares = found["test_leaked"]["class_shares"]
+    assert list(shares.values()) == pytest.approx(TARGETS[:80].mean(axis=0))
+    expected = multilabel.headline_scores(TARGETS[80:], SCORES[80:])
+    assert {key: found["test_clean"][key] for key in expected} == expected
 
 
 def test_mistakes_are_wrong_labels_and_missed_ones() -> None:
