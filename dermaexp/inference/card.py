@@ -197,13 +197,25 @@ def _training(record: RunRecord, metrics: Metrics) -> str:
     weights = f"epoch {metrics['best_epoch']}, the best by val macro AUROC"
     groups = ("optimizer", "scheduler", "loss", "augment", "sampler")
     chosen = {group: record["choices"].get(group) for group in groups}
+    if (finetune := record["choices"].get("finetune")) not in (None, "none"):
+        chosen["finetune"] = finetune
     return (
-        f"Epochs: {metrics['epochs']}, in batches of {config['batch_size']}, seed "
+        f"{_start(record)}Epochs: {metrics['epochs']}, in batches of {config['batch_size']}, seed "
         f"{record['seed']}; {names_and_values(chosen)}. Tested with the weights of "
         f"{weights if best else 'the last epoch'}. "
         f"On {markdown_text(record['device']['name'])} with "
         f"torch {record['versions'].get('torch')}; {record['finished']}."
     )
+
+
+def _start(record: RunRecord) -> str:
+    """Say which weights the training started from; nothing where they were random."""
+    if initial := record.get("initial_weights"):
+        name = markdown_text(re.split(r"[/\\]", initial["file"])[-1])
+        return f"Started from the weights of {name}, SHA-256 {initial['sha256'][:16]}…. "
+    if named := record["config"]["model"].get("weights"):
+        return f"Started from the published weights {markdown_text(str(named))}. "
+    return ""
 
 
 def _limits(metrics: Metrics) -> Iterator[str]:

@@ -42,6 +42,8 @@ def _drop_later_keys(values: dict[str, Any]) -> None:
     """Leave out keys that change nothing, as in configs before they had these keys."""
     if values.get("trainer", {}).get("num_nodes") == 1:
         del values["trainer"]["num_nodes"]
+    if not values.get("finetune"):
+        values.pop("finetune", None)
     model = values.get("model") or {}
     later = ("init_from",) if model.get("_target_") in LIBRARIES else LOADING
     for key in later:

@@ -78,6 +78,7 @@ class Config(TopLevel):
     model: Any
     optimizer: OptimizerConfig
     scheduler: Any
+    finetune: Any
     loss: Any
     augment: Any
     sampler: SamplerConfig
@@ -89,7 +90,8 @@ class Config(TopLevel):
 KEYS = tuple(TopLevel.model_fields)
 GROUPS = tuple(name for name in Config.model_fields if name not in KEYS)
 SEVERAL = ("callbacks", "logger")  # whose options can be combined
-BUILT = tuple(name for name in GROUPS if name not in ("scheduler", "sampler", *SEVERAL))
+OPTIONAL = ("scheduler", "finetune")  # whose option none is empty
+BUILT = tuple(name for name in GROUPS if name not in ("sampler", *OPTIONAL, *SEVERAL))
 
 CORRECTING = (
     "dermaexp.training.losses.WeightedCrossEntropy",
@@ -122,6 +124,13 @@ def warnings(config: DictConfig) -> list[str]:
         found.append(
             f"epochs={config.epochs} has no effect: trainer.max_epochs is "
             f"{config.trainer.get('max_epochs')}; give trainer.max_epochs={config.epochs}"
+        )
+    model, finetune = config.model, hydra.runtime.choices.get("finetune")
+    starts = model.get("weights") is not None or model.get("init_from") is not None
+    if config.finetune and not starts and model._target_.startswith("dermaexp."):
+        found.append(
+            f"finetune={finetune} spares weights that were trained before, but the model starts "
+            "from random ones: give model.weights or model.init_from"
         )
     if not config.sampler.balance:
         return found
@@ -160,7 +169,8 @@ def _check_given(group: str, config: Mapping[str, Any] | DictConfig) -> None:
             f"the config group {group} is missing: expected {group}=OPTION, not ~{group}"
         )
     component = config[group]
-    is_component = group in BUILT and isinstance(component, Mapping | DictConfig)
+    is_built = group in BUILT or (group in OPTIONAL and component)
+    is_component = is_built and isinstance(component, Mapping | DictConfig)
     if is_component and not component.get("_target_"):
         raise UserError(
             f"{group}._target_ is missing: expected the path of a class or function; give "

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dermaexp.core.errors import UserError, one_line
 from dermaexp.core.extras import required
 from dermaexp.models.adapter import Backbone
+from dermaexp.models.depth import head_of
 from dermaexp.models.efficientnet_names import MARK, as_in_timm
 
 INSIDE = ("state_dict", "model_state_dict", "model", "net")  # what checkpoints call their weights
@@ -131,16 +132,6 @@ def load(
         summed=any(value is not None for value in gray.values()),
         statistics=None if mean is None or std is None else (mean, std),
     )
-
-
-def head_of(net: nn.Module, classes: int) -> str | None:
-    """Return the name of the last layer that gives `classes` outputs; None where there is none."""
-    names = [
-        name
-        for name, layer in net.named_modules()
-        if classes in (getattr(layer, "out_features", None), getattr(layer, "out_channels", None))
-    ]
-    return names[-1] if names else None
 
 
 def _tensors(content: Any) -> dict[str, Tensor]:

@@ -34,6 +34,7 @@ from dermaexp.training.callbacks import (
 )
 from dermaexp.training.classifier import Classifier
 from dermaexp.training.cluster import PlainSigterm, check_processes, environment
+from dermaexp.training.finetune import Freeze, checked_head
 from dermaexp.training.label_losses import COUNTERPARTS, UNSUITED
 from dermaexp.training.logger import Trackers
 from dermaexp.training.tta import VIEWS
@@ -79,6 +80,7 @@ def build_classifier(
     if config.compile:
         net.compile()
     mean, std = (loaded and loaded.statistics) or _standardisation(config.dataset.normalize, data)
+    finetune = instantiate(config.get("finetune") or {}) or None
     notes = [f"weights of {loaded.file}: {loaded}"] if loaded else []
     if loaded or (isinstance(net, Backbone) and config.model.weights):
         notes.append(_standardised_by(net, mean, std))
@@ -93,6 +95,8 @@ def build_classifier(
         std=std,
         max_steps=config.trainer.get("max_steps"),
         task=data.splits.task,
+        finetune=finetune,
+        head=checked_head(net, classes) if finetune else "",
         notes=notes,
     )
 
@@ -140,6 +144,8 @@ def build_trainer(
         StayStopped(),
         TrackEpochs(),
     ]
+    if config.get("finetune"):
+        ours.append(Freeze(instantiate(config.finetune)))
     trainer = instantiate(
         given,
         callbacks=[*ours, limit, *others, *callbacks],

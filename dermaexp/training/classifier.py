@@ -28,6 +28,7 @@ from dermaexp.metrics.predictions import Predictions
 from dermaexp.training import tta
 from dermaexp.training.augment import Augment
 from dermaexp.training.distributed import gathered
+from dermaexp.training.finetune import Finetune, scale_learning_rates
 from dermaexp.training.lightning_internals import is_fitting
 from dermaexp.training.probabilities import PROBABILITIES
 
@@ -65,6 +66,8 @@ class Classifier(LightningModule):
         std: Tensor | float = 1.0,
         max_steps: int | None = None,
         task: Task = "multi-class",
+        finetune: Finetune | None = None,
+        head: str = "",
         notes: Sequence[str] = (),
     ) -> None:
         """`optimizer` takes parameters; `scheduler` takes an optimizer and its number of steps.
@@ -74,6 +77,7 @@ class Classifier(LightningModule):
         probabilities are averaged (see `training.tta`); during training, val uses the images
         themselves. `mean` and `std`, scalars or (C,), standardise pixels in [0, 1]. `max_steps`
         ends the training, if that comes before its last epoch. `task` says what the logits mean.
+        `finetune` says how the layers before the `head`, the name of the last one, are trained.
         `notes` are what a user must know of its weights.
         """
         super().__init__()
@@ -85,6 +89,8 @@ class Classifier(LightningModule):
         self.test_views = test_views
         self.max_steps = max_steps
         self.task = task
+        self.finetune = finetune
+        self.head = head
         self.notes = notes
         self.mean: Tensor
         self.std: Tensor
@@ -166,7 +172,8 @@ class Classifier(LightningModule):
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def configure_optimizers(self) -> OptimizerConfig | OptimizerLRSchedulerConfig:
-        optimizer = _make("optimizer", self.make_optimizer, self.parameters())
+        optimizer = _make("optimizer", self.make_optimizer, self._trained())
+        scale_learning_rates(optimizer)
         if self.make_scheduler is None:
             return {"optimizer": optimizer}
         steps = int(self.trainer.estimated_stepping_batches)
@@ -176,6 +183,14 @@ class Classifier(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def _trained(self) -> Any:
+        """Return what the optimizer trains: all parameters, or groups of them to fine-tune."""
+        if self.finetune is None:
+            return self.parameters()
+        own = set(self.net.parameters())
+        others = [parameter for parameter in self.parameters() if parameter not in own]
+        return self.finetune.groups(self.net, self.head, others)
 
     def _logits(self, pixels: Tensor) -> Tensor:
         """Return the logits in float32 of images (N, C, H, W) in [0, 1]."""

@@ -29,6 +29,8 @@ Weights = Annotated[
     Predicate(any),
     Field(description="numbers from 0, not all 0, in the order of the classes"),
 ]
+Epochs = Annotated[Index, Field(description="a whole number of epochs from 0, or null for all")]
+Decay = Annotated[Positive, Field(le=1, description="a number above 0, at most 1")]
 Milestones = Annotated[
     Sequence[Share], Field(description="fractions of the training, such as [0.5,0.75]")
 ]
@@ -41,6 +43,12 @@ class OptimizerConfig(BaseModel):
 
 class SamplerConfig(Component):
     balance: Share
+
+
+class FinetuneConfig(Component):
+    frozen_epochs: Epochs | None = 0
+    body_lr: Positive = 1.0
+    decay: Decay = 1.0
 
 
 class CosineConfig(Component):
@@ -122,6 +130,7 @@ class TrainingCallbacks(BaseModel):
 
 COMPONENTS: dict[str, type[Component]] = {  # by _target_
     "dermaexp.training.augment.Augment": AugmentConfig,
+    "dermaexp.training.finetune.Finetune": FinetuneConfig,
     "dermaexp.training.losses.CrossEntropy": CrossEntropyConfig,
     "dermaexp.training.losses.WeightedCrossEntropy": WeightedConfig,
     "dermaexp.training.losses.FocalLoss": FocalConfig,

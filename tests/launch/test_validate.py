@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from dermaexp.launch import validate
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-CHECKED = ("dataset", "model", "scheduler", "loss", "augment")
+CHECKED = ("dataset", "model", "scheduler", "finetune", "loss", "augment")
 FROM_THE_JOB = {"image_shape", "classes", "counts", "optimizer", "steps"}
 
 
