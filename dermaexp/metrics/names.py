@@ -24,8 +24,8 @@ METRICS = {
     "macro_average_precision": Metric("macro average precision", "AP", is_share=False),
     "quadratic_weighted_kappa": Metric("quadratic-weighted kappa", "kappa", is_share=False),
     "mean_absolute_error": Metric("mean absolute error", "MAE", is_share=False),
-    "sensitivity": Metric("sensitivity", "sensitivity", is_share=True),
-    "specificity": Metric("specificity", "specificity", is_share=True),
+    "sensitivity": Metric("sensitivity", "sens.", is_share=True),
+    "specificity": Metric("specificity", "spec.", is_share=True),
     "loss": Metric("loss", "loss", is_share=False),
     "expected_calibration_error": Metric("expected calibration error", "ECE", is_share=False),
 }
