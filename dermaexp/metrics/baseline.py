@@ -66,7 +66,8 @@ class Baseline:
 def baseline_of(*folds: Mapping[str, Any]) -> Baseline:
     """The baseline of a run's metrics.json, or of one per fold: its scores are means over folds."""
     predicted, found = zip(*map(_of_fold, folds), strict=True)
-    means = {name: fmean(fold[name] for fold in found) for name in found[0]}
+    common = [name for name in found[0] if all(name in fold for fold in found)]
+    means = {name: fmean(fold[name] for fold in found) for name in common}
     return Baseline(tuple(predicted), means)
 
 
