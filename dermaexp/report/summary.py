@@ -31,12 +31,20 @@ def conclude(name: str, splits: Splits, results: Mapping[str, Any]) -> None:
     rows, notes = labels_of(*headlines(task_of(results["data"]))), []
     points = results["operating_points"]
     if point := points["classes"].get(HIGHLIGHTED):
-        rows = rows | {side: f"{HIGHLIGHTED} {side}" for side in point["val"]}
+        # Sides of their own: two classes have a sensitivity at 0.5, too.
+        sides = {side: f"{HIGHLIGHTED} {side}" for side in point["val"]}
+        rows = rows | {name: name for name in sides.values()}
         level = percent(points["specificity"], 0)
         notes.append(f"{HIGHLIGHTED}: at the threshold with {level} specificity on val")
-        columns[val] = columns[val] | point["val"]
-        columns[test] = columns[test] | point["test"]
-        columns["95 % interval"] = columns["95 % interval"] | point["test"]["intervals"]
+        for column, own in (
+            (val, point["val"]),
+            (test, point["test"]),
+            ("95 % interval", point["test"]["intervals"]),
+        ):
+            found: Mapping[str, Any] = own
+            columns[column] = columns[column] | {name: found[side] for side, name in sides.items()}
+    if task_of(results["data"]) == "multi-label":
+        notes.append("accuracy: the share of all labels of all images, at a probability of 0.5")
     epochs = f"{results['epochs']} of {results['planned_epochs']}"
     if results["ended_by"] in ("max_steps", "max_time"):  # which may be inside an epoch
         notes.append(f"ended by trainer.{results['ended_by']} in epoch {epochs}")
