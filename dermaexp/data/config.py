@@ -28,8 +28,13 @@ def _whole(shares: tuple[float, float, float]) -> tuple[float, float, float]:
 
 
 Normalize = Annotated[
-    Flag | tuple[Finite, Positive],
-    Field(description="true, false or [mean, std] of pixels in [0, 1]"),
+    Flag
+    | tuple[Finite, Positive]
+    | tuple[tuple[Finite, Finite, Finite], tuple[Positive, Positive, Positive]],
+    Field(
+        description="true, false or [mean, std] of pixels in [0, 1], each a number or three of "
+        "red, green and blue"
+    ),
 ]
 GroupsFile = Annotated[NonEmpty, Field(description="the path of a CSV file, or null")]
 Column = Annotated[NonEmpty, Field(description="the name of a column")]

@@ -164,6 +164,6 @@ def _fitted(
 def unavailable(name: str, folder: Path, reason: str, remedy: str) -> UserError:
     """The error for weights that are not in `folder` and cannot be downloaded."""
     return UserError(
-        f"{name} is not in {folder} and cannot be downloaded ({reason}): {remedy}, or train from "
-        "scratch with model.weights=null"
+        f"{name} is not in {folder} and cannot be downloaded ({reason}): {remedy}, give a file "
+        "as model.weights=FILE, or train from scratch with model.weights=null"
     )

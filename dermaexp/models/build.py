@@ -26,4 +26,11 @@ def build_net(config: DictConfig, image_shape: tuple[int, int, int], classes: in
 
 def takes_weights(target: str) -> bool:
     """Whether the model of this `_target_` has an argument for weights, as libraries' have."""
-    return "weights" in inspect.signature(get_method(target)).parameters
+    try:
+        method = get_method(target)
+    except (ImportError, ValueError):  # reported when it is built
+        return False
+    try:
+        return "weights" in inspect.signature(method).parameters
+    except ValueError:  # of a type that is built in
+        return False

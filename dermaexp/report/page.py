@@ -176,6 +176,9 @@ def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
     details = [f"{key} {value}" for key, value in device.items() if key not in ("type", "name")]
     known = [device["name"]] if "name" in device else []
     side = {"Input size": f"{run['input_size']} pixels"} if "input_size" in run else {}
+    start = {}
+    if file := run.get("initial_weights"):
+        start = {"Initial weights": f"{file['file']}, SHA-256 {file['sha256']}"}
     return {
         "Status": run["status"],
         "Started": run.get("started"),
@@ -184,6 +187,7 @@ def _provenance(run: Mapping[str, Any]) -> dict[str, Any]:
         "Device": ", ".join([*known, *details]),
         "Seed": run.get("seed"),
         **side,
+        **start,
         "Data": data.get("name"),
         "Split": _split(data.get("split")),
         "Left out": "; ".join(data.get("skipped", ())),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytorch_lightning as lightning
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, ListConfig, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import Checkpoint, Timer
 from torch import Tensor, nn
@@ -247,5 +247,11 @@ def _standardisation(
     """Mean and standard deviation of pixels in [0, 1]: none, the training set's, or given ones."""
     if isinstance(normalize, bool):
         return data.channel_statistics() if normalize else (0.0, 1.0)
-    mean, std = normalize
-    return float(mean), float(std)
+    values = cast(list[Any], OmegaConf.to_container(normalize))
+    mean, std = map(torch.tensor, values)
+    if mean.dim() and len(mean) != data.image_shape[0]:
+        raise UserError(
+            f"dataset.normalize has the values of {len(mean)} channels, but the images have "
+            f"{data.image_shape[0]}: give [mean, std] or dataset.grayscale=false"
+        )
+    return mean.float(), std.float()

@@ -278,7 +278,10 @@ def test_weights_that_cannot_be_had(fault: str, served: Callable[..., Path]) -> 
         "not found": "File not found",
     }[fault]
     assert f"{file.name} is not in {file.parent} and cannot be downloaded ({reason}" in message
-    assert f"/{file.name} there, or train from scratch with model.weights=null" in message
+    assert (
+        f"/{file.name} there, give a file as model.weights=FILE, or train from scratch with"
+        in message
+    )
     assert "\n" not in message
     assert not file.exists()
 

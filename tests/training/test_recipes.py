@@ -204,6 +204,22 @@ def test_given_mean_and_std_standardise(train: Train) -> None:
 
 
 @pytest.mark.slow
+def test_given_means_and_stds_standardise_each_channel(
+    train: Train, capsys: pytest.CaptureFixture
+) -> None:
+    given = "dataset.normalize=[[0,0.5,0.25],[1,0.5,2]]"
+    state = checkpoint(train(given, "dataset.grayscale=false", "epochs=1"), "best")["state_dict"]
+    assert state["mean"].tolist() == [[[0.0]], [[0.5]], [[0.25]]]
+    assert state["std"].tolist() == [[[1.0]], [[0.5]], [[2.0]]]
+    with pytest.raises(AssertionError):
+        train(given, folder="gray")
+    assert (
+        "dataset.normalize has the values of 3 channels, but the images have 1: give [mean, std] "
+        "or dataset.grayscale=false" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.slow
 def test_the_loss_of_the_config_is_trained(train: Train) -> None:
     """The first epoch's loss differs at the same seed; val's stays cross-entropy."""
     plain = train("loss=cross_entropy", folder="plain")
