@@ -125,6 +125,8 @@ def group_config(run: Run) -> dict[str, Any]:
     dataset = config.get("dataset")
     if isinstance(dataset, Mapping):
         config["dataset"] = {key: dataset[key] for key in PREPARATION if key in dataset}
+    if initial := run.record.get("initial_weights"):  # other content in the same file
+        config["initial_weights"] = initial["sha256"]
     return canonical(config)
 
 
@@ -145,7 +147,9 @@ def config_values(run: Run) -> dict[str, Any]:
                 flat[key] = str(node[TARGET]).rpartition(".")[2]
             elif not isinstance(node, Mapping):
                 flat[key] = node
-    return flat
+    # A config leaves out a group that it need not have, such as finetune=none.
+    left_out = (group for group in run.record["choices"] if group not in flat)
+    return flat | {group: option for group in left_out if (option := chosen_option(run, group))}
 
 
 def chosen_option(run: Run, group: str) -> str | None:

@@ -64,6 +64,24 @@ def test_means_deviations_and_ranks_by_hand(tmp_path: Path) -> None:
     assert [float(run["test_accuracy"]) for run in runs] == pytest.approx([0.6, 0.5, 0.9, 0.8, 0.7])
 
 
+def test_a_group_that_a_config_leaves_out_has_its_option(tmp_path: Path) -> None:
+    for option, wrong in [("none", 10), ("linear_probe", 20)]:
+        part = {} if option == "none" else {"finetune": {"_target_": "Finetune"}}
+        config = {"seed": 0, "epochs": 3, **part}
+        choices = {"model": "cnn", "finetune": option}
+        write_run(tmp_path / option, "cnn", 0, 0.9, wrong, config=config, choices=choices)
+    assert compare(tmp_path) == 0
+    assert {row["finetune"] for row in rows(tmp_path)[:2]} == {"none", "linear_probe"}
+
+
+def test_seeds_with_other_initial_weights_are_no_run_group(tmp_path: Path) -> None:
+    for seed, digest in enumerate("aab"):
+        initial = {"file": "w.pt", "sha256": digest}
+        write_run(tmp_path / f"cnn{seed}", "cnn", seed, 0.9, initial_weights=initial)
+    assert compare(tmp_path) == 0
+    assert sorted(row["seeds"] for row in rows(tmp_path)[:2]) == ["0 1", "2"]
+
+
 def test_what_was_tested_with_its_last_epoch_has_no_best_one(tmp_path: Path) -> None:
     for seed, tested_with in enumerate(["best", "last"]):
         directory = write_run(tmp_path / f"cnn{seed}", "cnn", seed)
