@@ -158,10 +158,11 @@ def _source(record: RunRecord) -> str:
 
 
 def _licence(record: RunRecord) -> str | None:
-    """Return the licence of a MedMNIST set; None for other data, of which a run records none."""
+    """Return the licence of a MedMNIST set or HAM10000; None for other data, of unknown licence."""
     from dermaexp.data.medmnist_info import INFO
 
-    return INFO.get(_source(record), {}).get("license")
+    source = _source(record)
+    return "CC BY-NC 4.0" if source.startswith("ham10000") else INFO.get(source, {}).get("license")
 
 
 def _split(record: RunRecord) -> str:

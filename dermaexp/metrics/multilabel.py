@@ -65,8 +65,8 @@ def split_metrics(
             targets, probabilities
         ),
         "intervals": {
-            "subset_accuracy": intervals.wilson_interval(right, len(targets)),
             **intervals.bootstrap_intervals(targets, probabilities),
+            "subset_accuracy": intervals.wilson_interval(right, len(targets)),
             "macro_average_precision": intervals.percentile_interval(
                 resampling.bootstrap_average_precision(targets, probabilities, intervals.RESAMPLES)
                 if targets.any()

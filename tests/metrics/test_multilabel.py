@@ -187,3 +187,12 @@ def test_labels_in_words() -> None:
     assert names_of(np.array([True, False, True, False]), NAMES) == "mass, hernia"
     assert truth_text(np.array([0, 0, 0, 0]), NAMES) == "none"
     assert truth_text(np.int64(1), NAMES) == "nodule"
+
+
+def test_subset_accuracy_of_no_image_has_an_interval_too() -> None:
+    """Wilson's upper end for 0 of n is z^2 / (n + z^2); no resample of the images moves a 0."""
+    targets = np.array([[1, 0], [0, 1]] * 10)
+    metrics = multilabel.split_metrics(targets, 1 - targets.astype(np.float32), targets, ("a", "b"))
+    low, high = metrics["intervals"]["subset_accuracy"]
+    assert (metrics["subset_accuracy"], low) == (0.0, 0.0)
+    assert high == pytest.approx(1.959964**2 / (20 + 1.959964**2), abs=1e-6)
