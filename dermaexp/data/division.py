@@ -53,6 +53,11 @@ def split_up(source: Splits | Pool, how: How) -> Splits:
     if how.split == "corrected":
         return corrected_split(source)
     parts = {split: np.flatnonzero(source.own_split == split) for split in SPLITS}
+    if empty := [split for split, indices in parts.items() if not len(indices)]:
+        raise UserError(
+            f"{' and '.join(empty)} of {source.name} without an image: expected images in "
+            f"{', '.join(SPLITS)}; or give dataset.split=random"
+        )
     return divided(source, parts, source.name, None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 
-from dermaexp.data.pictures import pictures_below
+from dermaexp.data.pictures import SUFFIXES, pictures_below
 
 
 class FoundFiles:
@@ -20,7 +20,7 @@ class FoundFiles:
         for folder, known in zip(self.folders, self._by_name, strict=True):
             if (folder / name).is_file():
                 return [folder / name]
-            if found := known.get(PurePath(name).name, []):
+            if found := known.get(PurePath(name).name) or known.get(_stem(name), []):
                 below = PurePath(name).parts
                 return [file for file in found if _ends_with(file, below)] or found
         return []
@@ -37,4 +37,10 @@ def _names(files: Iterable[Path]) -> dict[str, list[Path]]:
 def _ends_with(file: Path, parts: tuple[str, ...]) -> bool:
     """Whether the path ends with these parts, the last with or without its suffix."""
     own = file.parts[-len(parts) :]
-    return own[:-1] == parts[:-1] and parts[-1] in (own[-1], file.stem)
+    return own[:-1] == parts[:-1] and _stem(parts[-1]) == file.stem
+
+
+def _stem(name: str) -> str:
+    """The name without the suffix of a picture, which may be another than the file's."""
+    path = PurePath(name)
+    return path.stem if path.suffix.lower() in SUFFIXES else path.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SEPARATOR = "|"  # between the labels of one image
+WHOLE = re.compile(r"^(\d+)\.0$")
 Names = Sequence[str] | Mapping[str, str] | None
 
 
@@ -48,9 +50,7 @@ def labels_of(table: pd.DataFrame, column: str | Sequence[str], names: Names, fi
 
 
 def _from_cells(cells: pd.Series, names: Names, file: Path) -> Labels:
-    words = [
-        [word.strip() for word in cell.split(SEPARATOR) if word.strip()] for cell in cells.tolist()
-    ]
+    words = [_words(cell) for cell in cells.tolist()]
     known = sorted({word for row in words for word in row}, key=_order)
     if not known:
         raise UserError(f"{file}: the column {cells.name}, dataset.label_column, is empty")
@@ -62,6 +62,12 @@ def _from_cells(cells: pd.Series, names: Names, file: Path) -> Labels:
     for row, own in enumerate(words):
         indicators[row, [place[word] for word in own]] = 1
     return Labels(classes, indicators)
+
+
+def _words(cell: str) -> list[str]:
+    """The labels in a cell; 1.0, as pandas writes whole numbers beside empty cells, is 1."""
+    words = (word.strip() for word in cell.split(SEPARATOR))
+    return [WHOLE.sub(r"\1", word) for word in words if word]
 
 
 def _from_indicators(table: pd.DataFrame, columns: list[str], names: Names, file: Path) -> Labels:

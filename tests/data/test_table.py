@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,10 +61,13 @@ def test_a_table_names_pictures_and_labels(suffix: str, pictures: Path) -> None:
     splits = split_up(pool, How())
     assert levels(splits.val.images) == [1, 5]
     assert splits.name == "labels" and splits.record["groups"]["column"] == "patient"
+    without_val = replace(pool, own_split=np.where(pool.own_split == "val", "test", pool.own_split))
+    with pytest.raises(UserError, match="val of labels without an image: expected images in train"):
+        split_up(without_val, How())
 
 
 def test_pictures_are_found_with_and_without_suffix_in_several_folders(pictures: Path) -> None:
-    names = ["im0", "im1.JPG", "part0/im2.png", "part1/im3", "im4.png", "im5", "im6", "im7"]
+    names = ["im0.png", "im1.jpg", "part0/im2.png", "part1/im3", "im4.png", "im5", "im6", "im7"]
     rows(image=names).to_csv(pictures / "t.csv", index=False)
     folders = [str(pictures / "part1"), str(pictures / "part0")]
     for images in (None, folders):
@@ -78,7 +82,7 @@ def test_labels_may_be_numbers_columns_or_several() -> None:
 
     numbers = of("y", y=["10", "9", "10"])
     assert (numbers.classes, numbers.values.tolist()) == (("9", "10"), [1, 0, 1])
-    named = of("y", ["nine", "ten"], y=["1", "0", ""])
+    named = of("y", ["nine", "ten"], y=["1.0", "0.0", ""])
     assert (named.classes, named.values.tolist()) == (("nine", "ten"), [1, 0, -1])
     assert named.missing.tolist() == [False, False, True]
     mapped = of("y", {"m": "mel", "n": "nevus"}, y=["n", "m", "n"])
