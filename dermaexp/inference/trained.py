@@ -18,6 +18,7 @@ from dermaexp.core.overrides import command, escaped
 from dermaexp.core.tasks import Task, task_of
 from dermaexp.data.pictures import BACKGROUND
 from dermaexp.models.build import build_net
+from dermaexp.models.files import is_file
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.finished import Shape, finished, shape_of, tested_checkpoint
 from dermaexp.runs.metrics_file import Metrics
@@ -128,7 +129,8 @@ def config_to_load(record: RunRecord, metrics: Metrics) -> DictConfig:
 def transform_as_trained(net: nn.Module, record: RunRecord) -> None:
     """Let torchvision's Inception and GoogLeNet transform their input, as their weights need."""
     inner: Any = getattr(net, "net", None)
-    if record["config"]["model"].get("weights") is not None and hasattr(inner, "transform_input"):
+    weights = record["config"]["model"].get("weights")
+    if weights is not None and not is_file(weights) and hasattr(inner, "transform_input"):
         inner.transform_input = True
 
 

@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,6 +20,9 @@ from dermaexp.runs.directory import NAMES, NAMES_OF_HYDRA, RunDirectory, those_t
 from dermaexp.runs.folders import portable
 from dermaexp.runs.identity import config_digest
 from dermaexp.runs.locks import LOCK
+
+if TYPE_CHECKING:
+    from dermaexp.runs.record import InitialWeights
 
 DIGEST = 8  # hexadecimal digits
 SWEEP_NAMES = (  # all that a sweep writes beside its jobs' folders
@@ -94,19 +98,24 @@ def job_folder(overrides: str, *, _root_: DictConfig) -> str:
     name = portable(re.sub(r"(?<==)[^,=]*/", "", overrides)).strip("-")
     sweep = Path(_root_.hydra.sweep.dir)
     # The second reads files of many runs where long names were cut to the same beginning.
-    same = itertools.chain(sweep.glob(f"*-{digest[:DIGEST]}"), _alike(sweep, name, digest))
+    same = itertools.chain(sweep.glob(f"*-{digest[:DIGEST]}"), _alike(sweep, name, digest, weights))
     for folder in same:
         return folder.name
     return f"{name}-{digest[:DIGEST]}".lstrip("-")
 
 
-def _alike(sweep: Path, name: str, digest: str) -> Iterator[Path]:
-    """Folders of runs with this digest that an earlier version named by another digest."""
-    for folder in sweep.glob(f"{glob.escape(name)}-{'[0-9a-f]' * DIGEST}"):
+def _alike(sweep: Path, name: str, digest: str, weights: InitialWeights | None) -> Iterator[Path]:
+    """Folders of runs with this digest that have another one in their name.
+
+    An earlier version named them, or the file of their initial weights is gone, without which
+    `weights` is None.
+    """
+    pattern = f"{glob.escape(name)}-{'[0-9a-f]' * DIGEST}"
+    for folder in sweep.glob(pattern.lstrip("-")):
         try:
             record = RunDirectory(folder).read_run()
-            weights = record.get("initial_weights")
-            found = config_digest(identity(record["config"], record["data"], weights))
+            own = record.get("initial_weights") if weights else None
+            found = config_digest(identity(record["config"], record["data"], own))
         except (OSError, ValueError, LookupError, TypeError, AttributeError):  # not one, or damaged
             continue
         if found == digest:

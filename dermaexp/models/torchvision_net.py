@@ -37,6 +37,8 @@ def _model(arch: str, weights: str | None, channels: int, classes: int) -> Model
     if weights is None:
         options = {"aux_logits": False, "init_weights": True} if arch in INCEPTIONS else {}
         create = partial(get_model, arch, weights=None, num_classes=classes, **options)
+        if arch in INCEPTIONS:  # their weights undo the standardisation of the others
+            return Model(create, sized, mean=[0.5] * 3, std=[0.5] * 3)
         preset = get_model_weights(arch)["DEFAULT"].transforms()  # for weights from a file
         return Model(create, sized, mean=preset.mean, std=preset.std)
     member = get_model_weights(arch)[weights]

@@ -20,7 +20,7 @@ INSIDE = ("state_dict", "model_state_dict", "model", "net")  # what checkpoints 
 PREFIXES = ("module.", "net.", "model.", "backbone.")  # of a model inside another
 COMPILED = "_orig_mod."  # torch.compile's prefix, which may stand anywhere
 COUNTER = "num_batches_tracked"  # of batch normalisation: old files do without
-STATISTICS = ("mean", "std")  # of pixels in [0, 1], in checkpoints of dermaexp
+LONGEST = 100  # characters of a reason
 FEW = 3  # names that a line lists
 
 Tensors = Mapping[str, Tensor]
@@ -67,10 +67,9 @@ def read(file: Path) -> dict[str, Tensor]:
     except (FileNotFoundError, UserError):
         raise
     except Exception as error:  # the unpickler raises anything on damaged bytes
-        reason = one_line(error).partition(". ")[0]
         raise UserError(
-            f"{file} cannot be loaded as tensors alone ({reason}): expected a state dict, saved by "
-            "torch.save(model.state_dict(), FILE) or as safetensors"
+            f"{file} cannot be loaded as tensors alone ({_reason(error)}): expected a state dict, "
+            "saved by torch.save(model.state_dict(), FILE) or as safetensors"
         ) from error
     tensors = _tensors(content)
     if not tensors:
@@ -116,13 +115,6 @@ def load(
     _check(file, {name: own[name] for name in wanted}, given)
     taken = {name: given[name] for name in wanted if name in given}
     inner.load_state_dict(taken, strict=False)
-    outer = prefix.removesuffix("net.net." if isinstance(net, Backbone) else "net.")
-    if isinstance(net, Backbone) and keep_statistics:
-        for name, buffer in (("mean", net.mean), ("std", net.std)):
-            if (stored := _statistic(tensors, f"{outer}net.{name}", len(buffer))) is not None:
-                buffer.copy_(stored)
-    found = [_statistic(tensors, outer + name, channels) for name in STATISTICS]
-    mean, std = found if prefix != outer and keep_statistics else (None, None)
     return Loaded(
         file=file,
         tensors=len(taken),
@@ -130,8 +122,16 @@ def load(
         head=None if has_head else head,
         unused=tuple(name for name in given if name not in own),
         summed=any(value is not None for value in gray.values()),
-        statistics=None if mean is None or std is None else (mean, std),
+        statistics=_statistics(net, tensors, prefix, channels) if keep_statistics else None,
     )
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file cannot be loaded, where torch fills a screen."""
+    line = one_line(error)
+    if line.startswith("Weights only load failed"):
+        return "it holds other objects, which may run code"
+    return line[:LONGEST] + ("…" if len(line) > LONGEST else "")
 
 
 def _tensors(content: Any) -> dict[str, Tensor]:
@@ -186,6 +186,24 @@ def _check(file: str, own: Tensors, given: Tensors) -> None:
             f"{file} lacks {len(missing)} of the model's {len(own)} tensors: {_some(missing)}; "
             "give the model that it was saved from"
         )
+
+
+def _statistics(
+    net: nn.Module, tensors: Tensors, prefix: str, channels: int
+) -> tuple[Tensor, Tensor] | None:
+    """Return the mean and std of a run's checkpoint; a Backbone takes over its own.
+
+    In a checkpoint the classifier calls its model "net", and a Backbone its own "net" as well.
+    """
+    outer = prefix.removesuffix("net.net." if isinstance(net, Backbone) else "net.")
+    if outer == prefix:
+        return None
+    if isinstance(net, Backbone):
+        for name, buffer in (("mean", net.mean), ("std", net.std)):
+            if (stored := _statistic(tensors, f"{outer}net.{name}", len(buffer))) is not None:
+                buffer.copy_(stored)
+    mean, std = (_statistic(tensors, outer + name, channels) for name in ("mean", "std"))
+    return None if mean is None or std is None else (mean, std)
 
 
 def _statistic(tensors: Tensors, name: str, channels: int) -> Tensor | None:

@@ -83,6 +83,24 @@ def test_a_run_is_resumed_without_the_file(folder: Path, monkeypatch: pytest.Mon
     assert records[0]["initial_weights"] == records[1]["initial_weights"]
 
 
+@pytest.mark.slow
+def test_a_sweep_finds_its_jobs_without_the_file(
+    folder: Path, tables_only: None, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copy(folder / "first/checkpoints/best.ckpt", "w.ckpt")
+    sweep = [*OPTIONS, "model.weights=w.ckpt", "seed=0", "hydra.sweep.dir=sweep"]
+    dermaexp.sweep(sweep)
+    (job,) = {file.parent for file in (folder / "sweep").glob("*/run.json")}
+    (folder / "w.ckpt").unlink()
+    dermaexp.sweep(sweep)
+    assert "finished before: not run again" in capsys.readouterr().out
+    shutil.copy(folder / "small.npz", "w.ckpt")
+    dermaexp.sweep(sweep)
+    assert "w.ckpt cannot be loaded as tensors alone" in capsys.readouterr().err
+    jobs = {file.parent for file in (folder / "sweep").glob("*/run.json")}
+    assert len(jobs) == 2 and job in jobs, "another content is another job"
+
+
 def test_the_identity_follows_the_content_of_the_file() -> None:
     def digest(path: str, content: str) -> str:
         values = {"model": {"_target_": "x", "weights": path}, "seed": 0}
