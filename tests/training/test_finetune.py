@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from dermaexp.models.cnn import CNN
 from dermaexp.models.resnet11 import ResNet11
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.training import schedules
-from dermaexp.training.finetune import Finetune, checked_head, scale_learning_rates
+from dermaexp.training.classifier import Classifier
+from dermaexp.training.finetune import Finetune, Freeze, checked_head, scale_learning_rates
 
 Cli = Callable[..., int]
 OPTIONS = ["dataset=npz", "dataset.path=small.npz", "trainer=cpu", "model=resnet11"]
@@ -88,6 +90,27 @@ def changed(run: Path) -> set[str]:
 
 
 HEAD = {"head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_frozen_body_gets_no_gradients_and_what_the_model_froze_stays(processes: int) -> None:
+    """DDP must see in its first epoch what is trained later: there gradients are dropped."""
+    net = ResNet11((1, 8, 8), 3, width=2)
+    net.maps[0][0].weight.requires_grad_(False)
+    classifier = Classifier(net, torch.optim.Adam, head="head")
+    freeze = Freeze(Finetune(frozen_epochs=1))
+    freeze.setup(SimpleNamespace(), classifier, "fit")
+    for epoch in (0, 1):
+        trainer = SimpleNamespace(world_size=processes, current_epoch=epoch)
+        freeze.on_train_epoch_start(trainer, classifier)
+        assert net.maps[0][1].training == (epoch == 1), "batch normalisation"
+        assert net.maps[1][0].weight.requires_grad == (epoch == 1 or processes == 2)
+        classifier.zero_grad()
+        net(torch.rand(4, 1, 8, 8)).square().sum().backward()
+        freeze.on_after_backward(trainer, classifier)
+        without = {name for name, one in net.named_parameters() if one.grad is None}
+        body = {name for name, _ in net.named_parameters() if not name.startswith("head.")}
+        assert without == (body if epoch == 0 else {"maps.0.0.weight"})
 
 
 @pytest.mark.slow
