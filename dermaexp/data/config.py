@@ -177,14 +177,15 @@ class OwnGroupsConfig(PicturesConfig):
 class TableConfig(OwnGroupsConfig):
     table: TableFile
     images: Folder | list[Folder] | None = None
-    image_column: Column
-    label_column: Column | list[Column]
+    image_column: Column = "image"
+    label_column: Column | list[Column] = "label"
     split_column: Column | None = None
     classes: Classes = None
     size: Pixels | None = None
 
 
 class HAM10000Config(OwnGroupsConfig):
+    group_column: Column | None = GROUP_COLUMN
     path: Folder
     size: Pixels
 

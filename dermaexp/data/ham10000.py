@@ -9,6 +9,7 @@ from dermaexp.core.errors import UserError
 from dermaexp.core.files import expanded
 from dermaexp.data import table
 from dermaexp.data.config import HAM10000Config, OnError
+from dermaexp.data.lesion_groups import GROUP_COLUMN
 from dermaexp.data.pictures import BACKGROUND, is_passed_over, is_picture
 from dermaexp.data.pool import Pool
 
@@ -27,7 +28,7 @@ CLASSES = {  # `dx` -> DermaMNIST's name, in its order
 def load(
     path: str,
     size: int,
-    group_column: str | None = "lesion_id",
+    group_column: str | None = GROUP_COLUMN,
     name: str | None = None,
     background: str = BACKGROUND,
     on_error: OnError = "stop",

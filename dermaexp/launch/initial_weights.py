@@ -13,8 +13,6 @@ from omegaconf import DictConfig
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import expanded
 from dermaexp.models.files import given_file
-from dermaexp.runs.directory import RunDirectory
-from dermaexp.runs.finished import finished, tested_checkpoint
 
 if TYPE_CHECKING:
     from dermaexp.runs.record import InitialWeights
@@ -58,6 +56,10 @@ def _file(model: Mapping[str, Any]) -> Path | None:
                 "or a whole path"
             )
         return file
+    # With NumPy and pydantic, which --cfg job does not need.
+    from dermaexp.runs.directory import RunDirectory
+    from dermaexp.runs.finished import finished, tested_checkpoint
+
     directory = RunDirectory(expanded(str(run)))
     try:
         _, metrics = finished(directory)

@@ -129,7 +129,7 @@ BAD_INPUT = [  # arguments, a key part of the line
     (["model.activation=rleu"], "model.activation=rleu is unknown: did you mean 'relu'?"),
     (["model.channels=[8,0]"], "model.channels=[8, 0]: expected a list of whole numbers"),
     (["+model.chanels=[8]"], "the key model.chanels is used by nothing: did you mean 'model.c"),
-    (["model=resnet18", "+model.width=9"], "model.width is used by nothing: model takes none"),
+    (["model=resnet18", "+model.width=9"], "model.width is used by nothing: did you mean"),
     (["dataset=synthetic", "dataset.size=28.5"], "dataset.size=28.5: expected a whole number"),
     (["dataset.size=32"], "dataset.size=32: expected 28, 64, 128 or 224"),
     (["+dataset.kfold=3"], "dataset.kfold is used by nothing: did you mean 'dataset.fold'?"),
@@ -277,7 +277,7 @@ def run_module(
 @pytest.mark.parametrize(
     ("arguments", "code", "shown"),
     [
-        (["--help"], 0, "dataset: dermamnist, folder, medmnist, npz, synthetic"),
+        (["--help"], 0, "dataset: dermamnist, folder, ham10000, ham10000_pixels, medmnist, npz"),
         (["--cfg", "job"], 0, "batch_size: 64"),
         (["optimizer.lrr=1"], 1, "did you mean 'optimizer.lr'?"),
         (["batch_size=0"], 1, "batch_size=0: expected a whole number from 1"),

@@ -30,8 +30,8 @@ def test_rules_have_the_components_own_keys(target: str, model: type[BaseModel])
     parameters = inspect.signature(get_object(target)).parameters
     if "options" in parameters:  # takes what the rules take
         return
-    own = set(parameters) if "path" in parameters else set(parameters) - FROM_THE_JOB
-    common = set(validate.DatasetConfig.model_fields) if ".data." in target else set()
+    own = set(parameters) if ".data." in target else set(parameters) - FROM_THE_JOB
+    common = set(validate.DatasetConfig.model_fields) - own if ".data." in target else set()
     if ".models." in target:
         common = {"weights", "init_from"} - own  # which the job loads where the model does not
     assert own == set(model.model_fields) - common
