@@ -82,7 +82,7 @@ def build_classifier(
     mean, std = (loaded and loaded.statistics) or _standardisation(config.dataset.normalize, data)
     finetune = instantiate(config.get("finetune") or {}) or None
     notes = [f"weights of {loaded.file}: {loaded}"] if loaded else []
-    if loaded or (isinstance(net, Backbone) and config.model.weights):
+    if loaded or (isinstance(net, Backbone) and config.model.get("weights")):
         notes.append(_standardised_by(net, mean, std))
     return Classifier(
         net,
