@@ -25,6 +25,12 @@ class How:
     shares: Sequence[float] = SHARES
     split_seed: int = 0
 
+    def only_for_random(self) -> str | None:
+        """Return the key and value that only a random division takes, if one was given."""
+        if tuple(self.shares) != SHARES:
+            return f"shares={[*self.shares]}"
+        return f"split_seed={self.split_seed}" if self.split_seed else None
+
 
 def split_up(source: Splits | Pool, how: How) -> Splits:
     """Return the splits of the source that `how` asks for.
@@ -38,6 +44,11 @@ def split_up(source: Splits | Pool, how: How) -> Splits:
     if how.split == "random" or (how.split is None and source.own_split is None):
         splits = random_split(source, how.shares, how.split_seed)
         return splits if how.split else replace(splits, notes=(*splits.notes, _default_note(how)))
+    if how.split is None and (given := how.only_for_random()):
+        raise UserError(
+            f"dataset.{given}, but {source.name} has splits of its own: give dataset.split=random "
+            "too"
+        )
     if how.split in ("grouped", "corrected") and source.lesion_groups is None:
         raise UserError(
             f"dataset.split={how.split} needs to know which images belong together: "

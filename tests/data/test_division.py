@@ -98,6 +98,16 @@ def test_a_pool_without_splits_is_divided_at_random_and_says_so() -> None:
         split_up(pool_of(LABELS), How("corrected"))
 
 
+def test_shares_and_seed_need_a_random_split() -> None:
+    pool = pool_of(LABELS, own_split=np.repeat(["train", "val", "test"], [50, 25, 25]))
+    for how, given in (
+        (How(split_seed=1), "split_seed=1"),
+        (How(shares=(0.5, 0.3, 0.2)), "shares"),
+    ):
+        with pytest.raises(UserError, match=f"dataset.{given}.*, but Pool has splits of its own"):
+            split_up(pool, how)
+
+
 def test_corrected_split_moves_each_leaking_lesion_to_train() -> None:
     own = np.array(["train", "train", "val", "val", "test", "test", "test"])
     lesions = np.array(["a", "b", "a", "c", "c", "d", "d"])
