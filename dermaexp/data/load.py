@@ -50,6 +50,11 @@ def load_splits(dataset: DictConfig) -> Splits:
     return replace(splits, notes=(*splits.notes, *notes)) if notes else splits
 
 
+def forget() -> None:
+    """Drop what is kept in memory: files may change before a notebook's next run."""
+    _kept.clear()
+
+
 def _of_task(splits: Splits, task: Task) -> Splits:
     if splits.task == "multi-label":
         raise UserError(

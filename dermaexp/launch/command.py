@@ -86,6 +86,8 @@ def isolated() -> Iterator[None]:
     arguments, folder, environment = sys.argv, Path.cwd(), dict(os.environ)
     from pytorch_lightning.utilities.seed import isolate_rng  # torch changes the environment, too
 
+    from dermaexp.data.load import forget
+
     running, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     version_base = VersionBase.instance().getbase()
     show, raises = warnings.showwarning, logging.raiseExceptions
@@ -98,6 +100,7 @@ def isolated() -> Iterator[None]:
         with isolate_rng(), _logging_kept():
             yield
     finally:
+        forget()
         GlobalHydra.instance().hydra, HydraConfig.instance().cfg = running, config
         VersionBase.instance().version_base = version_base
         for name in own:

@@ -19,6 +19,8 @@ from hydra import compose, initialize_config_dir
 import dermaexp
 from dermaexp.core.errors import UserError
 from dermaexp.core.overrides import as_typed
+from dermaexp.data import load
+from dermaexp.launch.command import isolated
 from dermaexp.launch.explain import explain
 
 Cli = Callable[..., int]
@@ -415,3 +417,11 @@ def test_the_loggers_of_other_code_stay_on(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "there" / "metrics.json").touch()
     assert cli("model=ffn", "hydra.run.dir=there") == 1
     assert not logger.disabled
+
+
+def test_a_command_in_a_notebook_keeps_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one would train on files as they were before."""
+    monkeypatch.setattr(load, "_kept", {"source": None})
+    with isolated():
+        pass
+    assert load._kept == {}
