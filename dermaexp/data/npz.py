@@ -68,6 +68,11 @@ def read_arrays(file: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
                 for split in SPLITS
             }
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        if "Object arrays" in str(error):
+            raise UserError(
+                f"{file} has an array of Python objects, which could run code: expected numbers or "
+                "text; store it by array.astype(str)"
+            ) from error
         raise UserError(
             f"{file} is damaged or not an npz: expected an npz in MedMNIST's format; "
             "download it again"

@@ -34,10 +34,15 @@ def pictures_below(folder: Path) -> Iterator[Path]:
     for entry in sorted(folder.iterdir()):
         if is_passed_over(entry):
             continue
-        if entry.is_dir():
+        if entry.is_dir() and not _leads_back(entry):
             yield from pictures_below(entry)
         elif is_picture(entry):
             yield entry
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether it is a link to a folder that it is in, which would be read again and again."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def read_picture(file: Path, size: tuple[int, int], background: str = BACKGROUND) -> np.ndarray:

@@ -65,6 +65,7 @@ def test_hidden_and_other_entries_are_left_out(root: Path) -> None:
     (root / "train" / "red" / "._0.png").write_bytes(b"resource fork")
     (root / "train" / "red" / "folder.png").mkdir()
     (root / "train" / "red" / "gone.png").symlink_to(root / "nowhere.png")
+    (root / "train" / "red" / "again").symlink_to(root / "train" / "red")
     assert loaded(root).fingerprint == expected
 
 
