@@ -51,6 +51,10 @@ TableFile = Annotated[Text, Field(description="the path of a .csv, .tsv or .parq
 NpzFile = Annotated[Text, Field(description="the path of an npz file")]
 Folder = Annotated[Text, Field(description="the path of a folder")]
 Classes = Annotated[Any, Field(description="[NAME, …], a MedMNIST flag or null")]
+TableClasses = Annotated[
+    list[Any] | dict[Any, Any] | None,
+    Field(description="[NAME, …] in the order of the labels, {LABEL: NAME, …} or null"),
+]
 Background = Annotated[
     NonEmpty,
     AfterValidator(_known_colour),
@@ -180,7 +184,7 @@ class TableConfig(OwnGroupsConfig):
     image_column: Column = "image"
     label_column: Column | list[Column] = "label"
     split_column: Column | None = None
-    classes: Classes = None
+    classes: TableClasses = None
     size: Pixels | None = None
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from dermaexp.core.errors import UserError
+from dermaexp.data.config import OnError
+from dermaexp.data.splits import Note
 from dermaexp.data.table_labels import Labels
 
 NAMED = 10  # faults that a line names
@@ -16,13 +18,28 @@ NAMED = 10  # faults that a line names
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The rows of a table: the picture's name (N,), the files of that name, and the columns."""
+    """The rows of a table: the picture's name (N,), the files of that name, and the columns.
+
+    Without `files`, the table itself holds the pixels of each row.
+    """
 
     names: Sequence[str]
-    files: Sequence[Sequence[Path]]
+    files: Sequence[Sequence[Path]] | None
     labels: Labels
     splits: np.ndarray | None
     groups: np.ndarray | None
+
+
+def good_rows(table: Rows, where: Path, on_error: OnError) -> tuple[np.ndarray, list[str]]:
+    """Return the rows (M,) without a fault, and a line on each other; UserError by `on_error`."""
+    faults = faults_of(table)
+    if faults and on_error == "stop":
+        raise faults_error({kind: [*called.values()] for kind, called in faults.items()}, where)
+    skipped = {row: f"{name}: {kind}" for kind, own in faults.items() for row, name in own.items()}
+    good = np.array([row for row in range(len(table.names)) if row not in skipped], np.int64)
+    if not len(good):
+        raise UserError(f"{where} has no row without a fault: {skipped[0]}")
+    return good, [skipped[row] for row in sorted(skipped)]
 
 
 def faults_of(table: Rows) -> dict[str, dict[int, str]]:
@@ -33,8 +50,8 @@ def faults_of(table: Rows) -> dict[str, dict[int, str]]:
     called = [name or f"row {row + 1}" for row, name in zip(rows, names, strict=True)]
     kinds = {
         "rows without an image": lambda row: not names[row],
-        "missing pictures": lambda row: not files[row],
-        "names that several pictures have": lambda row: len(files[row]) > 1,
+        "missing pictures": lambda row: files is not None and not files[row],
+        "names that several pictures have": lambda row: files is not None and len(files[row]) > 1,
         "rows without a label": lambda row: labels.missing[row],
         "rows without a split": lambda row: splits is not None and not splits[row],
         "rows without a lesion group": lambda row: groups is not None and not groups[row],
@@ -45,8 +62,10 @@ def faults_of(table: Rows) -> dict[str, dict[int, str]]:
         faulty = {row: called[row] for row in rows if row in left and is_faulty(row)}
         left -= faulty.keys()
         found[kind] = faulty
-    found["images listed twice"] = repeated = _repeated(sorted(left), files, labels.values, called)
-    left -= repeated.keys()
+    if files is not None:
+        repeated = _repeated(sorted(left), files, labels.values, called)
+        found["images listed twice"] = repeated
+        left -= repeated.keys()
     found["labels seen once"] = _lonely(sorted(left), labels, called)
     return {kind: faulty for kind, faulty in found.items() if faulty}
 
@@ -84,6 +103,13 @@ def faults_error(faults: dict[str, list[str]], where: Path) -> UserError:
     return UserError(
         f"{where}: {'; '.join(kinds)}: mend them, or leave them out with dataset.on_error=skip"
     )
+
+
+def notes_on_skipped(skipped: Sequence[str]) -> list[Note]:
+    """Return a note that counts what was left out and names the first of it, if there is any."""
+    if not skipped:
+        return []
+    return [Note(f"left out (dataset.on_error=skip), {len(skipped):,}: {shortened(skipped)}")]
 
 
 def shortened(names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from dermaexp.core.errors import UserError
 from dermaexp.data.config import OnError
 from dermaexp.data.decoded import decode, kept
-from dermaexp.data.faults import faults_error, shortened
+from dermaexp.data.faults import faults_error, notes_on_skipped
 from dermaexp.data.lesion_groups import fingerprint_of
 from dermaexp.data.pool import Pool
 from dermaexp.data.splits import Grouping, Note
@@ -68,18 +68,12 @@ def picture_pool(
         lesion_groups=groups,
         grouping=grouping,
         skipped=left_out,
-        notes=(*_notes_on(left_out), *_notes_on_depth(found.with_16_bits)),
+        notes=(*notes_on_skipped(left_out), *_notes_on_depth(found.with_16_bits)),
     )
 
 
 def _relative(file: Path, root: Path) -> str:
     return str(file.relative_to(root) if file.is_relative_to(root) else file)
-
-
-def _notes_on(skipped: Sequence[str]) -> list[Note]:
-    if not skipped:
-        return []
-    return [Note(f"left out (dataset.on_error=skip), {len(skipped):,}: {shortened(skipped)}")]
 
 
 def _notes_on_depth(count: int) -> list[Note]:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from dermaexp.core.errors import UserError
+from dermaexp.data.config import OnError
+from dermaexp.data.faults import Rows, good_rows, notes_on_skipped
 from dermaexp.data.lesion_groups import fingerprint_of
 from dermaexp.data.pool import Pool
 from dermaexp.data.split_names import splits_of
@@ -36,8 +38,9 @@ def load(
     classes: Names,
     size: int | None,
     name: str | None,
+    on_error: OnError,
 ) -> Pool:
-    """The images of the table, at the size that it has; UserError for an empty cell."""
+    """The images of the table, at the size that it has."""
     table = read_table(file, text=False)
     columns = [column for column in table.columns if str(column).startswith("pixel")]
     shape = _shape(len(columns), file)
@@ -46,34 +49,37 @@ def load(
             f"dataset.size={size}, but {file.name} holds pictures of {shape[0]} x {shape[1]} "
             "pixels: give dataset.size=null"
         )
-    values = table[columns].to_numpy()
-    whole = np.issubdtype(values.dtype, np.integer)
-    if not whole or values.min() < 0 or values.max() > 255:
+    pixels = table[columns].to_numpy()
+    whole = np.issubdtype(pixels.dtype, np.integer)
+    if not whole or pixels.min() < 0 or pixels.max() > 255:
         raise UserError(f"{file}: expected whole numbers from 0 to 255 in the columns of pixels")
-    images = np.ascontiguousarray(values, np.uint8).reshape(-1, *shape)
-    others = table.drop(columns=columns)
-    if others.isna().any(axis=None):
-        row = int(others.isna().any(axis=1).to_numpy().argmax())
-        raise UserError(f"{file}: row {row + 1} has an empty cell: expected none")
-    text = others.astype(str)
+    images = np.ascontiguousarray(pixels, np.uint8).reshape(-1, *shape)
+    text = table.drop(columns=columns).astype(str)
     labels = labels_of(text, label_column, classes, file)
     splits = splits_of(text, split_column, file)
     groups = grouping = None
     if group_column is not None:
         groups = column_of(text, group_column, "group_column", file).to_numpy(str)
+    names = [f"row {row + 1}" for row in range(len(table))]
+    good, skipped = good_rows(Rows(names, None, labels, splits, groups), file, on_error)
+    images, values = images[good], labels.values[good]
+    if groups is not None and group_column is not None:
+        groups = groups[good]
         grouping = Grouping(file.name, group_column, fingerprint_of({"all": groups}))
     digest = hashlib.sha256(f"{labels.classes!r} {images.shape}\n".encode())
     digest.update(images.data)
-    digest.update(labels.values.astype("<i8").data)
+    digest.update(values.astype("<i8").data)
     return Pool(
         str(name or file.stem),
         labels.classes,
         images,
-        labels.values,
+        values,
         digest.hexdigest(),
-        own_split=splits,
+        own_split=None if splits is None else splits[good],
         lesion_groups=groups,
         grouping=grouping,
+        skipped=tuple(skipped),
+        notes=tuple(notes_on_skipped(skipped)),
     )
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from dermaexp.core import rules
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import expanded
 from dermaexp.data import pixel_table
 from dermaexp.data.config import OnError, TableConfig
-from dermaexp.data.faults import Rows, faults_error, faults_of
+from dermaexp.data.faults import Rows, good_rows
 from dermaexp.data.found_files import FoundFiles
 from dermaexp.data.picture_pool import Listed, picture_pool
 from dermaexp.data.pictures import BACKGROUND
@@ -48,7 +46,9 @@ def load(
     file = expanded(str(table)).absolute()
     columns = _columns(label_column)
     if pixel_table.is_one(file):
-        return pixel_table.load(file, columns, split_column, group_column, classes, size, name)
+        return pixel_table.load(
+            file, columns, split_column, group_column, classes, size, name, on_error
+        )
     content = read_table(file)
     names = column_of(content, image_column, "image_column", file).tolist()
     labels = labels_of(content, columns, classes, file)
@@ -59,14 +59,7 @@ def load(
     folders = _folders(images, file)
     found = FoundFiles(folders)
     files = [found.find(cell) if cell else [] for cell in names]
-    rows = Rows(names, files, labels, splits, groups)
-    faults = faults_of(rows)
-    if faults and on_error == "stop":
-        raise faults_error({kind: [*called.values()] for kind, called in faults.items()}, file)
-    skipped = {k: f"{called[k]}: {kind}" for kind, called in faults.items() for k in called}
-    good = np.array([row for row in range(len(names)) if row not in skipped], np.int64)
-    if not len(good):
-        raise UserError(f"{file} has no row without a fault: {next(iter(skipped.values()))}")
+    good, skipped = good_rows(Rows(names, files, labels, splits, groups), file, on_error)
     listed = Listed(
         [files[row][0] for row in good],
         labels.values[good],
@@ -82,7 +75,7 @@ def load(
         size=size or SIZE,
         background=background,
         on_error=on_error,
-        skipped=[skipped[row] for row in sorted(skipped)],
+        skipped=skipped,
     )
 
 

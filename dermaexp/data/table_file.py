@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dermaexp.core.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -27,11 +29,15 @@ def read_table(file: Path, text: bool = True) -> pd.DataFrame:
         raise UserError(f"dataset.table={file}: expected a .csv, .tsv or .parquet file")
     try:
         if suffix == ".parquet":
-            table = pd.read_parquet(file)
-            return _as_text(table) if text else table
-        kinds = {"dtype": str, "keep_default_na": False} if text else {}
-        separator = SEPARATORS[suffix]
-        table = pd.read_csv(file, sep=separator, encoding="utf-8-sig", **kinds)
+            table = _as_text(pd.read_parquet(file))
+        else:
+            table = pd.read_csv(
+                file,
+                sep=_separator(file, SEPARATORS[suffix]),
+                encoding="utf-8-sig",
+                dtype=str if text else None,
+                keep_default_na=False,  # "NA" and "None" are words
+            )
     except ImportError:
         raise UserError(
             f"{file} needs pyarrow: pip install 'dermaexp[parquet]', or save it as .csv"
@@ -43,6 +49,7 @@ def read_table(file: Path, text: bool = True) -> pd.DataFrame:
         raise UserError(f"{file} has no rows: expected one for each image")
     if not text:
         return table
+    table.columns = [str(name).strip() for name in table.columns]
     return table.fillna("").apply(lambda column: column.str.strip())
 
 
@@ -55,11 +62,22 @@ def column_of(table: pd.DataFrame, name: str, key: str, file: Path) -> pd.Series
     return table[name]
 
 
+def _separator(file: Path, expected: str) -> str:
+    """The expected separator, or the one that the header has instead, as of a German Excel."""
+    with file.open(encoding="utf-8-sig", errors="replace") as content:
+        header = content.readline()
+    others = [other for other in (";", "\t", ",") if other in header]
+    return expected if expected in header or not others else others[0]
+
+
 def _as_text(table: pd.DataFrame) -> pd.DataFrame:
     """Parquet's typed cells as they would stand in a CSV file."""
+    import pandas as pd
 
     def text(value: object) -> str:
-        if value is None or value != value:
+        if isinstance(value, (list, np.ndarray)):  # several labels
+            return "|".join(map(text, value))
+        if pd.isna(value):
             return ""
         if isinstance(value, float) and value.is_integer():
             return str(int(value))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SEPARATOR = "|"  # between the labels of one image
 WHOLE = re.compile(r"^(\d+)\.0$")
+BINARY = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 Names = Sequence[str] | Mapping[str, str] | None
 
 
@@ -42,7 +43,8 @@ def labels_of(table: pd.DataFrame, column: str | Sequence[str], names: Names, fi
     """Return the labels in `column`, or in several columns of 0 and 1.
 
     `names` are the classes in the order of the labels: a list of the words, of names for the
-    numbers, or a mapping from each word or number to the class's name.
+    numbers, or a mapping from each word or number to the class's name. Labels with one name are one
+    class.
     """
     if isinstance(column, str):
         return _from_cells(column_of(table, column, "label_column", file), names, file)
@@ -54,8 +56,7 @@ def _from_cells(cells: pd.Series, names: Names, file: Path) -> Labels:
     known = sorted({word for row in words for word in row}, key=_order)
     if not known:
         raise UserError(f"{file}: the column {cells.name}, dataset.label_column, is empty")
-    keys, classes = _named(known, names, file)
-    place = {key: k for k, key in enumerate(keys)}
+    place, classes = _named(known, names, file)
     if not any(len(row) > 1 for row in words):
         return Labels(classes, np.array([place[row[0]] if row else -1 for row in words], np.int64))
     indicators = np.zeros((len(words), len(classes)), np.int64)
@@ -72,40 +73,48 @@ def _words(cell: str) -> list[str]:
 
 def _from_indicators(table: pd.DataFrame, columns: list[str], names: Names, file: Path) -> Labels:
     """One column a class: one label a row if each row has one 1, else several."""
-    if len(columns) < 2:
-        raise UserError(f"dataset.label_column={columns}: expected a column, or several of 0/1")
-    values = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "False": 0, "True": 1}
-    indicators = np.empty((len(table), len(columns)), np.int64)
-    for place, name in enumerate(columns):
-        cells = column_of(table, name, "label_column", file).tolist()
-        if wrong := next((cell for cell in cells if cell not in values), None):
-            raise UserError(f"{file}: the column {name} holds {wrong}: expected 0 or 1")
-        if "" in cells:
-            raise UserError(f"{file}: the column {name} has an empty cell: expected 0 or 1")
-        indicators[:, place] = [values[cell] for cell in cells]
-    keys, classes = _named(columns, names, file)
-    indicators = indicators[:, [columns.index(key) for key in keys]]
+    if len(columns) < 2 or len(set(columns)) < len(columns):
+        raise UserError(
+            f"dataset.label_column={columns}: expected a column, or several of 0 and 1, each once"
+        )
+    place, classes = _named(columns, names, file)
+    indicators = np.zeros((len(table), len(classes)), np.int64)
+    for name in columns:
+        indicators[:, place[name]] |= _binary(table, name, file)
     if (indicators.sum(axis=1) == 1).all():
         return Labels(classes, indicators.argmax(axis=1))
     return Labels(classes, indicators)
 
 
-def _named(known: list[str], names: Names, file: Path) -> tuple[list[str], tuple[str, ...]]:
-    """The labels in the order of the classes, and the names of these."""
-    if names is None:
-        return known, tuple(known)
-    if isinstance(names, Mapping):
-        mapping = {str(key): str(name) for key, name in names.items()}
-    elif all(word.isdecimal() for word in known):
-        mapping = {str(number): str(name) for number, name in enumerate(names)}
-    else:
-        mapping = {str(name): str(name) for name in names}
+def _binary(table: pd.DataFrame, name: str, file: Path) -> list[int]:
+    cells = column_of(table, name, "label_column", file).str.lower().tolist()
+    if wrong := next((cell for cell in cells if cell not in BINARY), None):
+        raise UserError(f"{file}: the column {name} holds {wrong}: expected 0 or 1")
+    if "" in cells:
+        raise UserError(f"{file}: the column {name} has an empty cell: expected 0 or 1")
+    return [BINARY[cell] for cell in cells]
+
+
+def _named(known: list[str], names: Names, file: Path) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The number of each label's class, and the names of the classes."""
+    mapping = _mapping(known, known if names is None else names)
     if unknown := [word for word in known if word not in mapping]:
         raise UserError(
             f"{file}: the label {unknown[0]} is not in dataset.classes: "
             f"{nearest(unknown[0], mapping)}"
         )
-    return [*mapping], tuple(mapping.values())
+    classes = tuple(dict.fromkeys(mapping.values()))
+    return {word: classes.index(name) for word, name in mapping.items()}, classes
+
+
+def _mapping(known: list[str], names: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
+    """The name of the class of each label, in the order of the classes."""
+    if isinstance(names, Mapping):
+        return {str(key): str(name) for key, name in names.items()}
+    listed = [str(name) for name in names]
+    if all(word.isdecimal() for word in known) and not set(known) <= set(listed):
+        return {str(number): name for number, name in enumerate(listed)}
+    return {name: name for name in listed}
 
 
 def _order(word: str) -> tuple[bool, float, str]:

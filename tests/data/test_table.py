@@ -16,6 +16,7 @@ from PIL import Image
 from dermaexp.core.errors import UserError
 from dermaexp.data import ham10000, table
 from dermaexp.data.division import How, split_up
+from dermaexp.data.found_files import FoundFiles
 from dermaexp.data.load import load_splits
 from dermaexp.data.splits import SPLITS
 from dermaexp.data.table_labels import labels_of
@@ -75,6 +76,38 @@ def test_pictures_are_found_with_and_without_suffix_in_several_folders(pictures:
         assert levels(pool.images[np.arange(8)]) == list(range(8))
 
 
+def test_a_picture_of_another_folder_never_stands_in(tmp_path: Path) -> None:
+    for folder, level in (("a", 10), ("b", 20)):
+        (tmp_path / folder).mkdir()
+        Image.new("L", (6, 6), level).save(tmp_path / folder / "1.png")
+    found = FoundFiles([tmp_path / "a", tmp_path / "b"])
+    a, b = [tmp_path / "a/1.png"], [tmp_path / "b/1.png"]
+    assert [found.find(name) for name in ("1", "b/1.png", "data\\b\\1.jpg")] == [a, b, b]
+    assert found.find("C:\\elsewhere\\1.png") == a
+    (tmp_path / "c").mkdir()
+    Image.new("L", (6, 6)).save(tmp_path / "c/2.png")
+    below = FoundFiles([tmp_path])
+    assert below.find("c/1.png") == below.find("old/c/1.png") == []
+    assert below.find("/old/c/2.jpg") == [tmp_path / "c/2.png"]
+    assert below.find("x" * 5000) == []
+
+
+def test_tables_as_other_programs_write_them(pictures: Path) -> None:
+    (pictures / "t.csv").write_text("image; label\n" + "".join(f"im{k};NA\n" for k in range(8)))
+    assert table.load(str(pictures / "t.csv"), size=4).classes == ("NA",)
+    pytest.importorskip("pyarrow")
+    label = pd.array([1, 0, 0, 1, 0, 0, 1, None], dtype="Int64")
+    rows(label=label).to_parquet(pictures / "t.parquet")
+    with pytest.raises(UserError, match=r"rows without a label \(1\): im7"):
+        table.load(str(pictures / "t.parquet"))
+    rows(label=[["a"], ["b", "a"]] * 4).to_parquet(pictures / "t.parquet")
+    pool = table.load(str(pictures / "t.parquet"), size=4)
+    assert pool.labels.tolist() == [[1, 0], [1, 1]] * 4
+    rows()[:0].to_parquet(pictures / "t.parquet")
+    with pytest.raises(UserError, match="has no rows"):
+        table.load(str(pictures / "t.parquet"))
+
+
 def test_labels_may_be_numbers_columns_or_several() -> None:
     def of(column, names=None, **columns):
         text = pd.DataFrame(columns).astype(str)
@@ -87,8 +120,14 @@ def test_labels_may_be_numbers_columns_or_several() -> None:
     assert named.missing.tolist() == [False, False, True]
     mapped = of("y", {"m": "mel", "n": "nevus"}, y=["n", "m", "n"])
     assert (mapped.classes, mapped.values.tolist()) == (("mel", "nevus"), [1, 0, 1])
+    reordered = of("y", [10, 9], y=["10", "9", "10"])
+    assert (reordered.classes, reordered.values.tolist()) == (("10", "9"), [0, 1, 0])
+    merged = of("y", {"m": "bad", "b": "bad", "n": "good"}, y=["n", "m", "b"])
+    assert (merged.classes, merged.values.tolist()) == (("bad", "good"), [1, 0, 0])
     one_hot = of(["M", "N"], M=[1.0, 0.0, 0.0], N=[0, 1, 1])
     assert (one_hot.classes, one_hot.values.tolist()) == (("M", "N"), [0, 1, 1])
+    wider = of(["M", "N"], ["N", "O", "M"], M=["true", "false"], N=["False", "True"])
+    assert (wider.classes, wider.values.tolist()) == (("N", "O", "M"), [2, 0])
     several = of(["M", "N"], M=[1, 0, 0], N=[1, 0, 1])
     assert several.values.tolist() == [[1, 1], [0, 0], [0, 1]]
     cells = of("y", y=["b|a", "a", "c | a"])
@@ -107,6 +146,8 @@ def test_labels_may_be_numbers_columns_or_several() -> None:
         ),
         ({"image_column": "file"}, "has no column file, dataset.image_column"),
         ({"classes": ["a", "c"]}, "the label b is not in dataset.classes"),
+        ({"classes": "dermamnist"}, "dataset.classes=dermamnist: expected [NAME, …] in the order"),
+        ({"label_column": ["label", "label"]}, "expected a column, or several of 0 and 1, each"),
         ({"images": "nowhere"}, "nowhere is not a folder: expected one with pictures"),
         ({"label_column": ["label", "image"]}, "the column label holds b: expected 0 or 1"),
         ({"split_column": "label"}, "the split b is unknown: expected one of train, training"),
@@ -198,7 +239,16 @@ def test_kaggles_pixel_tables_have_an_order_of_their_own(tmp_path: Path) -> None
             assert label == short[NAMES[row % 7]]
     with pytest.raises(UserError, match=r"size=28, but hmnist_8_8_RGB\.csv holds pictures of 8 x"):
         table.load(str(tmp_path / "hmnist_8_8_RGB.csv"), size=28)
-    content["pixel0000"] = 256
+    labels = content.pop("label").astype(object)
+    flawed = pd.concat([content, labels.to_frame().assign(age=[None, 3] * 10 + [4])], axis=1)
+    flawed.loc[[4, 7], "label"] = [None, "None"]
+    flawed.to_csv(tmp_path / "hmnist_8_8_RGB.csv", index=False)
+    with pytest.raises(UserError, match=r"without a label \(1\): row 5; labels seen once \(1\)"):
+        table.load(str(tmp_path / "hmnist_8_8_RGB.csv"))
+    pool = table.load(str(tmp_path / "hmnist_8_8_RGB.csv"), on_error="skip")
+    assert np.array_equal(pool.images[np.arange(19)], np.delete(pixels, [4, 7], axis=0))
+    assert pool.labels.tolist() == np.delete([*range(7)] * 3, [4, 7]).tolist()
+    content["pixel0000"], content["label"] = 256, 0
     content.to_csv(tmp_path / "hmnist_8_8_RGB.csv", index=False)
     with pytest.raises(UserError, match="expected whole numbers from 0 to 255"):
         table.load(str(tmp_path / "hmnist_8_8_RGB.csv"))
