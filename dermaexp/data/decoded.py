@@ -19,10 +19,10 @@ from rich.progress import Progress
 
 from dermaexp.core.console import console
 from dermaexp.core.errors import UserError
-from dermaexp.core.files import write_json
+from dermaexp.core.files import read_json, write_json
 from dermaexp.data import pictures
 
-VERSION = 1  # raise it when the same file gives other pixels
+VERSION = 2  # raise it when the same file gives other pixels
 CHUNK = 256  # pictures in memory while decoding
 Read = tuple[np.ndarray | str, bool]  # pixels or why there are none; whether it has 16 bits
 
@@ -160,7 +160,11 @@ def _header(shape: tuple[int, ...]) -> dict:
 
 
 def _is_whole(rows: Path, facts: Path, shape: tuple[int, ...]) -> bool:
-    if not (rows.is_file() and facts.is_file()):
+    try:
+        read_json(facts)
+    except (OSError, ValueError):  # none, or cut short by a loss of power
+        return False
+    if not rows.is_file():
         return False
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, _header(shape))

@@ -196,6 +196,8 @@ def test_a_cache_cut_short_is_made_anew_and_one_that_cannot_be_written_is_done_w
     cache.write_bytes(cache.read_bytes()[:500])
     assert loaded(root).fingerprint == first.fingerprint
     assert np.load(cache).shape == (12, 16, 16, 3)
+    cache.with_suffix(".json").write_text("")  # as a loss of power leaves it
+    assert loaded(root).fingerprint == first.fingerprint
     (root / "nowhere").write_text("a file")
     monkeypatch.setenv("XDG_CACHE_HOME", str(root / "nowhere"))
     assert loaded(root).fingerprint == first.fingerprint
