@@ -110,7 +110,11 @@ def _in_8_bits(image: Image.Image) -> Image.Image:
 def _in_srgb(image: Image.Image) -> Image.Image:
     """The image in sRGB; as it is without a profile, or with one that does not fit its mode."""
     profile = image.info.get("icc_profile")
-    if not profile or image.mode not in ("L", "RGB", "CMYK", "RGBA", "LA"):
+    if not profile:
+        return image
+    if image.mode == "P" or "transparency" in image.info:
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if image.mode not in ("L", "RGB", "CMYK", "RGBA", "LA"):
         return image
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -89,9 +89,12 @@ def test_display_p3_is_converted(tmp_path: Path) -> None:
     image = Image.new("RGB", (4, 4), (200, 100, 100))
     image.save(tmp_path / "p3.png", icc_profile=p3)
     # By the matrices of both spaces and sRGB's transfer curve, which Display-P3 shares.
-    assert read_picture(tmp_path / "p3.png", (1, 1))[0, 0].tolist() == pytest.approx(
-        [215, 94, 97], abs=2
-    )
+    expected = pytest.approx([215, 94, 97], abs=2)
+    assert read_picture(tmp_path / "p3.png", (1, 1))[0, 0].tolist() == expected
+    image.convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "p3.png", icc_profile=p3)
+    assert read_picture(tmp_path / "p3.png", (1, 1))[0, 0].tolist() == expected
+    image.save(tmp_path / "p3.png", icc_profile=p3, transparency=(200, 100, 100))
+    assert read_picture(tmp_path / "p3.png", (1, 1), "blue")[0, 0].tolist() == [0, 0, 255]
 
 
 def display_p3() -> bytes:
