@@ -16,7 +16,7 @@ from dermaexp.data.lesion_groups import fingerprint_of
 from dermaexp.data.pool import Pool
 from dermaexp.data.split_names import splits_of
 from dermaexp.data.splits import Grouping
-from dermaexp.data.table_file import column_of, read_table
+from dermaexp.data.table_file import groups_of, read_table
 from dermaexp.data.table_labels import Names, labels_of
 
 FIRST = "pixel0000"  # the columns are pixel0000, pixel0001, … row by row, channels last
@@ -43,26 +43,15 @@ def load(
     """The images of the table, at the size that it has."""
     table = read_table(file, text=False)
     columns = [column for column in table.columns if str(column).startswith("pixel")]
-    shape = _shape(len(columns), file)
-    if size not in (None, shape[0]):
-        raise UserError(
-            f"dataset.size={size}, but {file.name} holds pictures of {shape[0]} x {shape[1]} "
-            "pixels: give dataset.size=null"
-        )
-    pixels = table[columns].to_numpy()
-    whole = np.issubdtype(pixels.dtype, np.integer)
-    if not whole or pixels.min() < 0 or pixels.max() > 255:
-        raise UserError(f"{file}: expected whole numbers from 0 to 255 in the columns of pixels")
-    images = np.ascontiguousarray(pixels, np.uint8).reshape(-1, *shape)
+    all_images = _images(table[columns].to_numpy(), size, file)
     text = table.drop(columns=columns).astype(str)
     labels = labels_of(text, label_column, classes, file)
     splits = splits_of(text, split_column, file)
-    groups = grouping = None
-    if group_column is not None:
-        groups = column_of(text, group_column, "group_column", file).to_numpy(str)
+    groups = groups_of(text, group_column, file)
     names = [f"row {row + 1}" for row in range(len(table))]
     good, skipped = good_rows(Rows(names, None, labels, splits, groups), file, on_error)
-    images, values = images[good], labels.values[good]
+    images, values = all_images[good], labels.values[good]
+    grouping = None
     if groups is not None and group_column is not None:
         groups = groups[good]
         grouping = Grouping(file.name, group_column, fingerprint_of({"all": groups}))
@@ -81,6 +70,20 @@ def load(
         skipped=tuple(skipped),
         notes=tuple(notes_on_skipped(skipped)),
     )
+
+
+def _images(pixels: np.ndarray, size: int | None, file: Path) -> np.ndarray:
+    """The images (N, S, S, C) uint8 of the rows (N, S * S * C), channels last."""
+    shape = _shape(pixels.shape[1], file)
+    if size not in (None, shape[0]):
+        raise UserError(
+            f"dataset.size={size}, but {file.name} holds pictures of {shape[0]} x {shape[1]} "
+            "pixels: give dataset.size=null"
+        )
+    whole = np.issubdtype(pixels.dtype, np.integer)
+    if not whole or pixels.min() < 0 or pixels.max() > 255:
+        raise UserError(f"{file}: expected whole numbers from 0 to 255 in the columns of pixels")
+    return np.ascontiguousarray(pixels, np.uint8).reshape(-1, *shape)
 
 
 def _shape(pixels: int, file: Path) -> tuple[int, int, int]:

@@ -16,7 +16,7 @@ from dermaexp.data.picture_pool import Listed, picture_pool
 from dermaexp.data.pictures import BACKGROUND
 from dermaexp.data.pool import Pool
 from dermaexp.data.split_names import splits_of
-from dermaexp.data.table_file import column_of, read_table
+from dermaexp.data.table_file import column_of, groups_of, read_table
 from dermaexp.data.table_labels import Names, labels_of
 
 SIZE = 28  # pixels, where neither the config nor the table says another
@@ -53,9 +53,7 @@ def load(
     names = column_of(content, image_column, "image_column", file).tolist()
     labels = labels_of(content, columns, classes, file)
     splits = splits_of(content, split_column, file)
-    groups = None
-    if group_column is not None:
-        groups = column_of(content, group_column, "group_column", file).to_numpy(str)
+    groups = groups_of(content, group_column, file)
     folders = _folders(images, file)
     found = FoundFiles(folders)
     files = [found.find(cell) if cell else [] for cell in names]

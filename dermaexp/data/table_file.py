@@ -62,6 +62,13 @@ def column_of(table: pd.DataFrame, name: str, key: str, file: Path) -> pd.Series
     return table[name]
 
 
+def groups_of(table: pd.DataFrame, column: str | None, file: Path) -> np.ndarray | None:
+    """Return the lesion group (N,) of each row, "" for an empty cell; None without a column."""
+    if column is None:
+        return None
+    return column_of(table, column, "group_column", file).to_numpy(str)
+
+
 def _separator(file: Path, expected: str) -> str:
     """The expected separator, or the one that the header has instead, as of a German Excel."""
     with file.open(encoding="utf-8-sig", errors="replace") as content:
