@@ -9,6 +9,7 @@ import functools
 import logging
 import os
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 # Tests are marked by what they ask for, so that no marker is forgotten.
 MARKERS = {"browser": "browser", "real_data": "real_data"}  # fixture: marker
 CHROMIUM = (
@@ -70,6 +72,17 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Forget the modules that a test wrote: others of the same name must not find them."""
+    before = set(sys.modules)
+    yield
+    folders = (str(tmp_path_factory.getbasetemp()), str(EXAMPLES))
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(folders):
+            del sys.modules[name]
 
 
 @pytest.fixture
