@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-# Before torch and dermaexp are imported: tests are too small to share out, and forks need one.
+# Before torch and dermaexp are imported: tests are too small to share out.
 os.environ["OMP_NUM_THREADS"] = "1"
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.pop("COLUMNS", None)  # of a width that only pytest's own lines need

@@ -9,23 +9,24 @@ import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import torch
-
 from dermaexp.__main__ import main
 
-# A forked process need not wait for imports, but torch cannot train in one where it uses a GPU.
-CAN_FORK = sys.platform == "linux" and not torch.cuda.is_available()
+# A server without threads or tests forks the commands: they need not wait for imports, and no lock
+# that another thread of the tests holds can stop them.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["dermaexp.launch.attempt", "dermaexp.training.experiment"])
 
 
 def started(folder: Path, *arguments: str) -> BaseProcess:
     """Start the command line in `folder`; what it prints goes to files beside that folder."""
-    context = multiprocessing.get_context("fork" if CAN_FORK else "spawn")
-    process = context.Process(target=_run, args=(folder, arguments))
+    process = CONTEXT.Process(target=_run, args=(folder, arguments, dict(os.environ)))
     process.start()
     return process
 
 
-def _run(folder: Path, arguments: tuple[str, ...]) -> None:
+def _run(folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else ignored in the background
     os.chdir(folder)
     sys.argv[:] = ["dermaexp", *arguments]
