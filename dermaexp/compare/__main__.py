@@ -6,13 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dermaexp.compare import tables
-from dermaexp.compare.comparison import Comparison, comparison_of
-from dermaexp.compare.output import write
 from dermaexp.core.console import console, print_error
 from dermaexp.core.errors import UserError, line_of
-from dermaexp.runs.folders import dated_folder
+
+if TYPE_CHECKING:
+    from dermaexp.compare.comparison import Comparison
 
 
 def main() -> None:
@@ -33,6 +33,10 @@ def main() -> None:
         help="for the files; default: the sweep's own folder, or a new one in comparisons/",
     )
     arguments = parser.parse_args()
+    from dermaexp.compare import tables  # with SciPy and Matplotlib
+    from dermaexp.compare.comparison import comparison_of
+    from dermaexp.compare.output import write
+
     try:
         comparison = comparison_of(arguments.folders)
         if not arguments.force:
@@ -60,6 +64,8 @@ def _output(folders: Sequence[Path]) -> Path:
     """The sweep's own folder, or a new one."""
     if len(folders) == 1 and (folders[0] / "multirun.yaml").is_file():
         return folders[0]
+    from dermaexp.runs.folders import dated_folder
+
     return dated_folder("comparisons")
 
 

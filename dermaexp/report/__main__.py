@@ -8,9 +8,6 @@ from pathlib import Path
 
 from dermaexp.core.console import console, print_error, print_warning
 from dermaexp.core.errors import UserError, line_of
-from dermaexp.report.page import write_report
-from dermaexp.report.regenerate import regenerate
-from dermaexp.runs.directory import RunDirectory
 
 
 def main() -> None:
@@ -19,8 +16,13 @@ def main() -> None:
         description="Regenerate each run's figures, and report.html, all of the run on one page.",
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
+    arguments = parser.parse_args()
+    from dermaexp.report.page import write_report  # with SciPy and Matplotlib
+    from dermaexp.report.regenerate import regenerate
+    from dermaexp.runs.directory import RunDirectory
+
     failed = False
-    for run in parser.parse_args().runs:
+    for run in arguments.runs:
         directory = RunDirectory(run)
         try:
             for line in regenerate(directory):
