@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, create_model, model_valid
 
 from dermaexp.core.errors import UserError, nearest
 from dermaexp.core.rules import Component, Count, Finite, Flag, Index, NonEmpty, Positive, Text
+from dermaexp.data.division import How
 from dermaexp.data.folds import FOLDS
 from dermaexp.data.lesion_groups import GROUP_COLUMN
 from dermaexp.data.random_split import SHARES
@@ -120,12 +121,8 @@ class DatasetConfig(BaseModel):
     def _has_its_shares(self) -> Self:
         if self.split in ("random", None):
             return self
-        given = None
-        if self.shares is not None and tuple(self.shares) != SHARES:
-            given = f"shares={[*self.shares]}"
-        if self.split_seed:
-            given = f"split_seed={self.split_seed}"
-        if given:
+        how = How(shares=self.shares or SHARES, split_seed=self.split_seed or 0)
+        if given := how.only_for_random():
             raise UserError(
                 f"dataset.{given}, but the {self.split} split takes no such number: give "
                 "dataset.split=random too"

@@ -167,27 +167,39 @@ def per_class(
     aurocs = class_auroc(targets, probabilities)
     found = {}
     for label, name in enumerate(classes):
-        is_class, scores = targets == label, probabilities[:, label]
-        positives = int(samples[label])
-        auroc, average_precision = float(aurocs[label]), curves.average_precision(is_class, scores)
         found[name] = {
-            "samples": positives,
+            "samples": int(samples[label]),
             "recall": float(recall[label]),
             "precision": float(precision[label]),
             "f1": float(f1[label]),
             "intervals": {
-                "recall": intervals.wilson_interval(hits[label], positives),
+                "recall": intervals.wilson_interval(hits[label], int(samples[label])),
                 "precision": intervals.wilson_interval(hits[label], answers[label]),
-                "auroc": intervals.auroc_interval(auroc, positives, len(targets) - positives),
-                "average_precision": intervals.average_precision_interval(
-                    average_precision, positives
-                ),
             },
-            "auroc": auroc,
-            "average_precision": average_precision,
-            "sensitivity_at_95_specificity": curves.at_specificity(is_class, scores).sensitivity,
         }
+        add_curve_numbers(found[name], targets == label, probabilities[:, label], aurocs[label])
     return found
+
+
+def add_curve_numbers(
+    numbers: dict[str, Any], is_class: np.ndarray, scores: np.ndarray, auroc: float
+) -> None:
+    """Add what the curves of a class against the rest say, with intervals, to its `numbers`.
+
+    `is_class` (N,) says which samples are of the class, `scores` (N,) are their probabilities of
+    it, and `auroc` is the AUROC of both.
+    """
+    positives, auroc = numbers["samples"], float(auroc)
+    average_precision = curves.average_precision(is_class, scores)
+    numbers["intervals"] |= {
+        "auroc": intervals.auroc_interval(auroc, positives, len(is_class) - positives),
+        "average_precision": intervals.average_precision_interval(average_precision, positives),
+    }
+    numbers |= {
+        "auroc": auroc,
+        "average_precision": average_precision,
+        "sensitivity_at_95_specificity": curves.at_specificity(is_class, scores).sensitivity,
+    }
 
 
 def majority_class(train_targets: np.ndarray) -> int:

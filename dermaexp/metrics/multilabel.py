@@ -93,29 +93,22 @@ def per_label(
     specificity = _sides(counts)[1]
     found = {}
     for label, name in enumerate(classes):
-        has_label, scores = targets[:, label] == 1, probabilities[:, label]
         (absent, false), (_, hits) = counts[label].tolist()
-        positives, auroc = int(samples[label]), float(aurocs[label])
-        average_precision = curves.average_precision(has_label, scores)
         found[name] = {
-            "samples": positives,
+            "samples": int(samples[label]),
             "recall": float(recall[label]),
             "specificity": float(specificity[label]),
             "precision": float(precision[label]),
             "f1": float(f1[label]),
             "intervals": {
-                "recall": intervals.wilson_interval(hits, positives),
+                "recall": intervals.wilson_interval(hits, int(samples[label])),
                 "specificity": intervals.wilson_interval(absent, absent + false),
                 "precision": intervals.wilson_interval(hits, hits + false),
-                "auroc": intervals.auroc_interval(auroc, positives, len(targets) - positives),
-                "average_precision": intervals.average_precision_interval(
-                    average_precision, positives
-                ),
             },
-            "auroc": auroc,
-            "average_precision": average_precision,
-            "sensitivity_at_95_specificity": curves.at_specificity(has_label, scores).sensitivity,
         }
+        classification.add_curve_numbers(
+            found[name], targets[:, label] == 1, probabilities[:, label], aurocs[label]
+        )
     return found
 
 
