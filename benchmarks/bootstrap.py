@@ -1,4 +1,4 @@
-"""Time the bootstrap of a comparison against a plain loop: python benchmarks/bootstrap.py
+"""Time the bootstrap of a comparison against a plain loop: python -m benchmarks bootstrap
 
 Two runs on a test set of DermaMNIST's size, 10,000 resamples of its images, four metrics.
 Baseline, in the same process, on the same predictions:
@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 
+from benchmarks.measure import Table, alternate, compared
 from dermaexp.metrics import classification, resampling
 
 CLASS_COUNTS = (66, 103, 220, 23, 223, 1341, 29)  # of DermaMNIST's test split
@@ -36,18 +37,16 @@ def plain_loop(targets: np.ndarray, probabilities: list[np.ndarray], resamples: 
             classification.headline_scores(targets[chosen], run[chosen].argmax(axis=1), auroc)
 
 
-def main() -> None:
+def measure() -> list[Table]:
     targets, probabilities = runs(2)
-    started = time.perf_counter()
-    plain_loop(targets, probabilities, LOOP_RESAMPLES)
-    loop = (time.perf_counter() - started) * resampling.RESAMPLES / LOOP_RESAMPLES
-    started = time.perf_counter()
-    resampling.bootstrap(targets, probabilities)
-    ours = time.perf_counter() - started
-    print(f"{'method':24} {'s':>8} {'x dermaexp':>11}")
-    print(f"{'dermaexp':24} {ours:8.2f} {1:11.1f}")
-    print(f"{'plain loop (estimated)':24} {loop:8.2f} {loop / ours:11.1f}")
 
+    def loop() -> float:
+        started = time.perf_counter()
+        plain_loop(targets, probabilities, LOOP_RESAMPLES)
+        return (time.perf_counter() - started) * resampling.RESAMPLES / LOOP_RESAMPLES
 
-if __name__ == "__main__":
-    main()
+    def ours() -> None:
+        resampling.bootstrap(targets, probabilities)
+
+    sides = alternate({"dermaexp": ours, "plain loop (estimated)": loop}, rounds=3)
+    return [Table("10,000 resamples of two runs", compared(sides, "dermaexp"))]
