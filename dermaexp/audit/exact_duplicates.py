@@ -7,6 +7,7 @@ from collections import Counter
 from itertools import combinations
 from typing import NamedTuple
 
+from dermaexp.data.mapped import blocks
 from dermaexp.data.splits import SPLITS, Splits
 
 
@@ -21,7 +22,8 @@ def exact_duplicates(splits: Splits) -> list[list[Place]]:
     """The places of each picture that occurs more than once, by SHA-256 of its pixels."""
     places: dict[bytes, list[Place]] = {}
     for split in SPLITS:
-        for index, image in enumerate(splits[split].images):
+        images = (image for block in blocks(splits[split].images) for image in block)
+        for index, image in enumerate(images):
             places.setdefault(hashlib.sha256(image.tobytes()).digest(), []).append(
                 Place(split, index)
             )

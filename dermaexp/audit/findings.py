@@ -14,6 +14,7 @@ from dermaexp.audit.exact_duplicates import Place, between_splits, conflicts, ex
 from dermaexp.audit.near_duplicates import COPY, Embedding, near_duplicates
 from dermaexp.core.console import console
 from dermaexp.data.lesion_groups import shares_lesion
+from dermaexp.data.mapped import Images, blocks
 from dermaexp.data.splits import SPLITS, Splits, class_counts
 from dermaexp.metrics.labels import indicators
 
@@ -62,9 +63,12 @@ def audit(splits: Splits) -> Audit:
     return Audit(splits, duplicates, conflicting, found, facts)
 
 
-def _of_one_color(images: np.ndarray) -> int:
+def _of_one_color(images: Images) -> int:
     """The number of images that show nothing."""
-    return int((images.min(axis=(1, 2)) == images.max(axis=(1, 2))).all(axis=1).sum())
+    return sum(
+        int((block.min(axis=(1, 2)) == block.max(axis=(1, 2))).all(axis=1).sum())
+        for block in blocks(images)
+    )
 
 
 def _classes(splits: Splits) -> dict[str, dict[str, dict[str, float]]]:

@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dermaexp.data.mapped import Images
+
 SIDE = 28  # pixels; images are resized to it
 GRID = 14  # samples of a window along each side
 COMPONENTS = 64
@@ -87,7 +89,7 @@ class Pairs:
 class Embedding:
     """Unit vectors of windows, with components fitted to some images (N, H, W, C) uint8."""
 
-    def __init__(self, images: np.ndarray) -> None:
+    def __init__(self, images: Images) -> None:
         chosen = np.linspace(0, len(images) - 1, min(len(images), FITTED)).astype(int)
         pixels = contrasts(images[chosen]).reshape(len(chosen), SIDE * SIDE, -1)
         windows = np.einsum("gp,npc->ngc", sampling(WHOLE), pixels, optimize=True)
@@ -109,7 +111,7 @@ class Embedding:
         return _unit(pixels.reshape(len(pixels), -1) @ self._matrices[window])
 
 
-def near_duplicates(embedding: Embedding, first: np.ndarray, second: np.ndarray) -> Pairs:
+def near_duplicates(embedding: Embedding, first: Images, second: Images) -> Pairs:
     """All pairs of images of `first` and `second` (N, H, W, C) uint8 with a margin above LOWEST.
 
     Needs less memory if `second` has fewer images than `first`. Uses all cores: limit BLAS to one
@@ -222,7 +224,7 @@ def _pairs(of_first: _Nearest, of_second: _Nearest) -> Pairs:
     return Pairs(first[order], second[order], similarity[order], margin[order])
 
 
-def contrasts(images: np.ndarray) -> np.ndarray:
+def contrasts(images: Images) -> np.ndarray:
     """Resizes images (N, H, W, C) uint8 and subtracts each channel's mean: 0 for a flat image.
 
     Components ignore the mean anyway, but a large mean would leave rounding errors.
@@ -233,7 +235,7 @@ def contrasts(images: np.ndarray) -> np.ndarray:
     return pixels
 
 
-def resized(images: np.ndarray) -> np.ndarray:
+def resized(images: Images) -> np.ndarray:
     """Float32 (N, SIDE, SIDE, C) in [0, 1] from images (N, H, W, C) uint8, averaged by area."""
     rows, columns = (_areas(length) for length in images.shape[1:3])
     result = np.empty((len(images), SIDE, SIDE, images.shape[3]), np.float32)

@@ -8,7 +8,17 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast
 from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
 
 from dermaexp.core.errors import UserError, nearest
-from dermaexp.core.rules import Component, Count, Finite, Flag, Index, NonEmpty, Positive, Text
+from dermaexp.core.rules import (
+    Component,
+    Count,
+    Finite,
+    Flag,
+    Index,
+    NonEmpty,
+    NotNegative,
+    Positive,
+    Text,
+)
 from dermaexp.data.division import How
 from dermaexp.data.folds import FOLDS
 from dermaexp.data.lesion_groups import GROUP_COLUMN
@@ -95,6 +105,7 @@ class DatasetConfig(BaseModel):
     fold: Index | None = None
     shares: SplitShares | None = None
     split_seed: Index | None = None
+    max_resident_gb: NotNegative | None = None
 
     def _knows_groups(self) -> bool:
         return self.groups is not None
@@ -221,6 +232,9 @@ SOURCES: dict[str, type[Component]] = {
     "dermaexp.data.table.load": TableConfig,
 }
 OWN_GROUPS = {name for name, source in SOURCES.items() if issubclass(source, OwnGroupsConfig)}
+MAPPING = {  # sources that map their files themselves: they take max_resident_gb
+    f"dermaexp.data.{name}.load" for name in ("medmnist", "npz", "synthetic")
+}
 COMPONENTS = {  # by _target_: a source with the keys that every dataset has
     target: cast(
         type[DatasetConfig], create_model(source.__name__, __base__=(source, DatasetConfig))

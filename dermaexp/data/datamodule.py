@@ -1,8 +1,13 @@
-"""Batches: every split is one uint8 tensor in memory, and a batch is an index into it."""
+"""Batches: every split is one uint8 tensor in memory, and a batch is an index into it.
+
+Images above `dataset.max_resident_gb` stay in files; a thread reads their batches ahead.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -10,13 +15,15 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dermaexp.data import mapped
 from dermaexp.data.batches import Batches
-from dermaexp.data.gray import prepared
+from dermaexp.data.gray import prepared_lazily
 from dermaexp.data.random_split import strata
 from dermaexp.data.sample import spread
 from dermaexp.data.splits import SPLITS, Split, Splits, class_counts
 
 Batch = tuple[Tensor, Tensor, Tensor]
+AHEAD = 4  # batches
 
 
 class Images(Dataset):
@@ -36,6 +43,37 @@ class Images(Dataset):
         # with which a convolution takes another path and gives other last digits.
         images = images.clone(memory_format=torch.contiguous_format)
         return images, self.labels[indices], indices
+
+
+class MappedImages(Dataset):
+    """One split whose images are mapped: they are copied a batch at a time."""
+
+    def __init__(self, images: mapped.Images, labels: Tensor, channels: int | None = None) -> None:
+        self.images = images  # (N, H, W, C) uint8
+        self.labels = labels
+        self.channels = channels or images.shape[-1]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, indices: Tensor) -> Batch:
+        # In NumPy: for a thread of its own torch would start more OpenMP threads.
+        taken = self.images[indices.numpy()].transpose(0, 3, 1, 2)
+        batch = np.empty((len(taken), self.channels, *taken.shape[2:]), np.uint8)
+        batch[:] = taken  # gray is repeated
+        return torch.from_numpy(batch), self.labels[indices], indices
+
+
+class ReadAhead(DataLoader):
+    """A loader whose next batches are read by a thread while the model works on one."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # no more is asked for
+        batches = super().__iter__()
+        with ThreadPoolExecutor(1) as reader:
+            waiting = deque(reader.submit(next, batches, None) for _ in range(AHEAD))
+            while (batch := waiting.popleft().result()) is not None:
+                waiting.append(reader.submit(next, batches, None))
+                yield batch
 
 
 class ImageDataModule(LightningDataModule):
@@ -67,7 +105,7 @@ class ImageDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.seed = seed
         self.balance = balance
-        self.images = {split: _to_tensors(splits[split], grayscale, channels) for split in SPLITS}
+        self.images = {split: _dataset(splits[split], grayscale, channels) for split in SPLITS}
         self.used = {split: self._used(split, (limits or {}).get(split)) for split in SPLITS}
 
     @property
@@ -80,9 +118,14 @@ class ImageDataModule(LightningDataModule):
     def channel_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (C,) of the training pixels scaled to [0, 1]."""
         images = self.images["train"].images
+        images = images.numpy() if isinstance(images, Tensor) else images
         levels = torch.arange(256, dtype=torch.float64) / 255
         # Counts of the 256 levels give exact sums without a float copy of all the pixels.
-        counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(3)])
+        counts = torch.zeros((images.shape[-1], 256), dtype=torch.int64)
+        for block in mapped.blocks(images):
+            for channel in range(images.shape[-1]):
+                own = np.bincount(block[..., channel].ravel(), minlength=256)
+                counts[channel] += torch.from_numpy(own)
         shares = counts.double() / counts.sum(dim=1, keepdim=True)
         mean = shares @ levels
         std = (shares @ levels.square() - mean.square()).clamp(min=1e-12).sqrt()
@@ -151,9 +194,13 @@ class ImageDataModule(LightningDataModule):
         # Otherwise each iterator takes a number from the global generator, at another moment in a
         # resumed run than in one that was never interrupted.
         generator = torch.Generator().manual_seed(0)
-        return DataLoader(self.images[split], sampler=batches, batch_size=None, generator=generator)
+        images = self.images[split]
+        loader = ReadAhead if isinstance(images, MappedImages) else DataLoader
+        return loader(images, sampler=batches, batch_size=None, generator=generator)
 
 
-def _to_tensors(split: Split, grayscale: bool, channels: int | None) -> Images:
-    images = torch.from_numpy(prepared(split.images, grayscale))
-    return Images(images, torch.from_numpy(split.labels), channels)
+def _dataset(split: Split, grayscale: bool, channels: int | None) -> Images | MappedImages:
+    images, labels = prepared_lazily(split.images, grayscale), torch.from_numpy(split.labels)
+    if isinstance(images, np.ndarray) and not mapped.is_mapped(images):
+        return Images(torch.from_numpy(images), labels, channels)
+    return MappedImages(images, labels, channels)

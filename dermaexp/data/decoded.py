@@ -21,6 +21,7 @@ from dermaexp.core.console import console
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import read_json, write_json
 from dermaexp.data import pictures
+from dermaexp.data.mapped import Rows
 
 VERSION = 2  # raise it when the same file gives other pixels
 CHUNK = 256  # pictures in memory while decoding
@@ -39,24 +40,6 @@ class Decoded:
     bad: dict[int, str]
     with_16_bits: int
     digest: str
-
-
-class Rows:
-    """Some rows of a file of images (N, H, W, C) uint8, read when they are taken."""
-
-    def __init__(self, file: Path, offset: int, shape: tuple[int, ...], rows: np.ndarray) -> None:
-        self.file, self.offset = file, offset
-        self.rows = rows
-        self.shape = (len(rows), *shape)
-
-    def __getitem__(self, indices: np.ndarray, /) -> np.ndarray:
-        taken = np.empty((len(indices), *self.shape[1:]), np.uint8)
-        rows = self.rows[indices]
-        with self.file.open("rb", buffering=0) as file:
-            for start, end in _runs(rows):
-                file.seek(self.offset + int(rows[start]) * taken[0].nbytes)
-                _fill(file, taken[start:end])
-        return taken
 
 
 def decode(files: Sequence[Path], size: tuple[int, int], background: str) -> Decoded:
@@ -173,21 +156,3 @@ def _is_whole(rows: Path, facts: Path, shape: tuple[int, ...]) -> bool:
 
 def _bad(found: dict) -> dict[int, str]:
     return {int(place): reason for place, reason in found["bad"].items()}
-
-
-def _runs(rows: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Start and end of each run of `rows` that follow one another in the file."""
-    if not len(rows):
-        return
-    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-    edges = np.concatenate([[0], breaks, [len(rows)]])
-    yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
-
-
-def _fill(file: io.RawIOBase, images: np.ndarray) -> None:
-    view = images.data.cast("B")
-    while view:
-        count = file.readinto(view)
-        if not count:
-            raise UserError(f"{getattr(file, 'name', 'the cache')} is cut short: delete it")
-        view = view[count:]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+
+from dermaexp.data.mapped import Images, Lazy, is_mapped
 
 CHUNK = 256  # images
 
@@ -17,6 +21,25 @@ def luma(images: np.ndarray) -> np.ndarray:
     return gray
 
 
+class Gray(Lazy):
+    """The gray of mapped RGB images."""
+
+    def __init__(self, images: Images) -> None:
+        super().__init__((*images.shape[:3], 1))
+        self.images = images
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        taken = self.images[index]
+        return luma(taken) if taken.ndim == 4 else luma(taken[None])[0]
+
+
 def prepared(images: np.ndarray, grayscale: bool) -> np.ndarray:
     """Return the images (N, H, W, C) uint8 as the model gets them: made gray, or as they are."""
     return luma(images) if grayscale and images.shape[-1] == 3 else images
+
+
+def prepared_lazily(images: Images, grayscale: bool) -> Images:
+    """Return the same as `prepared`; mapped images stay where they are."""
+    if isinstance(images, np.ndarray) and not is_mapped(images):
+        return prepared(images, grayscale)
+    return Gray(images) if grayscale and images.shape[-1] == 3 else images

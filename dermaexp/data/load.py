@@ -13,11 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from dermaexp.core.errors import UserError
 from dermaexp.core.tasks import Task
-from dermaexp.data.config import OWN_GROUPS
+from dermaexp.data.config import MAPPING, OWN_GROUPS
 from dermaexp.data.division import How, missing_classes, split_up
 from dermaexp.data.lesion_groups import GROUP_COLUMN, with_lesion_groups
+from dermaexp.data.mapped import Rows, is_mapped, mapping_note, resident_limit
 from dermaexp.data.pool import Pool
-from dermaexp.data.splits import SPLITS, Splits
+from dermaexp.data.splits import SPLITS, Note, Splits
 
 # Applied to the images of a source, no part of it.
 PREPARATION = ("grayscale", "normalize", "channels")
@@ -33,7 +34,8 @@ def load_splits(dataset: DictConfig) -> Splits:
 
     The jobs of a sweep load a source and its lesion groups once and share them. If all sources
     together exceed `KEPT_BYTES`, the oldest are dropped. Splits that are not the source's own are
-    made for each job and not kept, unless the source decodes files for them.
+    made for each job and not kept, unless the source decodes files for them. Above the limit of
+    `dataset.max_resident_gb` images stay in files, and a note says so.
     """
     source = copy.deepcopy(dataset)
     OmegaConf.set_readonly(source, False)
@@ -43,10 +45,14 @@ def load_splits(dataset: DictConfig) -> Splits:
     task = source.pop("task", None)
     given = {key: source.pop(key, None) for key in DIVISION}
     how = How(**{key: value for key, value in given.items() if value is not None})
-    splits = _loaded(source, how)
+    limit = resident_limit(source.get("max_resident_gb"))
+    splits = _loaded(source, how, limit)
     if task:
         splits = _of_task(splits, task)
-    notes = tuple(missing_classes(splits))
+    notes = list(missing_classes(splits))
+    size = sum(splits[split].images.nbytes for split in SPLITS)
+    if size > limit and is_mapped(splits.train.images):
+        notes.append(Note(mapping_note(size, limit)))
     return replace(splits, notes=(*splits.notes, *notes)) if notes else splits
 
 
@@ -63,7 +69,7 @@ def _of_task(splits: Splits, task: Task) -> Splits:
     return replace(splits, task=task)
 
 
-def _loaded(source: DictConfig, how: How) -> Splits:
+def _loaded(source: DictConfig, how: How, limit: float) -> Splits:
     """The splits, or the source that they are divided from, from memory if it is kept.
 
     Relative paths start in the working directory, which therefore is part of the key.
@@ -75,7 +81,7 @@ def _loaded(source: DictConfig, how: How) -> Splits:
         return _kept[divided_key]
     if key in _kept:
         return split_up(_kept[key], how)
-    made = _grouped(source, content)
+    made = _grouped(source, content, limit)
     splits = split_up(made, how)
     if isinstance(made, Splits):
         _keep(key, made)
@@ -90,7 +96,7 @@ def _keep(key: str, splits: Splits) -> None:
     _kept[key] = splits
 
 
-def _grouped(source: DictConfig, content: dict[str, Any]) -> Splits | Pool:
+def _grouped(source: DictConfig, content: dict[str, Any], limit: float) -> Splits | Pool:
     """What the source's function returns, with the lesion groups of `dataset.groups`."""
     if content["_target_"] in OWN_GROUPS:
         if content.pop("groups", None) is not None:
@@ -99,11 +105,11 @@ def _grouped(source: DictConfig, content: dict[str, Any]) -> Splits | Pool:
                 "itself: give dataset.group_column=COLUMN"
             )
         source.pop("groups", None)
-        return _made(source, content)
+        return _made(source, content, limit)
     file, column = (content.pop(key, None) for key in GROUPS)
     for key in GROUPS:
         source.pop(key, None)
-    made = _made(source, content)
+    made = _made(source, content, limit)
     if file is None:
         return made
     if isinstance(made, Splits) and made.synthetic and "if_unavailable" in source:
@@ -115,14 +121,26 @@ def _grouped(source: DictConfig, content: dict[str, Any]) -> Splits | Pool:
     return with_lesion_groups(made, file, column or GROUP_COLUMN)
 
 
-def _made(source: DictConfig, content: dict[str, Any]) -> Splits | Pool:
-    """The splits or pool that the source's function returns; `content` is `source` resolved."""
+def _made(source: DictConfig, content: dict[str, Any], limit: float) -> Splits | Pool:
+    """The splits or pool that the source's function returns; `content` is `source` resolved.
+
+    Images of more bytes than the `limit` are mapped where the source keeps them in files.
+    """
+    for arguments in (source, content):
+        arguments.pop("max_resident_gb", None)
+        if content["_target_"] in MAPPING:
+            arguments["max_resident_gb"] = limit / 1e9
     if "${" not in json.dumps(content):
-        return instantiate(source)
-    # Hydra would resolve literal text such as a path with "${".
-    arguments = {key: value for key, value in content.items() if key != "_target_"}
-    return get_method(content["_target_"])(**arguments)
+        made = instantiate(source)
+    else:  # Hydra would resolve literal text such as a path with "${".
+        arguments = {key: value for key, value in content.items() if key != "_target_"}
+        made = get_method(content["_target_"])(**arguments)
+    if isinstance(made, Pool) and isinstance(made.images, Rows) and made.images.nbytes > limit:
+        return replace(made, images=made.images.mapped(), mapped=True)
+    return made
 
 
 def _size(splits: Splits) -> int:
-    return sum(splits[split].images.nbytes for split in SPLITS)
+    """The bytes of memory that the images take; those that are mapped take none."""
+    images = [splits[split].images for split in SPLITS]
+    return sum(own.nbytes for own in images if not is_mapped(own))

@@ -25,7 +25,9 @@ class UnavailableError(Exception):
     """The file is not here and cannot be downloaded; the message says why."""
 
 
-def load(flag: str, size: int, root: str, if_unavailable: str) -> Splits:
+def load(
+    flag: str, size: int, root: str, if_unavailable: str, max_resident_gb: float | None = None
+) -> Splits:
     """The MedMNIST set `flag` at `size` pixels, from `root` or MedMNIST's server.
 
     If it cannot be downloaded, the synthetic set may stand in for DermaMNIST (`if_unavailable`);
@@ -46,12 +48,11 @@ def load(flag: str, size: int, root: str, if_unavailable: str) -> Splits:
                 f"put {url} (MD5 {md5}) there"
             ) from reason
         note = _synthetic_note(info["python_class"], file, url, md5, reason)
-        return replace(synthetic.load(size), notes=(note,))
+        return replace(synthetic.load(size, max_resident_gb=max_resident_gb), notes=(note,))
     name = info["python_class"] + ("" if size == 28 else f" {size} px")
     classes = tuple(info["label"].values())
-    splits = checked_splits(
-        name, classes, npz.read_arrays(file), origin=str(file), task=task_of_set(flag)
-    )
+    arrays = npz.read_arrays(file, max_resident_gb)
+    splits = checked_splits(name, classes, arrays, origin=str(file), task=task_of_set(flag))
     return replace(splits, medmnist_flag=flag)
 
 

@@ -14,15 +14,22 @@ import numpy as np
 from dermaexp.core.errors import UserError, nearest
 from dermaexp.core.files import expanded
 from dermaexp.core.tasks import Task
+from dermaexp.data import npz_members
 from dermaexp.data.array_conversions import converted_images, converted_labels, key_of
+from dermaexp.data.mapped import resident_limit
 from dermaexp.data.splits import SPLITS, Note, Splits, checked_splits
 
 SYNTHETIC_KEY = "synthetic"  # marks a file of synthetic images: they never pass for real ones
 KEYS = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "labels"))
 
 
-def load(path: str, classes: Sequence[str] | str | None = None, name: str | None = None) -> Splits:
-    """The splits of the file at `path`.
+def load(
+    path: str,
+    classes: Sequence[str] | str | None = None,
+    name: str | None = None,
+    max_resident_gb: float | None = None,
+) -> Splits:
+    """The splits of the file at `path`, its images memory-mapped if they are larger than the limit.
 
     `classes` are names in the order of the labels, or a MedMNIST flag whose names and task are
     used; without it, classes are called "class 0", … up to the largest training label, and the
@@ -31,7 +38,7 @@ def load(path: str, classes: Sequence[str] | str | None = None, name: str | None
     """
     file = expanded(str(path))
     given = None if classes is None else _class_names(classes)
-    arrays, said = converted_images(read_arrays(file), str(file))
+    arrays, said = converted_images(read_arrays(file, max_resident_gb), str(file))
     several = _task(classes) == "multi-label"
     arrays, found, more = converted_labels(arrays, given, several, str(file))
     names = given or found or _numbered_classes(arrays, file)
@@ -48,8 +55,14 @@ def load(path: str, classes: Sequence[str] | str | None = None, name: str | None
     return replace(splits, medmnist_flag=_medmnist_flag(classes, splits), notes=notes)
 
 
-def read_arrays(file: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Split -> (images, labels) as stored in `file`; UserError if it is not such a file."""
+def read_arrays(
+    file: Path, max_resident_gb: float | None = None
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Split -> (images, labels) as stored in `file`; UserError if it is not such a file.
+
+    Images of more than `max_resident_gb`, or of half the free memory, are mapped if they are uint8:
+    others have to be converted.
+    """
     if not file.is_file():
         raise UserError(f"{file} is not a file: expected an npz in MedMNIST's format, {KEYS[0]} …")
     try:
@@ -63,10 +76,11 @@ def read_arrays(file: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
                     f"{file} lacks {', '.join(missing)}: expected {', '.join(KEYS)}, "
                     f"found {', '.join(content.files) or 'nothing'}"
                 )
-            return {
-                split: (content[keys[f"{split}_images"]], content[keys[f"{split}_labels"]])
-                for split in SPLITS
+            names = {split: str(keys[f"{split}_images"]) for split in SPLITS}
+            images = _mapped_images(file, names, max_resident_gb) or {
+                split: content[name] for split, name in names.items()
             }
+            return {split: (images[split], content[keys[f"{split}_labels"]]) for split in SPLITS}
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
         if "Object arrays" in str(error):
             raise UserError(
@@ -77,6 +91,17 @@ def read_arrays(file: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             f"{file} is damaged or not an npz: expected an npz in MedMNIST's format; "
             "download it again"
         ) from error
+
+
+def _mapped_images(
+    file: Path, names: Mapping[str, str], max_resident_gb: float | None
+) -> dict[str, np.ndarray] | None:
+    """The images of each split mapped, or None where they belong into memory."""
+    headers = [npz_members.header_of(file, name) for name in names.values()]
+    size = sum(header.nbytes for header in headers)
+    if size <= resident_limit(max_resident_gb) or any(h.dtype != np.uint8 for h in headers):
+        return None
+    return {split: npz_members.mapped(file, name) for split, name in names.items()}
 
 
 def _keys(file: Path) -> list[str]:

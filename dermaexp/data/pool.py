@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 
 from dermaexp.core.tasks import Task, inferred
+from dermaexp.data.mapped import Images, Lazy, Taken, is_mapped
 from dermaexp.data.splits import SPLITS, Division, Grouping, Note, Split, Splits
-
-
-class Images(Protocol):
-    """Images (N, H, W, C) uint8 in memory, or in files that are decoded when they are taken."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def __getitem__(self, indices: np.ndarray, /) -> np.ndarray:
-        """Return a copy of the images at these indices (M,), in their order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +18,8 @@ class Pool:
     """What a source returns instead of Splits where it has images to divide.
 
     `own_split` (N,) names the source's own split of each image; None if it has none.
-    `fingerprint` stands for all images and labels: all divisions of one pool share it.
+    `fingerprint` stands for all images and labels: all divisions of one pool share it. Divisions
+    of a `mapped` pool leave its images where they are.
     """
 
     name: str
@@ -42,20 +34,22 @@ class Pool:
     synthetic: bool = False
     skipped: tuple[str, ...] = ()  # what was left out because of an error, and why
     notes: tuple[Note, ...] = ()
+    mapped: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
-class Joined:
+class Joined(Lazy):
     """The images of several arrays, one after the other, without a copy of all."""
 
-    def __init__(self, arrays: list[np.ndarray]) -> None:
+    def __init__(self, arrays: Sequence[Images]) -> None:
+        super().__init__((sum(map(len, arrays)), *arrays[0].shape[1:]))
         self.arrays = arrays
-        self.shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
 
-    def __getitem__(self, indices: np.ndarray, /) -> np.ndarray:
-        taken = np.empty((len(indices), *self.shape[1:]), np.uint8)
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        indices = np.asarray(index)
+        taken = np.empty((*indices.shape, *self.shape[1:]), np.uint8)
         start = 0
         for array in self.arrays:
             here = (indices >= start) & (indices < start + len(array))
@@ -79,6 +73,7 @@ def pooled(splits: Splits) -> Pool:
         grouping=splits.grouping,
         synthetic=splits.synthetic,
         notes=splits.notes,
+        mapped=any(is_mapped(splits[split].images) for split in SPLITS),
     )
 
 
@@ -104,4 +99,5 @@ def divided(
 
 def _taken(pool: Pool, indices: np.ndarray) -> Split:
     groups = None if pool.lesion_groups is None else pool.lesion_groups[indices]
-    return Split(pool.images[indices], pool.labels[indices], groups)
+    images = Taken(pool.images, indices) if pool.mapped else pool.images[indices]
+    return Split(images, pool.labels[indices], groups)

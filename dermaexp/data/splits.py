@@ -12,6 +12,7 @@ import numpy as np
 
 from dermaexp.core.errors import UserError
 from dermaexp.core.tasks import Task, inferred
+from dermaexp.data.mapped import Images, blocks
 
 SPLITS = ("train", "val", "test")
 
@@ -22,10 +23,11 @@ class Split:
 
     Labels of several an image are indicators (N, L) int64, 1 where the image has the label.
     `lesion_groups` (N,), if known, names the lesion of each image: images of one lesion are not
-    independent of each other.
+    independent of each other. Images that are mapped are
+    copied when they are taken: see `mapped`.
     """
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
     lesion_groups: np.ndarray | None = None
 
@@ -155,7 +157,8 @@ class Splits:
         for split in names:
             images, labels = self[split].images, self[split].labels
             digest.update(f"{split} {images.shape} ".encode())
-            digest.update(np.ascontiguousarray(images).data)
+            for block in blocks(images):
+                digest.update(np.ascontiguousarray(block).data)
             digest.update(np.ascontiguousarray(labels, "<i8").data)
         return digest.hexdigest()
 

@@ -21,12 +21,12 @@ from dermaexp.data.splits import SPLITS, Splits, checked_splits
 QUICK = 64  # pixels, generated in some seconds
 
 
-def load(size: int = 28, seed: int = 0) -> Splits:
+def load(size: int = 28, seed: int = 0, max_resident_gb: float | None = None) -> Splits:
     """The synthetic set at `size` pixels, generated once and kept in the user's cache folder."""
     rules.check(SyntheticConfig, {"size": size, "seed": seed}, "dataset")
     file = user_cache_path("dermaexp") / f"synthetic_v{VERSION}_{size}px_seed{seed}.npz"
     try:
-        arrays = npz.read_arrays(file)
+        arrays = npz.read_arrays(file, max_resident_gb)
     except UserError:  # not generated yet, or damaged
         total = sum(map(sum, CLASS_COUNTS.values()))
         # As downloads do; where the output is no terminal, there is no bar.

@@ -11,8 +11,9 @@ import numpy as np
 
 from dermaexp.core.errors import UserError
 from dermaexp.core.tasks import Task, task_of
-from dermaexp.data.gray import prepared
+from dermaexp.data.gray import prepared_lazily
 from dermaexp.data.load import load_splits
+from dermaexp.data.mapped import Images, taken
 from dermaexp.data.sample import spread
 from dermaexp.data.splits import Splits
 from dermaexp.inference.matching import common_classes, matched
@@ -56,7 +57,7 @@ class Evaluation:
     numbers: dict[str, Any]
     members: list[Member]
     thresholds: Predictions  # of val, empty where the members have no val in common
-    test_images: np.ndarray  # (N, H, W, C) uint8 as the model gets them, but for their size
+    test_images: Images  # (N, H, W, C) uint8 as the model gets them, but for their size
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -115,7 +116,8 @@ def evaluate_own(directories: Sequence[RunDirectory]) -> Evaluation:
         numbers = steps.evaluate(predictions_of, first.data, calibrate=False)
         notes += _gain(members, predictions_of["test"])
     splits = first.data.splits
-    images = splits.test.images[spread(splits.test.labels, len(predictions_of["test"].targets))]
+    used = spread(splits.test.labels, len(predictions_of["test"].targets))
+    images = taken(splits.test.images, used)
     return Evaluation(
         _name(members),
         splits,
@@ -244,8 +246,8 @@ def _name(members: Sequence[Member]) -> str:
     return members[0].name if len(members) == 1 else f"ensemble of {len(members)} runs"
 
 
-def _shown(images: np.ndarray, metrics: Metrics) -> np.ndarray:
-    return prepared(images, shape_of(metrics)[0] == 1)
+def _shown(images: Images, metrics: Metrics) -> Images:
+    return prepared_lazily(images, shape_of(metrics)[0] == 1)
 
 
 def _agreement(distances: Mapping[str, float], devices: str) -> str:

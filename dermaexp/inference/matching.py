@@ -8,13 +8,14 @@ import numpy as np
 
 from dermaexp.core.errors import UserError
 from dermaexp.core.tasks import task_of
+from dermaexp.data.mapped import Images
 from dermaexp.data.splits import Splits, class_counts
 from dermaexp.runs.metrics_file import Metrics
 
 
 def matched(
     splits: Splits, split: str, classes: Sequence[str], metrics: Metrics
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
+) -> tuple[Images, np.ndarray, list[str]]:
     """Return the images, their labels as the model counts them, and notes on the classes.
 
     Raises UserError where images are of a class that the model does not know, or where the model

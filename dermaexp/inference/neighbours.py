@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dermaexp.data.mapped import Images
 from dermaexp.data.sample import spread
 from dermaexp.inference.trained import TrainedModel
 from dermaexp.metrics.labels import truth_text
@@ -39,7 +40,7 @@ class TrainingImages:
     classes is used.
     """
 
-    def __init__(self, model: TrainedModel, images: np.ndarray, labels: np.ndarray) -> None:
+    def __init__(self, model: TrainedModel, images: Images, labels: np.ndarray) -> None:
         """`images` are (N, H, W, C) uint8 as the model gets them, `labels` (N,) or (N, L)."""
         self.features_of = Features(model)
         self.images, self.labels, self.classes = images, labels, model.classes

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from dermaexp.data.mapped import Lazy
     from dermaexp.inference.trained import TrainedModel
 
-    Images = Sequence[Any] | np.ndarray | Tensor
+    Images = Sequence[Any] | np.ndarray | Lazy | Tensor
 
 BATCH = 256  # pictures
 COLUMN = "file"  # of a CSV

@@ -40,6 +40,7 @@ def effective(config: DictConfig) -> dict[str, Any]:
 
 def _drop_later_keys(values: dict[str, Any]) -> None:
     """Leave out keys that change nothing, as in configs before they had these keys."""
+    values.get("dataset", {}).pop("max_resident_gb", None)
     if values.get("trainer", {}).get("num_nodes") == 1:
         del values["trainer"]["num_nodes"]
     if not values.get("finetune"):

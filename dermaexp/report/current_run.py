@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-import numpy as np
 from pytorch_lightning import LightningModule, Trainer
+from torch import Tensor
 
 from dermaexp.data.datamodule import ImageDataModule
+from dermaexp.data.mapped import Images, taken
 from dermaexp.metrics.predictions import Predictions
 from dermaexp.runs.directory import RunDirectory
 
@@ -46,9 +47,13 @@ class CurrentRun:
         return self.predictions["test"]
 
     @property
-    def train_images(self) -> np.ndarray:
-        return self.data.images["train"].images.numpy()
+    def train_images(self) -> Images:
+        return self._images("train")
 
     @property
-    def test_images(self) -> np.ndarray:
-        return self.data.images["test"].images.numpy()[self.data.used["test"]]
+    def test_images(self) -> Images:
+        return taken(self._images("test"), self.data.used["test"])
+
+    def _images(self, split: str) -> Images:
+        images = self.data.images[split].images
+        return images.numpy() if isinstance(images, Tensor) else images

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dermaexp.core.text import percent
+from dermaexp.data.mapped import Images
 from dermaexp.metrics import classification
 from dermaexp.metrics.intervals import wilson_interval
 from dermaexp.metrics.labels import indicators, truth_text, worst_answers
@@ -36,7 +37,7 @@ from dermaexp.report.style import (
 
 @plain_text
 def montage(
-    images: np.ndarray,
+    images: Images,
     labels: np.ndarray,
     classes: Sequence[str],
     *,
@@ -185,7 +186,7 @@ def per_class_accuracy(
 
 @plain_text
 def misclassified(
-    images: np.ndarray,
+    images: Images,
     y_true: np.ndarray,
     y_score: np.ndarray,
     classes: Sequence[str],

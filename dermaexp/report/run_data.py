@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from dermaexp.data.mapped import Images
 from dermaexp.metrics.predictions import Predictions
 
 
@@ -40,7 +41,7 @@ class RunData(Protocol):
     def test(self) -> Predictions: ...
 
     @property
-    def train_images(self) -> np.ndarray:
+    def train_images(self) -> Images:
         """(N, H, W, C) uint8 as the model gets them, before augmentation."""
 
     @property
@@ -48,5 +49,5 @@ class RunData(Protocol):
         """(N,) int64, or indicators (N, L) of several labels an image."""
 
     @property
-    def test_images(self) -> np.ndarray:
+    def test_images(self) -> Images:
         """(N, H, W, C) uint8 of the predictions `test`."""

@@ -11,8 +11,9 @@ import numpy as np
 from omegaconf import DictConfig
 
 from dermaexp.core.errors import UserError, line_of
-from dermaexp.data.gray import prepared
+from dermaexp.data.gray import prepared_lazily
 from dermaexp.data.load import load_splits
+from dermaexp.data.mapped import Images, taken
 from dermaexp.data.sample import spread
 from dermaexp.data.splits import Splits
 from dermaexp.metrics.predictions import Predictions
@@ -60,25 +61,26 @@ class StoredRun:
         return self._predictions("test")
 
     @property
-    def train_images(self) -> np.ndarray:
-        return prepared(self.splits.train.images, self.config.dataset.grayscale)
+    def train_images(self) -> Images:
+        return prepared_lazily(self.splits.train.images, self.config.dataset.grayscale)
 
     @property
     def train_labels(self) -> np.ndarray:
         return self.splits.train.labels
 
     @property
-    def test_images(self) -> np.ndarray:
+    def test_images(self) -> Images:
         return self.predicted_images("test")[0]
 
-    def predicted_images(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+    def predicted_images(self, split: str) -> tuple[Images, np.ndarray]:
         """Return the images (N, H, W, C) of the predictions of "val" or "test", and their places.
 
         The places (N,) count the split's images from 0: a run may be limited to some of them.
         """
         part = self.splits[split]
         used = spread(part.labels, len(self._predictions(split).targets))
-        return prepared(part.images[used], self.config.dataset.grayscale), used
+        images = taken(part.images, used)
+        return prepared_lazily(images, self.config.dataset.grayscale), used
 
     @cached_property
     def splits(self) -> Splits:

@@ -314,7 +314,7 @@ def test_a_sweep_over_folds_loads_the_file_once(
 ) -> None:
     loaded = []
     read = npz.read_arrays
-    monkeypatch.setattr(npz, "read_arrays", lambda file: loaded.append(file) or read(file))
+    monkeypatch.setattr(npz, "read_arrays", lambda *given: loaded.append(given) or read(*given))
     monkeypatch.setattr(load, "_kept", {})
     own = {"groups": group_file, "split": "grouped", "folds": 3}
     folds = [load.load_splits(config(data_file, fold=fold, **own)) for fold in (0, 1, 2, 0)]
