@@ -143,10 +143,14 @@ def test_the_wheel_runs_in_any_folder_with_the_users_groups(wheel: Path, tmp_pat
         "# A tiny FFN: python -m dermaexp --config-dir my_conf model=tiny\n"
         "_target_: dermaexp.models.ffn.FFN\nhidden: [4]\nactivation: tanh\n"
     )
+    unused = tmp_path / "unused"
+    unused.mkdir()
+    for package in ("pandas", "seaborn", "sympy", "torchvision"):  # to import them takes seconds
+        (unused / f"{package}.py").write_text(f"raise RuntimeError('{package} was imported')")
     answer = subprocess.run(
         command("--config-dir", "my_conf", "model=tiny", "dataset=synthetic", "trainer=debug"),
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(wheel)},
+        env={**os.environ, "PYTHONPATH": f"{wheel}:{unused}"},
         capture_output=True,
         text=True,
         timeout=120,

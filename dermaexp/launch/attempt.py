@@ -11,6 +11,7 @@ from hydra.conf import HydraConf
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from dermaexp.core import lean_imports
 from dermaexp.core.console import console, print_note, print_warning
 from dermaexp.core.errors import UserError
 from dermaexp.data.load import load_splits
@@ -116,6 +117,7 @@ def _run(
     *,
     resumed: bool,
 ) -> None:
+    lean_imports.import_all(compiler=job.config.compile)
     from dermaexp.launch import gpus
     from dermaexp.training import experiment
 

@@ -19,6 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
 from omegaconf import OmegaConf
 
+from dermaexp.core import lean_imports
 from dermaexp.core.console import console
 from dermaexp.core.overrides import command
 from dermaexp.launch import flags, folders, resume, sweep, swept, tracked_sweep
@@ -84,7 +85,8 @@ def isolated() -> Iterator[None]:
     resolvers, logging, warnings, handlers of signals and random numbers.
     """
     arguments, folder, environment = sys.argv, Path.cwd(), dict(os.environ)
-    from pytorch_lightning.utilities.seed import isolate_rng  # torch changes the environment, too
+    lean_imports.import_lightning()  # torch changes the environment, too
+    from pytorch_lightning.utilities.seed import isolate_rng
 
     from dermaexp.data.load import forget
 

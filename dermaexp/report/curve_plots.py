@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -23,6 +22,7 @@ from dermaexp.metrics.intervals import wilson_interval
 from dermaexp.metrics.labels import indicators
 from dermaexp.report.style import (
     BLUE,
+    COLORS,
     GRAY,
     ORANGE,
     SMALL,
@@ -31,10 +31,10 @@ from dermaexp.report.style import (
     label_percent,
     plain_text,
     put_title,
+    white_grid,
     wrap,
 )
 
-COLORS = sns.color_palette("colorblind")
 STYLES = ("-", "--")  # the second where there are more classes than colours
 NAME_WIDTH = 30  # letters
 CONFIDENCE = "confidence (probability of the predicted class)"
@@ -139,7 +139,7 @@ def reliability(y_true: np.ndarray, y_scores: Mapping[str, np.ndarray], *, title
     width, height = 1.2 + 5.6 * len(y_scores), 7
     figure = Figure(figsize=(width, height))
     places = {"left": 0.95 / width, "right": 1 - 0.25 / width, "bottom": 0.1, "top": 0.87}
-    with sns.axes_style("whitegrid"):
+    with white_grid():
         rows = figure.subplots(
             *(2, len(y_scores)),
             sharex=True,
@@ -199,7 +199,7 @@ def _square_axes(classes: Sequence[str]) -> Axes:
     height = max(top + side + 0.7, 2 + 0.12 * len(classes) + 0.18 * lines)
     # Placed in inches: a layout that finds its own places takes as long again to render.
     place = (left / width, 1 - (top + side) / height, side / width, side / height)
-    with sns.axes_style("whitegrid"):
+    with white_grid():
         return Figure(figsize=(width, height)).add_axes(place)
 
 

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dermaexp.core.text import percent
 from dermaexp.report.style import (
     BLUE,
+    DARK,
     GRAY,
     ORANGE,
     SMALL,
@@ -23,6 +23,7 @@ from dermaexp.report.style import (
     new_figure,
     plain_text,
     put_title,
+    white_grid,
     wrap,
 )
 
@@ -31,7 +32,6 @@ MEANS = {"auroc": "macro_auroc", "average_precision": "macro_average_precision",
 COLUMNS = 4  # of 2x2 tables
 SIDE = 2.2  # of a table, in inches
 SIDES = ("absent", "present")
-DARK = 0.55  # a share, above which its cell is dark
 
 
 @plain_text
@@ -43,7 +43,7 @@ def label_scores(numbers: Mapping[str, Any], images: int, *, title: str) -> Figu
     """
     found = numbers["per_class"]
     rows = np.arange(len(found))
-    with sns.axes_style("whitegrid"):
+    with white_grid():
         figure = new_figure(14.5, 2.2 + 0.55 * len(found))
         panels = figure.subplots(1, len(PANELS), sharey=True)
     for axes, (metric, heading) in zip(panels, PANELS.items(), strict=True):

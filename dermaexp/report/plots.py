@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -19,6 +18,7 @@ from dermaexp.metrics.intervals import wilson_interval
 from dermaexp.metrics.labels import indicators, truth_text, worst_answers
 from dermaexp.report.style import (
     BLUE,
+    DARK,
     GRAY,
     ORANGE,
     RED,
@@ -31,6 +31,7 @@ from dermaexp.report.style import (
     plain_text,
     put_title,
     show_image,
+    white_grid,
     wrap,
 )
 
@@ -84,7 +85,7 @@ def learning_curves(history: Sequence[Mapping[str, float]], *, title: str) -> Fi
     # In float32, as Lightning compares them when it keeps the best checkpoint.
     scores = np.array([row["val_macro_auroc"] for row in history], dtype=np.float32)
     best = epochs[int(np.nanargmax(scores))] if np.isfinite(scores).any() else None
-    with sns.axes_style("whitegrid"):
+    with white_grid():
         figure = new_figure(12, 5)
         panels = figure.subplots(1, 2)
     for axes, quantity in zip(panels, ("accuracy", "loss"), strict=True):
@@ -112,35 +113,33 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, title: st
     normalised = np.divide(
         confusion, samples, out=np.full(confusion.shape, np.nan), where=samples > 0
     )
-    for axes, values, heading, form in (
-        (counts, confusion, "number of images", "d"),
-        (shares, 100 * normalised, "% of the true class", ".0f"),
+    for axes, form, heading in (
+        (counts, "d", "number of images"),
+        (shares, ".0f", "% of the true class"),
     ):
-        sns.heatmap(
-            values,
-            ax=axes,
-            annot=True,
-            fmt=form,
-            cmap="Blues",
-            cbar=False,
-            square=True,
-            linewidths=0.5,
-            vmin=0,
-            vmax=100 if axes is shares else None,
-            annot_kws={"fontsize": TEXT},
-            xticklabels=names,
-            yticklabels=names,
-        )
-        for number in axes.texts:
-            number.set_in_layout(False)  # inside: only the names around need room
+        values, most = (confusion, confusion.max()) if axes is counts else (100 * normalised, 100)
+        _plot_cells(axes, values, most, form)
         axes.set_title(heading, fontsize=TEXT)
         axes.set_xlabel("predicted", fontsize=TEXT)
+        axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90)
         axes.tick_params(labelsize=SMALL, length=0)
-        axes.set_xticklabels(names, rotation=90)
-    counts.set_yticklabels(names, rotation=0)
+    counts.set_yticks(np.arange(len(names)) + 0.5, names)
     counts.set_ylabel("true", fontsize=TEXT)
     put_title(title, figure)
     return figure
+
+
+def _plot_cells(axes: Axes, values: np.ndarray, most: float, form: str) -> None:
+    """Plot a square for each value (K, K) from 0 to `most`, with its number; none for NaN."""
+    axes.pcolormesh(values, cmap="Blues", vmin=0, vmax=most, edgecolors="white", linewidth=0.5)
+    axes.set_aspect("equal")
+    axes.set_ylim(len(values), 0)
+    axes.spines[:].set_visible(False)
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            place, color = (column + 0.5, row + 0.5), "white" if value > DARK * most else "0.15"
+            number = axes.text(*place, f"{value:{form}}", ha="center", va="center", color=color)
+            number.set(fontsize=TEXT, in_layout=False)  # only the names around need room
 
 
 @plain_text
@@ -156,7 +155,7 @@ def per_class_accuracy(
     hits = np.diagonal(confusion)
     bounds = np.array([wilson_interval(*pair) for pair in zip(hits, samples, strict=True)])
     overall = hits.sum() / samples.sum()
-    with sns.axes_style("whitegrid"):
+    with white_grid():
         axes = ax or new_figure(11, 1.8 + 0.75 * len(classes)).subplots()
     rows = np.arange(len(classes))
     errors = np.abs(bounds.T - recalls).clip(min=0)

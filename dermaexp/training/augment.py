@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.transforms import v2
 
 from dermaexp.core import rules
 from dermaexp.training.config import AugmentConfig
@@ -37,9 +36,7 @@ class Augment(nn.Module):
         """
         super().__init__()
         self.options = by = rules.check(AugmentConfig, options, "augment")
-        mixings = [mixing(alpha=by.alpha, num_classes=classes) for mixing in (v2.MixUp, v2.CutMix)]
-        shares = [by.mixup, by.cutmix, max(0.0, 1 - by.mixup - by.cutmix)]
-        self.mix = v2.RandomChoice([*mixings, v2.Identity()], p=shares)
+        self.mix = _mixing(by, classes) if by.mixup or by.cutmix else None
 
     def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         # With bf16-mixed, a grid in bfloat16 would shift pixels.
@@ -56,9 +53,16 @@ class Augment(nn.Module):
             images = random_colours(images, by.brightness, by.contrast, by.saturation)
         if by.erase:
             images = random_erasing(images, by.erase)
-        if by.mixup or by.cutmix:
-            return self.mix(images, targets)
-        return images, targets
+        return self.mix(images, targets) if self.mix else (images, targets)
+
+
+def _mixing(by: AugmentConfig, classes: int) -> nn.Module:
+    """Return what mixes a share of the batches by MixUp, another by CutMix."""
+    from torchvision.transforms import v2  # slow to import, and few runs mix
+
+    mixings = [mixing(alpha=by.alpha, num_classes=classes) for mixing in (v2.MixUp, v2.CutMix)]
+    shares = [by.mixup, by.cutmix, max(0.0, 1 - by.mixup - by.cutmix)]
+    return v2.RandomChoice([*mixings, v2.Identity()], p=shares)
 
 
 def random_dihedral(images: Tensor) -> Tensor:

@@ -15,8 +15,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
-from torchmetrics import MeanMetric, Metric
-from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
+from torchmetrics import MeanMetric
 
 from dermaexp.core.errors import UserError
 from dermaexp.core.tasks import Task
@@ -32,14 +31,6 @@ from dermaexp.training.finetune import Finetune, scale_learning_rates
 from dermaexp.training.lightning_internals import is_fitting
 from dermaexp.training.probabilities import PROBABILITIES
 
-# Unchecked values save a GPU a synchronisation in each update.
-_of_classes = functools.partial(MulticlassAccuracy, average="micro", validate_args=False)
-TRAIN_ACCURACY: dict[Task, Callable[[], Metric]] = {
-    "multi-class": _of_classes,
-    "multi-label": functools.partial(BinaryAccuracy, validate_args=False),
-    "ordinal": _of_classes,
-    "binary": _of_classes,
-}
 LAST_EPOCH = ("epoch_metrics", "trained_samples")  # kept for a run resumed after its training
 
 
@@ -98,7 +89,7 @@ class Classifier(LightningModule):
         self.register_buffer("std", torch.as_tensor(std).view(-1, 1, 1))
         # Unchecked values save a GPU a synchronisation in each update.
         self.train_loss = MeanMetric(nan_strategy="disable")
-        self.train_accuracy = TRAIN_ACCURACY[task]()
+        self.train_accuracy = MeanMetric(nan_strategy="disable")
         self.epoch_metrics: dict[str, float] = {}
         self.epoch_samples = 0  # of the last epoch
         self.trained_samples = 0  # in a whole epoch, or in the part of one that was trained
@@ -120,8 +111,8 @@ class Classifier(LightningModule):
             raise self._diverged(f"step {batch_idx + 1}")
         # One value an image, as torchmetrics 1.9 ignores weights with "disable".
         self.train_loss.update(loss.detach().expand(len(targets)))
-        several = self.task == "multi-label"
-        self.train_accuracy.update(logits.detach() > 0 if several else logits.detach(), targets)
+        answers = logits > 0 if self.task == "multi-label" else logits.argmax(dim=1)
+        self.train_accuracy.update((answers == targets).float())
         if self.trainer.world_size > 1:
             # Lightning averages the processes' gradients: weighted so, that is the batch's mean.
             batches = cast(Batches, cast(DataLoader, self.trainer.train_dataloader).sampler)

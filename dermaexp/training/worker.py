@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from dermaexp.core import processes
+from dermaexp.core import lean_imports, processes
 from dermaexp.core.console import console
 from dermaexp.core.errors import UserError
 
@@ -25,6 +25,7 @@ def follow() -> int:
     processes.end_with_parent()
     console.quiet = True
     logging.captureWarnings(True)
+    lean_imports.import_lightning()
     from torch.distributed import DistNetworkError
 
     from dermaexp.training import distributed
@@ -46,6 +47,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)  # that command decides, and ends this process
     processes.end_with_parent()
+    lean_imports.import_lightning()
     from dermaexp.training import distributed
 
     job = distributed.announced(distributed.meeting(), 1)

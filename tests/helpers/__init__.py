@@ -4,7 +4,7 @@ from helpers.command import FIGURES, NO_FIGURES, compare_command, exit_code
 from helpers.interruption import DropoutNet, Killed, kill_at_write, numbers
 from helpers.medmnist_files import small_set
 from helpers.output import Page, comparison_page, confusions, notes, parsed, rows, texts
-from helpers.processes import printed, processes_in, started
+from helpers.processes import printed, processes_in, run_lean, started
 from helpers.real_data import real_file
 from helpers.runs import (
     OTHER_DATA,
@@ -53,6 +53,7 @@ __all__ = [
     "random_predictions",
     "real_file",
     "rows",
+    "run_lean",
     "small_arrays",
     "small_set",
     "started",

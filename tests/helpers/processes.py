@@ -6,20 +6,34 @@ import multiprocessing
 import os
 import signal
 import sys
+import textwrap
+from collections.abc import Callable
+from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from dermaexp.__main__ import main
+from dermaexp.core.processes import variables
+
+TESTS = Path(__file__).resolve().parents[1]
 
 # A server without threads or tests forks the commands: they need not wait for imports, and no lock
 # that another thread of the tests holds can stop them.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["dermaexp.launch.attempt", "dermaexp.training.experiment"])
+CONTEXT.set_forkserver_preload(["preloaded"])
 
 
 def started(folder: Path, *arguments: str) -> BaseProcess:
     """Start the command line in `folder`; what it prints goes to files beside that folder."""
-    process = CONTEXT.Process(target=_run, args=(folder, arguments, dict(os.environ)))
+    return _start(_run, folder, arguments, dict(os.environ))
+
+
+def _start(target: Callable[..., Any], *arguments: Any) -> BaseProcess:
+    path = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with variables({"PYTHONPATH": path}):  # the server has to find `preloaded`
+        ensure_running()
+    process = CONTEXT.Process(target=target, args=arguments)
     process.start()
     return process
 
@@ -33,6 +47,13 @@ def _run(folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) 
     output, errors = printed(folder)
     with output.open("a") as sys.stdout, errors.open("a") as sys.stderr:
         main()
+
+
+def run_lean(code: str) -> None:
+    """Run the code in a process that has imported what a run does; its failure is the test's."""
+    process = _start(exec, textwrap.dedent(code))
+    process.join(timeout=100)
+    assert process.exitcode == 0, "see standard error"
 
 
 def printed(folder: Path) -> tuple[Path, Path]:
