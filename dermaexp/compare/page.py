@@ -12,6 +12,7 @@ from typing import Any
 from dermaexp.compare import tables
 from dermaexp.compare.comparison import Comparison, Table
 from dermaexp.compare.figures import CaptionedFigure, captioned_figures, search_figures
+from dermaexp.compare.resampled import TESTED
 from dermaexp.compare.run_groups import RunGroup
 from dermaexp.compare.search import (
     Search,
@@ -20,7 +21,6 @@ from dermaexp.compare.search import (
     why_no_history,
     why_no_importances,
 )
-from dermaexp.compare.significance import TESTED
 from dermaexp.core.grid import Cell, Grid
 from dermaexp.core.overrides import command
 from dermaexp.core.shortened import short_command, short_path, shortened

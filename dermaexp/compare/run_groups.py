@@ -136,9 +136,9 @@ class RunGroup:
                 low, high = (math.nan if end is None else end for end in ends)
                 return low, high
             return intervals.wilson_interval(np.trace(self.confusion), self.confusion.sum())
-        if self._correct is None:
+        if self.correct is None:
             return math.nan, math.nan
-        correct, _ = self._correct
+        correct, _ = self.correct
         return significance.mean_accuracy_interval(*correct)
 
     def p_against(self, baseline: Baseline) -> float:
@@ -150,10 +150,10 @@ class RunGroup:
         if self.runs_per_fold == 1 and self.task != "multi-label":
             by_fold = [fold[0].metrics["test"]["confusion_matrix"] for fold in self.by_fold]
             return baseline.p_of_one_run(*map(np.array, by_fold))
-        if self._correct is None:
+        if self.correct is None:
             return math.nan
-        correct = np.concatenate(self._correct[0], axis=1)
-        labelled = zip(self._correct[1], baseline.predicted, strict=True)
+        correct = np.concatenate(self.correct[0], axis=1)
+        labelled = zip(self.correct[1], baseline.predicted, strict=True)
         constant = np.concatenate([targets == np.array(label) for targets, (label, _) in labelled])
         of_images = significance.sign_flip_exact(correct, constant[None])
         accuracies = correct.reshape(len(correct), -1).mean(axis=1)
@@ -162,10 +162,10 @@ class RunGroup:
         return max(of_images, float(ttest_1samp(accuracies, constant.mean()).pvalue))
 
     @cached_property
-    def _correct(self) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+    def correct(self) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
         """Whether each fold's test predictions are correct (seeds, N), and its targets (N,).
 
-        Both are (…, N, L) of several labels an image.
+        Both are (…, N, L) of several labels an image. None if any predictions are missing.
         """
         stored = self.test_predictions()
         if stored is None:

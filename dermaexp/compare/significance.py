@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 
 import numpy as np
+from rich.progress import Progress
 
+from dermaexp.compare.resampled import TESTED, resampled_scores
 from dermaexp.compare.run_groups import RunGroup
+from dermaexp.core.console import console
 from dermaexp.metrics import resampling, significance
-from dermaexp.metrics.labels import is_correct
 from dermaexp.metrics.names import METRICS
-from dermaexp.metrics.scores import headline_scores
 from dermaexp.metrics.significance import LEVEL, Difference, p_text
-
-TESTED = ("accuracy", "balanced_accuracy", "macro_auroc")
+from dermaexp.runs.collect import Run
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class _Scores:
-    """The scores of several runs by metric, and which predictions are correct."""
+    """The scores of a group's runs by metric, and which of their predictions are correct."""
 
-    points: dict[str, np.ndarray]  # (runs,)
-    resampled: dict[str, np.ndarray]  # (runs, resamples)
-    correct: np.ndarray  # (runs, N), or (runs, N, L) of several labels an image
+    points: dict[str, np.ndarray]  # (runs,), means over the folds
+    resampled: dict[str, np.ndarray]  # (resamples,), means over the folds and the runs
+    correct: np.ndarray  # (runs, N) of all folds, or (runs, N, L) of several labels an image
 
 
 def compare_with_best(
@@ -72,11 +74,11 @@ def compare_with_best(
     """
     if len(groups) < 2:
         return Evidence()
-    predictions, targets, notes = _read(groups)
-    if len(predictions) < 2:
+    readable, targets, notes = _readable(groups)
+    if len(readable) < 2:
         return Evidence(notes=tuple(notes))
-    scores = _scores(predictions, targets, resamples)
-    best, *others = (group for group in groups if group.label in predictions)
+    scores = _scores(readable, targets, resamples)
+    best, *others = readable
     findings: dict[str, dict[str, Finding]] = {other.label: {} for other in others}
     for metric in TESTED:
         found = [_difference(scores[best.label], scores[other.label], metric) for other in others]
@@ -126,15 +128,14 @@ def sentence(
     return f"{verdict} in {METRICS[metric].label}: {size}, {p_text(p, least_p)}{corrected}{remark}"
 
 
-def _read(
+def _readable(
     groups: Sequence[RunGroup],
-) -> tuple[dict[str, list[list[np.ndarray]]], list[np.ndarray], list[str]]:
-    """The groups' test predictions that can be read and are of the same images.
+) -> tuple[list[RunGroup], list[np.ndarray], list[str]]:
+    """The groups whose test predictions can be read and are of the same images.
 
-    Returns the probabilities of each fold's runs by label, the targets of each fold, and notes on
-    the groups that are left out.
+    Also returns the targets of each fold, and notes on the groups that are left out.
     """
-    found: dict[str, list[list[np.ndarray]]] = {}
+    found: list[RunGroup] = []
     targets: list[np.ndarray] = []
     notes = []
     for group in groups:
@@ -148,53 +149,51 @@ def _read(
                 for fold, truth in zip(stored, targets, strict=True)
                 for own, _ in fold
             ):
-                found[group.label] = [[run for _, run in fold] for fold in stored]
+                found.append(group)
                 continue
             reason = "the predictions are of other test images"
         notes.append(f"{group.label} is in no test: {reason}")
         if group is groups[0]:
             notes = [f"nothing was tested: {group.label} is the best by val, but {reason}"]
-            return {}, targets, notes
+            return [], targets, notes
     return found, targets, notes
 
 
 def _scores(
-    predictions: Mapping[str, Sequence[Sequence[np.ndarray]]],
-    targets: Sequence[np.ndarray],
-    resamples: int,
+    groups: Sequence[RunGroup], targets: Sequence[np.ndarray], resamples: int
 ) -> dict[str, _Scores]:
-    """The scores of each group's runs by label, as means over the folds."""
-    by_fold = [
-        _fold_scores(
-            truth, [run for own in predictions.values() for run in own[fold]], resamples, fold
-        )
-        for fold, truth in enumerate(targets)
-    ]
-    scores, start = {}, 0
-    for label, group in predictions.items():
-        own = slice(start, start + len(group[0]))
-        scores[label] = _Scores(
-            _means([fold.points for fold in by_fold], own),
-            _means([fold.resampled for fold in by_fold], own),
-            np.concatenate([fold.correct[own] for fold in by_fold], axis=1),
-        )
-        start += len(group[0])
+    """The scores of each group's runs by label, with a progress bar."""
+    scores = {}
+    with Progress(console=console, transient=True) as progress:
+        runs = sum(len(group.runs) for group in groups)
+        bar = progress.add_task(f"resampling the test images for {runs:,} runs", total=runs)
+        by_fold = [
+            resampled_scores(
+                [run for group in groups for run in group.by_fold[fold]],
+                truth,
+                resamples,
+                fold,  # seeds the resampling
+                partial(progress.advance, bar),
+            )
+            for fold, truth in enumerate(targets)
+        ]
+        for group in groups:
+            own = [list(islice(fold, group.runs_per_fold)) for fold in by_fold]
+            resampled = np.mean(own, axis=(0, 1))
+            points = np.mean([[_points(run) for run in fold] for fold in group.by_fold], axis=0)
+            correct, _ = group.correct or ([], [])
+            scores[group.label] = _Scores(
+                dict(zip(TESTED, points.T, strict=True)),
+                dict(zip(TESTED, resampled, strict=True)),
+                np.concatenate(correct, axis=1),
+            )
     return scores
 
 
-def _fold_scores(
-    targets: np.ndarray, runs: Sequence[np.ndarray], resamples: int, fold: int
-) -> _Scores:
-    """The scores of all groups' runs on one fold, whose number seeds the resampling."""
-    scores = [headline_scores(targets, run) for run in runs]
-    points = {metric: np.array([run[metric] for run in scores]) for metric in TESTED}
-    correct = np.stack([is_correct(targets, run) for run in runs])
-    return _Scores(points, resampling.bootstrap(targets, runs, resamples, seed=fold), correct)
-
-
-def _means(folds: Sequence[Mapping[str, np.ndarray]], runs: slice) -> dict[str, np.ndarray]:
-    """The means over the folds of some `runs`, by metric."""
-    return {metric: np.mean([fold[metric][runs] for fold in folds], axis=0) for metric in TESTED}
+def _points(run: Run) -> list[float]:
+    """The `TESTED` scores on all test images, NaN where undefined."""
+    found = (run.score("test", metric) for metric in TESTED)
+    return [math.nan if score is None else score for score in found]
 
 
 def _difference(best: _Scores, other: _Scores, metric: str) -> Difference:
@@ -205,7 +204,10 @@ def _difference(best: _Scores, other: _Scores, metric: str) -> Difference:
     images do: the larger p stands.
     """
     difference = significance.difference(
-        best.points[metric], other.points[metric], best.resampled[metric], other.resampled[metric]
+        best.points[metric],
+        other.points[metric],
+        best.resampled[metric][None],
+        other.resampled[metric][None],
     )
     if metric != "accuracy":
         return difference

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dermaexp.compare.comparison import SEEDS, Comparison, Table
+from dermaexp.compare.resampled import TESTED
 from dermaexp.compare.run_groups import SPLITS
-from dermaexp.compare.significance import TESTED
 from dermaexp.compare.varied_keys import config_values, value_text
 from dermaexp.core.console import console, print_table
 from dermaexp.core.grid import Grid

@@ -19,15 +19,20 @@ def expanded(path: str) -> Path:
         return Path(path)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write the whole file or nothing: beside it first, then renamed over it."""
+def write_bytes(path: Path, content: bytes, *, durably: bool = True) -> None:
+    """Write the whole file or nothing: beside it first, then renamed over it.
+
+    What can be computed again need not be written `durably`, which waits for the disk: it may be
+    cut short by a loss of power, but not by an end of the program.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with beside.open("wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durably:
+                file.flush()
+                os.fsync(file.fileno())
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)

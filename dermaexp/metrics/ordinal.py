@@ -38,7 +38,9 @@ def bootstrap_intervals(
     distance = np.abs(np.subtract.outer(np.arange(classes), np.arange(classes)))
     weights, blocks = distance**2, []
     for counts in resampling.bootstrap_counts(len(targets), resamples):
-        tables = (in_cell @ counts).astype(np.float64).reshape(classes, classes, -1)
+        tables = (
+            (in_cell @ counts.astype(np.float32)).astype(np.float64).reshape(classes, classes, -1)
+        )
         by_chance = np.einsum("ib,jb,ij->b", tables.sum(1), tables.sum(0), weights) / len(targets)
         seen = np.einsum("ijb,ij->b", tables, weights)
         kappa = np.divide(seen, by_chance, out=np.full_like(seen, np.nan), where=by_chance > 0)

@@ -42,7 +42,7 @@ FIGURES = (  # in the order of a run's page, each by a callback of that name
     "misclassified",
     "montage",
 )
-RESULTS = ("history.csv", "metrics.json", "predictions.npz", "report.html")
+RESULTS = ("history.csv", "metrics.json", "predictions.npz", "report.html", "resampled.npz")
 FOLDERS = ("checkpoints", "figures", "medmnist", "tensorboard")
 NAMES = ("run.json", *RESULTS, *FOLDERS)  # all that a run writes itself
 NAMES_OF_HYDRA = (".hydra", "dermaexp.log", LOCK)  # written before the run begins
@@ -238,6 +238,25 @@ class RunDirectory:
         path = self.path / "predictions.npz"
         with naming(path), np.load(path, allow_pickle=False) as file:
             return dict(file)
+
+    def write_resampled(self, key: str, scores: np.ndarray) -> None:
+        """Write resampled.npz: `scores` that a comparison computed, and what they depend on."""
+        import numpy as np
+
+        buffer = io.BytesIO()
+        np.savez(buffer, key=np.array(key), scores=scores)
+        write_bytes(self.path / "resampled.npz", buffer.getvalue(), durably=False)
+
+    def read_resampled(self, key: str) -> np.ndarray | None:
+        """The scores of resampled.npz; None if they are those of another key.
+
+        OSError if there is none, ValueError if it is damaged.
+        """
+        import numpy as np
+
+        path = self.path / "resampled.npz"
+        with naming(path), np.load(path, allow_pickle=False) as file:
+            return file["scores"] if file["key"] == key else None
 
     def write_medmnist_result(self, stem: str, name: str, scores: np.ndarray) -> None:
         """Write medmnist/STEM@NAME.csv in place of the run's earlier result on this split.
