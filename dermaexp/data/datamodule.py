@@ -1,13 +1,14 @@
 """Batches: every split is one uint8 tensor in memory, and a batch is an index into it.
 
-Images above `dataset.max_resident_gb` stay in files; a thread reads their batches ahead.
+Images above `dataset.max_resident_gb` stay in files, and a batch is read from there.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dermaexp.core import memory
 from dermaexp.data import mapped
 from dermaexp.data.batches import Batches
 from dermaexp.data.gray import prepared_lazily
@@ -23,7 +25,7 @@ from dermaexp.data.sample import spread
 from dermaexp.data.splits import SPLITS, Split, Splits, class_counts
 
 Batch = tuple[Tensor, Tensor, Tensor]
-AHEAD = 4  # batches
+AHEAD = 4  # batches, each read by a thread
 
 
 class Images(Dataset):
@@ -52,6 +54,7 @@ class MappedImages(Dataset):
         self.images = images  # (N, H, W, C) uint8
         self.labels = labels
         self.channels = channels or images.shape[-1]
+        self.nbytes = images.nbytes
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -65,14 +68,19 @@ class MappedImages(Dataset):
 
 
 class ReadAhead(DataLoader):
-    """A loader whose next batches are read by a thread while the model works on one."""
+    """A loader whose next batches are read by threads while the model works on one."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # no more is asked for
-        batches = super().__iter__()
-        with ThreadPoolExecutor(1) as reader:
-            waiting = deque(reader.submit(next, batches, None) for _ in range(AHEAD))
-            while (batch := waiting.popleft().result()) is not None:
-                waiting.append(reader.submit(next, batches, None))
+        with ThreadPoolExecutor(AHEAD) as readers:
+
+            def read(indices: Tensor) -> Future[Batch]:
+                return readers.submit(self.dataset.__getitem__, indices)
+
+            order = iter(self.sampler)
+            waiting = deque(map(read, islice(order, AHEAD)))
+            while waiting:
+                batch = waiting.popleft().result()
+                waiting.extend(map(read, islice(order, 1)))
                 yield batch
 
 
@@ -124,8 +132,7 @@ class ImageDataModule(LightningDataModule):
         counts = torch.zeros((images.shape[-1], 256), dtype=torch.int64)
         for block in mapped.blocks(images):
             for channel in range(images.shape[-1]):
-                own = np.bincount(block[..., channel].ravel(), minlength=256)
-                counts[channel] += torch.from_numpy(own)
+                counts[channel] += torch.tensor(mapped.histogram(block[..., channel]))
         shares = counts.double() / counts.sum(dim=1, keepdim=True)
         mean = shares @ levels
         std = (shares @ levels.square() - mean.square()).clamp(min=1e-12).sqrt()
@@ -195,7 +202,9 @@ class ImageDataModule(LightningDataModule):
         # resumed run than in one that was never interrupted.
         generator = torch.Generator().manual_seed(0)
         images = self.images[split]
-        loader = ReadAhead if isinstance(images, MappedImages) else DataLoader
+        # Where the system can keep the whole file in memory, threads only slow down the model.
+        is_large = isinstance(images, MappedImages) and images.nbytes > memory.available()
+        loader = ReadAhead if is_large else DataLoader
         return loader(images, sampler=batches, batch_size=None, generator=generator)
 
 

@@ -91,6 +91,16 @@ def blocks(images: Images) -> Iterator[np.ndarray]:
         yield images[start : start + step]
 
 
+def histogram(pixels: np.ndarray) -> list[int]:
+    """Return how many pixels (N, …) uint8 have each of the 256 levels.
+
+    By Pillow: NumPy and torch would first make 64-bit numbers of all.
+    """
+    from PIL import Image
+
+    return Image.fromarray(np.ascontiguousarray(pixels.reshape(len(pixels), -1))).histogram()
+
+
 def resident_limit(max_resident_gb: float | None) -> float:
     """Return the bytes of pixels that memory may hold: half of what is free where None is given."""
     return memory.available() / 2 if max_resident_gb is None else max_resident_gb * 1e9

@@ -26,6 +26,7 @@ from dermaexp.metrics.labels import is_correct
 from dermaexp.metrics.predictions import Predictions
 from dermaexp.training import tta
 from dermaexp.training.augment import Augment
+from dermaexp.training.collected import Collected
 from dermaexp.training.distributed import gathered
 from dermaexp.training.finetune import Finetune, scale_learning_rates
 from dermaexp.training.lightning_internals import is_fitting
@@ -94,7 +95,7 @@ class Classifier(LightningModule):
         self.epoch_samples = 0  # of the last epoch
         self.trained_samples = 0  # in a whole epoch, or in the part of one that was trained
         self.predictions: dict[str, Predictions] = {}
-        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._answers = (Collected(), Collected(), Collected())
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (N, K) of uint8 images (N, C, H, W)."""
@@ -198,12 +199,13 @@ class Classifier(LightningModule):
         views = tta.as_they_are(pixels) if is_fitting(self.trainer) else self.test_views(pixels)
         answers = [PROBABILITIES[self.task](self._logits(view)) for view in views]
         probabilities = functools.reduce(torch.add, answers) / len(answers)
-        self._batches.append((probabilities[: len(targets)], targets, indices))
+        parts = (probabilities[: len(targets)], targets, indices)
+        for collected, part in zip(self._answers, parts, strict=True):
+            collected.add(part)
 
     def _collect(self, split: str) -> Predictions:
         """Join the batches of all processes in the split's order."""
-        joined = [torch.cat(parts).cpu().numpy() for parts in zip(*self._batches, strict=True)]
-        self._batches.clear()
+        joined = [collected.take().cpu().numpy() for collected in self._answers]
         probabilities, targets, indices = gathered(joined)
         if not np.isfinite(probabilities).all():
             raise self._diverged(split)

@@ -12,6 +12,7 @@ import torch
 from helpers import NO_FIGURES
 from omegaconf import OmegaConf
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from dermaexp.core import memory
 from dermaexp.core.errors import UserError
@@ -201,27 +202,38 @@ def test_a_run_gives_the_same_numbers(
         assert first == second
 
 
-def test_the_next_batches_are_read_ahead(data_file: Path) -> None:
+def test_files_larger_than_the_free_memory_are_read_ahead(
+    data_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     splits = loaded("npz", path=str(data_file))
     data = ImageDataModule(splits, batch_size=4, grayscale=True, seed=0)
-    asked: list[torch.Tensor] = []
-    take = MappedImages.__getitem__
+    plain = data.train_dataloader()
+    assert type(plain) is DataLoader
+    monkeypatch.setattr(memory, "available", lambda: 0)
+    ahead = data.train_dataloader()
+    assert type(ahead) is ReadAhead
+    assert len(ahead) == len(plain) == 30
+    for own, other in zip(ahead, plain, strict=True):
+        assert all(torch.equal(*pair) for pair in zip(own, other, strict=True))
+
+
+def test_what_nobody_waits_for_is_not_read(data_file: Path) -> None:
+    splits = loaded("npz", path=str(data_file))
+    asked: list[int] = []
 
     class Watched(MappedImages):
         def __getitem__(self, indices: torch.Tensor):
-            asked.append(indices)
-            return take(self, indices)
+            asked.append(int(indices[0]))
+            return super().__getitem__(indices)
 
     images = Watched(splits.train.images, torch.from_numpy(splits.train.labels))
-    loader = ReadAhead(images, sampler=data.batches("train"), batch_size=None)
-    shown = list(itertools.islice(loader, 3))
-    assert [own[2].tolist() for own in shown] == [own.tolist() for own in asked[:3]]
-    assert 3 < len(asked) <= 8  # of 30: what nobody waits for is not read
-    asked.clear()
-    assert len(list(loader)) == len(asked) == 30
+    batches = torch.arange(120).split(4)
+    shown = list(itertools.islice(ReadAhead(images, sampler=batches, batch_size=None), 3))
+    assert [int(own[2][0]) for own in shown] == [0, 4, 8]
+    assert 3 <= len(asked) <= 7  # of 30
 
 
-def test_an_error_of_the_reading_thread_ends_the_epoch(data_file: Path) -> None:
+def test_an_error_of_a_reading_thread_ends_the_epoch(data_file: Path) -> None:
     splits = loaded("npz", path=str(data_file))
     labels = torch.from_numpy(splits.train.labels)
     batches = [torch.tensor([0]), torch.tensor([999])]
