@@ -45,6 +45,9 @@ def _drop_later_keys(values: dict[str, Any]) -> None:
         del values["trainer"]["num_nodes"]
     if not values.get("finetune"):
         values.pop("finetune", None)
+    optimizer = values.get("optimizer") or {}
+    if "fused" in optimizer and optimizer["fused"] is None:
+        del optimizer["fused"]
     model = values.get("model") or {}
     later = ("init_from",) if model.get("_target_") in LIBRARIES else LOADING
     for key in later:

@@ -15,7 +15,6 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
-from torchmetrics import MeanMetric
 
 from dermaexp.core.errors import UserError
 from dermaexp.core.tasks import Task
@@ -28,6 +27,7 @@ from dermaexp.training import tta
 from dermaexp.training.augment import Augment
 from dermaexp.training.collected import Collected
 from dermaexp.training.distributed import gathered
+from dermaexp.training.epoch_sums import EpochSums
 from dermaexp.training.finetune import Finetune, scale_learning_rates
 from dermaexp.training.lightning_internals import is_fitting
 from dermaexp.training.probabilities import PROBABILITIES
@@ -88,9 +88,7 @@ class Classifier(LightningModule):
         self.std: Tensor
         self.register_buffer("mean", torch.as_tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", torch.as_tensor(std).view(-1, 1, 1))
-        # Unchecked values save a GPU a synchronisation in each update.
-        self.train_loss = MeanMetric(nan_strategy="disable")
-        self.train_accuracy = MeanMetric(nan_strategy="disable")
+        self.sums = EpochSums()
         self.epoch_metrics: dict[str, float] = {}
         self.epoch_samples = 0  # of the last epoch
         self.trained_samples = 0  # in a whole epoch, or in the part of one that was trained
@@ -108,12 +106,9 @@ class Classifier(LightningModule):
             images, goals = self.augment(images, targets)
         logits = self._logits(images)
         loss = self.loss(logits, goals)
-        if not torch.isfinite(loss):
-            raise self._diverged(f"step {batch_idx + 1}")
-        # One value an image, as torchmetrics 1.9 ignores weights with "disable".
-        self.train_loss.update(loss.detach().expand(len(targets)))
         answers = logits > 0 if self.task == "multi-label" else logits.argmax(dim=1)
-        self.train_accuracy.update((answers == targets).float())
+        self.sums.add(loss, answers == targets)
+        self._check_losses()
         if self.trainer.world_size > 1:
             # Lightning averages the processes' gradients: weighted so, that is the batch's mean.
             batches = cast(Batches, cast(DataLoader, self.trainer.train_dataloader).sampler)
@@ -121,6 +116,7 @@ class Classifier(LightningModule):
         return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._read_losses()  # nothing that diverged is kept
         checkpoint["last_epoch"] = {name: getattr(self, name) for name in LAST_EPOCH}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -128,8 +124,10 @@ class Classifier(LightningModule):
             setattr(self, name, value)
 
     def on_train_epoch_start(self) -> None:
-        self.train_loss.reset()
-        self.train_accuracy.reset()
+        self.sums.clear()
+
+    def on_validation_epoch_start(self) -> None:
+        self._read_losses()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._predict(batch)
@@ -138,12 +136,9 @@ class Classifier(LightningModule):
         predictions = self._collect("val")
         self.epoch_metrics = {f"val_{name}": value for name, value in _scores(predictions).items()}
         if is_fitting(self.trainer):
-            weight = self.train_loss.weight.clone()  # reduced in place
-            samples = int(self.trainer.strategy.reduce(weight, reduce_op="sum"))
-            self.epoch_samples = samples
-            self.trained_samples = max(self.trained_samples, samples)
-            self.epoch_metrics["train_loss"] = self.train_loss.compute().item()
-            self.epoch_metrics["train_accuracy"] = self.train_accuracy.compute().item()
+            loss, accuracy, self.epoch_samples = self.sums.means()
+            self.trained_samples = max(self.trained_samples, self.epoch_samples)
+            self.epoch_metrics |= {"train_loss": loss, "train_accuracy": accuracy}
         self.log_dict(self.epoch_metrics, logger=False)  # Lightning rounds to float32
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -212,6 +207,15 @@ class Classifier(LightningModule):
         order = indices.argsort()
         self.predictions[split] = Predictions(targets[order], probabilities[order])
         return self.predictions[split]
+
+    def _read_losses(self) -> None:
+        self.sums.read()
+        self._check_losses()
+
+    def _check_losses(self) -> None:
+        """Raise UserError where a loss that was read is not finite."""
+        if self.sums.diverged_in:
+            raise self._diverged(f"step {self.sums.diverged_in}")
 
     def _diverged(self, where: str) -> UserError:
         kept = "; checkpoints/ keeps the epoch before"

@@ -39,6 +39,7 @@ Milestones = Annotated[
 class OptimizerConfig(BaseModel):
     lr: Positive | None = None
     weight_decay: NotNegative | None = None
+    fused: Flag | None = None
 
 
 class SamplerConfig(Component):

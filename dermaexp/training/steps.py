@@ -22,7 +22,12 @@ from dermaexp.training.callbacks import (
     load_checkpoint,
 )
 from dermaexp.training.classifier import Classifier
-from dermaexp.training.lightning_internals import callbacks_of, has_stopped, without_callbacks
+from dermaexp.training.lightning_internals import (
+    callbacks_of,
+    has_stopped,
+    lean_hooks,
+    without_callbacks,
+)
 from dermaexp.training.run_metrics import run_leak_metrics, run_metrics
 
 Weights = Mapping[str, Tensor]
@@ -52,7 +57,8 @@ def fit(
     trainer: Trainer, classifier: Classifier, data: ImageDataModule, checkpoint: Path | None
 ) -> Fitted:
     """Train, from `checkpoint` if given."""
-    trainer.fit(classifier, data, ckpt_path=checkpoint)
+    with lean_hooks():
+        trainer.fit(classifier, data, ckpt_path=checkpoint)
     metrics = classifier.epoch_metrics
     return Fitted(
         weights=classifier.state_dict(),
@@ -62,7 +68,7 @@ def fit(
         planned_epochs=trainer.max_epochs or 0,
         ended_by=_ended_by(trainer),
         keeps_best=bool(callbacks_of(trainer, BestCheckpoint)),
-        had_ended=not classifier.train_loss.update_called,
+        had_ended=not classifier.sums.batches,
     )
 
 

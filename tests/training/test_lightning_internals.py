@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import os
 from pathlib import Path
+from typing import cast
 
 import pytest
 import pytorch_lightning as lightning
-from pytorch_lightning import Trainer
+import torch
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, Timer
 from pytorch_lightning.callbacks.early_stopping import EarlyStoppingReason
+from pytorch_lightning.trainer import call
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch.utils.data import DataLoader, Dataset
 
 from dermaexp.training import lightning_internals as internals
 
@@ -78,3 +84,58 @@ def test_the_paths_in_the_state_of_a_checkpoint_callback(tmp_path: Path) -> None
     again = ModelCheckpoint(dirpath=tmp_path / "new", monitor="val_loss")
     again.load_state_dict(moved)
     assert again.best_model_path == path, f"{LIGHTNING}: ModelCheckpoint forgets its best file"
+
+
+class Counts(Callback):
+    """Counts its calls, one hook in the class and one of the object alone."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+        vars(self)["on_train_start"] = lambda *_: self.called.append("on_train_start")
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx: int) -> None:
+        module.log("seen", float(batch_idx), on_step=True, on_epoch=True)
+        self.called.append("on_train_batch_end")
+
+
+class Steps(lightning.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        return self.layer(batch).sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters())
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_lean_hooks_call_what_lightning_calls(tmp_path: Path, lean: bool) -> None:
+    counts = Counts()
+    trainer = Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        callbacks=[counts, Callback()],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    before = (vars(call).copy(), os.environ.copy())
+    with internals.lean_hooks() if lean else contextlib.nullcontext():
+        trainer.fit(Steps(), DataLoader(cast(Dataset, torch.ones(4, 1)), batch_size=2))
+    assert counts.called == ["on_train_start", *4 * ["on_train_batch_end"]], LIGHTNING
+    assert trainer.callback_metrics["seen_epoch"] == 0.5, f"{LIGHTNING}: log knows no hook"
+    assert before == (vars(call), os.environ), "what Lightning had is put back"
+
+
+def test_lean_hooks_replace_functions_of_lightning() -> None:
+    kept = {name: getattr(call, name) for name in vars(call)}
+    with internals.lean_hooks():
+        for name in ("callback_hooks", "lightning_module_hook", "strategy_hook"):
+            known = inspect.signature(kept[f"_call_{name}"]).parameters
+            replaced = inspect.signature(getattr(call, f"_call_{name}")).parameters
+            kinds = [parameter.kind for parameter in known.values()]
+            assert kinds == [parameter.kind for parameter in replaced.values()], LIGHTNING
