@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dermaexp.core import lean_imports
 from dermaexp.core.console import console, print_error
 from dermaexp.core.errors import UserError, line_of
 
@@ -33,6 +34,7 @@ def main() -> None:
         help="for the files; default: the sweep's own folder, or a new one in comparisons/",
     )
     arguments = parser.parse_args()
+    lean_imports.import_sklearn()
     from dermaexp.compare import tables  # with SciPy and Matplotlib
     from dermaexp.compare.comparison import comparison_of
     from dermaexp.compare.output import write

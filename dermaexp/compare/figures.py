@@ -32,15 +32,6 @@ QUANTITIES = {  # of the effects: label -> split and metric
     for split, metric in (("val", "macro_auroc"), ("test", "accuracy"))
 }
 MOST_ROWS = 100  # of run groups in a figure: no renderer has room for thousands
-NAMES = (  # of all possible figures
-    "test_accuracy",
-    "learning_curves",
-    "per_class_accuracy",
-    "confusion_matrices",
-    "effects",
-    "search_history",
-    "search_importances",
-)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from dermaexp.compare import page, tables
+from dermaexp.compare import tables
 from dermaexp.compare.comparison import Comparison, comparison_of
-from dermaexp.compare.figures import NAMES as FIGURES
-from dermaexp.core.owned import Kind, write_files
+from dermaexp.core.owned import Kind, are_current, write_files
+from dermaexp.runs.provenance import PACKAGE, code_digest
 
+FIGURES = (  # of all possible figures
+    "test_accuracy",
+    "learning_curves",
+    "per_class_accuracy",
+    "confusion_matrices",
+    "effects",
+    "search_history",
+    "search_importances",
+)
 NAMES = re.compile(
     rf"leaderboard\.(csv|md)|runs\.csv|comparison\.html|figures/({'|'.join(FIGURES)})(_\d+)?\.png"
 )
@@ -30,11 +43,38 @@ def compare(sweep: Path) -> int:
 
 
 def write(comparison: Comparison, folder: Path) -> None:
-    """Writes all files of `comparison` into `folder`; UserError if one there belongs to others."""
+    """Writes all files of `comparison` into `folder`, unless they are those that are there already.
+
+    UserError if a file there belongs to others.
+    """
     files = tables.files(comparison, folder)
+    made_of = {"made_of": _digest(comparison, folder, files)}
+    if are_current(folder, KIND, made_of):
+        return
+    content: dict[str, Any] = {}
+    if comparison.search:
+        content["importances"] = comparison.search["importances"]
     try:
+        from dermaexp.compare import page  # with Matplotlib
+
         files |= page.files(comparison, folder)
+        content |= made_of
     finally:  # the tables do not depend on a figure
-        search = comparison.search
-        found = {"importances": search["importances"]} if search else {}
-        write_files(folder, KIND, files, found)
+        write_files(folder, KIND, files, content)
+
+
+def _digest(comparison: Comparison, folder: Path, files: Mapping[str, bytes]) -> str:
+    """SHA-256 of what the page and its figures depend on: tables, the runs' files, our code."""
+    templates = sorted((PACKAGE / "report" / "templates").iterdir())
+    runs = [*comparison.runs, *comparison.left_out]
+    parts = [
+        [str(path) for path in (folder.absolute(), *comparison.folders)],
+        [[str(run.directory.path), run.damage, *run.directory.stamps()] for run in runs],
+        comparison.search,
+        code_digest(PACKAGE),
+        [template.read_text(encoding="utf-8") for template in templates],
+    ]
+    digest = hashlib.sha256(json.dumps(parts).encode())
+    for content in files.values():
+        digest.update(content)
+    return digest.hexdigest()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
@@ -17,6 +16,8 @@ from dermaexp.core.text import percent
 from dermaexp.metrics.names import labels_of
 from dermaexp.report.style import (
     BLUE,
+    COLORS,
+    DARK,
     ORANGE,
     SMALL,
     TEXT,
@@ -25,6 +26,7 @@ from dermaexp.report.style import (
     label_percent,
     new_figure,
     plain_text,
+    white_grid,
     wrap,
 )
 
@@ -57,12 +59,12 @@ def group_curves(
     A line is the mean over the group's histories up to the end of the shortest; its band is their
     range. The legend names as many groups as can be distinguished; the others are gray.
     """
-    colors = sns.color_palette("colorblind")
+    colors = COLORS
     styles = [("o-", color) for color in colors] + [("s--", color) for color in colors]
     styles += [("-", "0.8")] * len(histories)
     named = list(histories)[:NAMED_GROUPS]
     columns = max(1, min(3, LEGEND_LETTERS // max(map(len, named))))
-    with sns.axes_style("whitegrid"):
+    with white_grid():
         figure = new_figure(14.5, 4.8 + 0.3 * len(named) / columns)
         panels = figure.subplots(1, 3)
     quantities = {
@@ -104,7 +106,7 @@ def group_accuracies(
     means = np.array([np.mean(runs) for runs in accuracies.values()])
     bounds = np.array([intervals[group] for group in accuracies])
     rows = np.arange(len(means))
-    with sns.axes_style("whitegrid"):
+    with white_grid():
         figure = new_figure(12, 2.2 + 0.55 * len(means))
         axes = figure.subplots()
     for baseline, accuracy in baselines.items():
@@ -214,11 +216,11 @@ def effects(lines: Mapping[str, Sequence[Line]], *, title: str) -> Figure:
     categories.
     """
     quantities = list(next(iter(lines.values()))[0].scores)
-    with sns.axes_style("whitegrid"):
+    with white_grid():
         figure = new_figure(6.5 * len(quantities), 0.8 + 3.6 * len(lines))
         grid = figure.subplots(len(lines), len(quantities), squeeze=False)
     for row, (key, joined) in zip(grid, lines.items(), strict=True):
-        colors = sns.color_palette("colorblind") if len(joined) <= NAMED_LINES else [BLUE]
+        colors = COLORS if len(joined) <= NAMED_LINES else [BLUE]
         for axes, quantity in zip(row, quantities, strict=True):
             places = _value_axis(axes, [value for line in joined for value in line.values])
             for index, line in enumerate(joined):
@@ -278,16 +280,12 @@ def _value_axis(axes: Axes, values: Sequence[Any]) -> dict[str, float]:
 def _heatmap(axes: Axes, shares: np.ndarray, texts: Sequence[Sequence[str]]) -> None:
     """Cells coloured by percentage, with texts; undefined cells are gray and empty."""
     axes.set_facecolor("0.9")
-    sns.heatmap(
-        shares,
-        ax=axes,
-        annot=np.array(texts),
-        fmt="",
-        cmap="Blues",
-        cbar=False,
-        linewidths=0.5,
-        vmin=0,
-        vmax=100,
-        annot_kws={"fontsize": SMALL},
-    )
+    axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=100, edgecolors="white", linewidth=0.5)
+    axes.set_ylim(len(shares), 0)
+    axes.spines[:].set_visible(False)
+    for (row, column), share in np.ndenumerate(shares):
+        if np.isfinite(share):
+            place, color = (column + 0.5, row + 0.5), "white" if share > 100 * DARK else "0.15"
+            cell = axes.text(*place, texts[row][column], ha="center", va="center", color=color)
+            cell.set(fontsize=SMALL, in_layout=False)  # only the names around need room
     axes.tick_params(length=0)

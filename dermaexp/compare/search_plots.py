@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -21,6 +20,7 @@ from dermaexp.report.style import (
     label_percent,
     new_figure,
     plain_text,
+    white_grid,
     wrap,
 )
 
@@ -37,7 +37,7 @@ def search_history(
 
     Crosses mark the `failed` trials, triangles the last values of the `pruned` ones.
     """
-    with sns.axes_style("whitegrid"):
+    with white_grid():
         figure = new_figure(12, 4.8)
         axes = figure.subplots()
     best = list(itertools.accumulate(scores.values(), max))
@@ -75,7 +75,7 @@ def search_history(
 def search_importances(importances: Mapping[str, float], *, title: str) -> Figure:
     """A bar for the importance of each key, from 0 to 1, in the given order."""
     keys, shares = list(importances), list(importances.values())
-    with sns.axes_style("whitegrid"):
+    with white_grid():
         figure = new_figure(12, 1.8 + 0.55 * len(keys))
         axes = figure.subplots()
     bars = axes.barh([wrap(key, LABEL_LETTERS) for key in keys], shares, color=BLUE, height=0.6)

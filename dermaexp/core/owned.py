@@ -51,6 +51,21 @@ def write_files(
     _write_record(folder / kind.record, record, set(files))
 
 
+def are_current(folder: Path, kind: Kind, content: Mapping[str, Any]) -> bool:
+    """Whether the files in the folder are those that `write_files` wrote with this `content`.
+
+    They all are there, and nobody has changed one since.
+    """
+    try:
+        written = (folder / kind.record).stat().st_mtime_ns
+        record = json.loads((folder / kind.record).read_text(encoding="utf-8"))
+        owned = _owned(folder, kind)
+        changed = [(folder / name).stat().st_mtime_ns > written for name in owned]
+    except (OSError, ValueError):
+        return False
+    return bool(owned) and content.items() <= record.items() and not any(changed)
+
+
 def _owned(folder: Path, kind: Kind) -> set[str]:
     """The names of our files in the folder, including the list's."""
     try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from dermaexp.core.tasks import task_of
+from dermaexp.core.tasks import Task, task_of
 from dermaexp.core.text import percent
 from dermaexp.metrics import scores
 from dermaexp.metrics.significance import LEVEL, mcnemar_exact_of_counts, p_text
@@ -84,5 +85,10 @@ def _of_fold(
         return (tuple(int(label in labels) for label in classes), name), undefined | own
     label = classes.index(numbers["majority_class"])
     counts = np.sum(numbers["test"]["confusion_matrix"], axis=1)
-    own = scores.constant_prediction(counts, label, task_of(numbers["data"]))
+    own = _constant_scores(tuple(counts.tolist()), label, task_of(numbers["data"]))
     return (label, classes[label]), own
+
+
+@cache  # the run groups of a comparison have one baseline
+def _constant_scores(counts: tuple[int, ...], label: int, task: Task) -> dict[str, float]:
+    return scores.constant_prediction(np.array(counts), label, task)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_matrix, vstack
+from scipy.sparse import csr_matrix
 
 from dermaexp.metrics.labels import answers, indicators
 
@@ -54,7 +55,7 @@ def bootstrap(
     """
     is_class = indicators(targets, probabilities[0].shape[1])
     runs = [_Run(is_class, run, several=targets.ndim == 2) for run in probabilities]
-    of_class = _rows_of(is_class)
+    of_class = _rows_of(is_class).matrix(len(targets))
     blocks = []
     for counts in bootstrap_counts(len(targets), resamples, seed):
         positives = of_class @ counts
@@ -74,24 +75,29 @@ class _Run:
         is_predicted = (
             answers(probabilities) if several else indicators(probabilities.argmax(axis=1), classes)
         )
-        is_right = (is_class == is_predicted).all(axis=1, keepdims=True)
         self.several = several
         self.rankings = _rankings(is_class, probabilities)
-        parts = [_rows_of(one) for one in (is_class & is_predicted, is_predicted, is_right)]
+        parts = [_rows_of(is_class & is_predicted), _rows_of(is_predicted)]
+        if several:
+            parts.append(_rows_of((is_class == is_predicted).all(axis=1, keepdims=True)))
         for ranking in self.rankings:
             parts += [ranking.winners, ranking.losers] if ranking else []
         # One product for all of them: most of what a small one costs is its call.
-        self.parts = vstack(parts, format="csr")
-        self.ends = np.cumsum([part.shape[0] for part in parts])[:-1]
+        self.ends = np.cumsum([part.height for part in parts])
+        starts = self.ends - [part.height for part in parts]
+        rows = [part.rows + start for part, start in zip(parts, starts, strict=True)]
+        columns = np.concatenate([part.columns for part in parts])
+        self.parts = _Ones(np.concatenate(rows), columns, self.ends[-1]).matrix(len(is_class))
 
     def scores(self, counts: np.ndarray, positives: np.ndarray) -> dict[str, np.ndarray]:
         """By name, each (resamples,), with counts (N, resamples) and those of classes (K, …)."""
-        hits, answered, right, *sides = np.split(self.parts @ counts, self.ends)
+        hits, answered, *sides = np.split(self.parts @ counts, self.ends[:-1])
+        right = sides.pop(0)[0] if self.several else hits.sum(axis=0)
         aurocs = _aurocs(self.rankings, sides, positives, len(counts))
         recall, f1 = _divide(hits, positives), _divide(2 * hits, positives + answered)
         if not self.several:
             return {
-                "accuracy": right[0] / len(counts),
+                "accuracy": right / len(counts),
                 "balanced_accuracy": _class_mean(recall),
                 "macro_auroc": aurocs[1] if len(aurocs) == 2 else _class_mean(aurocs),
                 "macro_f1": _class_mean(f1),
@@ -103,7 +109,7 @@ class _Run:
             "balanced_accuracy": _class_mean((recall + _divide(rejected, absent)) / 2),
             "macro_auroc": _class_mean(aurocs),
             "macro_f1": _class_mean(f1),
-            "subset_accuracy": right[0] / len(counts),
+            "subset_accuracy": right / len(counts),
         }
 
 
@@ -139,12 +145,11 @@ class _PrecisionRanking:
     def __init__(self, is_positive: np.ndarray, scores: np.ndarray) -> None:
         positives = np.flatnonzero(is_positive)
         levels, level = np.unique(-scores[positives], return_inverse=True)
-        shape = (len(levels), len(scores))
-        self.hits = _selection(level, positives, shape)
+        self.hits = _Ones(level, positives, len(levels)).matrix(len(scores))
         # The level at which a sample is found first; those below all positives never matter.
         first = np.searchsorted(levels, -scores)
         found = np.flatnonzero(first < len(levels))
-        self.found = _selection(first[found], found, shape)
+        self.found = _Ones(first[found], found, len(levels)).matrix(len(scores))
 
     def average_precision(self, counts: np.ndarray) -> np.ndarray:
         """Of counts (N, resamples), by resample; NaN for one without positives."""
@@ -174,21 +179,27 @@ class _Ranking:
         # Row i holds what the winners of row i beat but those of row i - 1 do not: winners with no
         # loser between them share a row, and those that beat nobody have none.
         starts, row = np.unique(beating[beaten], return_inverse=True)
-        shape = (len(starts), len(scores))
-        self.losers = _selection(row, np.tile(losers, 2)[beaten], shape)
+        self.losers = _Ones(row, np.tile(losers, 2)[beaten], len(starts))
         row = np.searchsorted(starts, level, "right") - 1
-        self.winners = _selection(row[row >= 0], winners[row >= 0], shape)
+        self.winners = _Ones(row[row >= 0], winners[row >= 0], len(starts))
 
 
-def _rows_of(indicators: np.ndarray) -> csr_matrix:
-    """A row of ones for each column of indicators (N, K) bool."""
+class _Ones(NamedTuple):
+    """A matrix of so many rows and a column a sample: where it has a one, or twice in one place."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    height: int
+
+    def matrix(self, samples: int) -> csr_matrix:
+        ones = np.ones(len(self.rows), _counting(samples))
+        return csr_matrix((ones, (self.rows, self.columns)), shape=(self.height, samples))
+
+
+def _rows_of(indicators: np.ndarray) -> _Ones:
+    """A row for each column of indicators (N, K) bool."""
     samples, columns = indicators.nonzero()
-    return _selection(columns, samples, indicators.T.shape)
-
-
-def _selection(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> csr_matrix:
-    ones = np.ones(len(rows), _counting(shape[1]))
-    return csr_matrix((ones, (rows, columns)), shape=shape)
+    return _Ones(columns, samples, indicators.shape[1])
 
 
 def _aurocs(

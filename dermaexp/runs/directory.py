@@ -42,7 +42,8 @@ FIGURES = (  # in the order of a run's page, each by a callback of that name
     "misclassified",
     "montage",
 )
-RESULTS = ("history.csv", "metrics.json", "predictions.npz", "report.html", "resampled.npz")
+RESAMPLED = "resampled.npz"
+RESULTS = ("history.csv", "metrics.json", "predictions.npz", "report.html", RESAMPLED)
 FOLDERS = ("checkpoints", "figures", "medmnist", "tensorboard")
 NAMES = ("run.json", *RESULTS, *FOLDERS)  # all that a run writes itself
 NAMES_OF_HYDRA = (".hydra", "dermaexp.log", LOCK)  # written before the run begins
@@ -156,6 +157,21 @@ class RunDirectory:
         found = (self.path / "run.json").stat()
         return found.st_ino, found.st_size, found.st_mtime_ns
 
+    def stamps(self) -> list[tuple[int, int] | None]:
+        """Size and time of each result, None for one that is not there: tells whether one changed.
+
+        Without what a comparison itself leaves.
+        """
+        found: list[tuple[int, int] | None] = []
+        for name in ("run.json", *RESULTS):
+            if name != RESAMPLED:
+                try:
+                    status = (self.path / name).stat()
+                    found.append((status.st_size, status.st_mtime_ns))
+                except OSError:
+                    found.append(None)
+        return found
+
     def write_metrics(self, values: Mapping[str, Any]) -> None:
         from dermaexp.runs.schemas import SCHEMA
 
@@ -245,7 +261,7 @@ class RunDirectory:
 
         buffer = io.BytesIO()
         np.savez(buffer, key=np.array(key), scores=scores)
-        write_bytes(self.path / "resampled.npz", buffer.getvalue(), durably=False)
+        write_bytes(self.path / RESAMPLED, buffer.getvalue(), durably=False)
 
     def read_resampled(self, key: str) -> np.ndarray | None:
         """The scores of resampled.npz; None if they are those of another key.
@@ -254,7 +270,7 @@ class RunDirectory:
         """
         import numpy as np
 
-        path = self.path / "resampled.npz"
+        path = self.path / RESAMPLED
         with naming(path), np.load(path, allow_pickle=False) as file:
             return file["scores"] if file["key"] == key else None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -9,10 +11,12 @@ import numpy as np
 import pytest
 from helpers import RUN_TARGETS, write_answers, write_run
 
+from dermaexp.compare import output
 from dermaexp.compare.comparison import comparison_of
 from dermaexp.compare.resampled import TESTED
 from dermaexp.metrics import resampling
 from dermaexp.metrics.scores import headline_scores
+from dermaexp.runs.directory import HISTORY_COLUMNS, RunDirectory
 
 # Estimate, low, high and p of cnn against the others, as dense products of floats computed them.
 FOUND = {
@@ -120,3 +124,25 @@ def test_sums_of_any_number_of_samples_are_exact(samples: int) -> None:
         expected = headline_scores(targets[chosen], probabilities[chosen])
         for metric in TESTED:
             assert resampled[metric][0, place] == pytest.approx(expected[metric], abs=1e-12)
+
+
+def test_the_page_is_written_anew_only_where_something_changed(sweep: Path, monkeypatch) -> None:
+    plotted = Mock(return_value={"comparison.html": b"page"})
+    monkeypatch.setattr("dermaexp.compare.page.files", plotted)
+
+    def written() -> int:
+        plotted.reset_mock()
+        output.write(comparison_of([sweep]), sweep)
+        return plotted.call_count
+
+    assert [written(), written()] == [1, 0]
+    run = RunDirectory(sweep / "cnn0")
+    run.write_history([dict.fromkeys(HISTORY_COLUMNS, 0.5)])
+    assert [written(), written()] == [1, 0], "a curve"
+    (sweep / "comparison.html").write_bytes(b"a user's")
+    os.utime(sweep / "comparison.html", (later := time.time() + 1, later))
+    assert written() == 1 and (sweep / "comparison.html").read_bytes() == b"page"
+    (sweep / "leaderboard.md").unlink()
+    assert written() == 1 and (sweep / "leaderboard.md").exists()
+    write_run(sweep / "ffn1", "ffn", 1, status="failed", error="the disk is full")
+    assert [written(), written()] == [1, 0], "a run left out"

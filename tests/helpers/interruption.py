@@ -42,12 +42,12 @@ def kill_at_write(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("compare.output", "launch.search.run", "report.page"):
         importlib.import_module(f"dermaexp.{name}")  # now, with the function as it is
 
-    def write(path: Path, content: bytes) -> None:
+    def write(path: Path, content: bytes, **options: bool) -> None:
         if left[0] == 0:
             path.with_name(f".{path.name}.1.tmp").write_bytes(content[: len(content) // 2])
             raise Killed
         left[0] -= 1
-        write_bytes(path, content)
+        write_bytes(path, content, **options)
 
     for module in (files, directory, checkpoints):
         monkeypatch.setattr(module, "write_bytes", write)
