@@ -1,14 +1,16 @@
 """What an epoch, memory and the first batch cost by the number of images and their size.
 
-Synthetic gray noise, 80 % train and 10 % val, as an uncompressed npz: held in memory, and mapped
+Gray noise, 80 % train and 10 % val, as an uncompressed npz, held in memory or mapped
 (dataset.max_resident_gb=0). Each side runs in a process of its own: it loads the file, computes its
-fingerprints as a run does, takes a batch, and trains an FFN for two epochs, of which the second
-counts. Memory is what the process holds beyond its imports and beyond mapped files, which the
-system may take back: RssAnon + RssShmem of /proc/self/status, looked at every 5 ms.
+fingerprints as a run does, takes a batch, and trains an FFN with batches of 1,024. The epochs after
+the first count: three, or one above 0.6 GB; above 2 GB a single epoch is trained, mapped only.
 
-SCALE_IMAGES="1e7" python -m benchmarks scale measures that number of images and keeps the other
-rows; the file takes 784 bytes an image in SCALE_FOLDER, by default the system's temporary folder.
-Above 2 GB of pixels only the mapped side runs.
+The file was just written: the system has it in memory where it fits. "GB" is the peak of what the
+process holds beyond its imports and beyond mapped files, which the system may take back: RssAnon +
+RssShmem of /proc/self/status, every 5 ms.
+
+SCALE=10000000x28 python -m benchmarks scale measures ten million images of 28 px and keeps the
+other rows. Their file takes 7.84 GB in the system's temporary folder (TMPDIR).
 """
 
 from __future__ import annotations
@@ -29,8 +31,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.measure import RESULTS, Table
+from benchmarks.measure import RESULTS, Spread, Table
+from dermaexp.launch.command import VARIABLES
 
+DEFAULT = "10000x28 100000x28 1000000x28 10000x64 10000x128 10000x224"  # images x pixels
 BATCH_SIZE = 1024
 MOST_RESIDENT = 2e9  # bytes
 SIDES = {"in memory": 1e6, "mapped": 0.0}  # max_resident_gb
@@ -39,12 +43,15 @@ SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 CLASSES = 7
 
 
+HEADINGS = ("s to the first batch", "s an epoch", "GB")
+
+
 class Measured(NamedTuple):
     """Seconds to the first batch and of an epoch, and GB of memory at its peak."""
 
-    first_batch: float
-    epoch: float
-    peak: float
+    first_batch: list[float]
+    epoch: list[float]
+    peak: list[float]
 
 
 def write_npz(file: Path, images: int, size: int) -> None:
@@ -96,15 +103,18 @@ def measured(file: Path, max_resident_gb: float) -> Measured:
     import torch
     from omegaconf import OmegaConf
 
+    from dermaexp.core.processes import end_with_parent
     from dermaexp.data.datamodule import ImageDataModule
     from dermaexp.data.load import load_splits
     from dermaexp.models.ffn import FFN
     from dermaexp.training.callbacks import History
     from dermaexp.training.classifier import Classifier
 
+    end_with_parent()
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     source = {"_target_": "dermaexp.data.npz.load", "path": str(file), "grayscale": True}
+    epochs = 4 if file.stat().st_size < 6e8 else 2 if file.stat().st_size < MOST_RESIDENT else 1
     before = held()
     with watched() as peak, tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
@@ -115,7 +125,7 @@ def measured(file: Path, max_resident_gb: float) -> Measured:
         first_batch = time.perf_counter() - started
         history = History()
         trainer = lightning.Trainer(
-            max_epochs=2,
+            max_epochs=epochs,
             accelerator="cpu",
             callbacks=[history],
             default_root_dir=folder,
@@ -127,14 +137,15 @@ def measured(file: Path, max_resident_gb: float) -> Measured:
         )
         model = FFN(data.image_shape, CLASSES)
         trainer.fit(Classifier(model, torch.optim.Adam), data)
-    return Measured(first_batch, history.rows[-1]["seconds"], peak[0] - before)
+    seconds = [own["seconds"] for own in history.rows]
+    return Measured([first_batch], seconds[1:] or seconds, [peak[0] - before])
 
 
 def row(images: int, size: int) -> dict[str, Any]:
     """Measure both sides of one file."""
     pixels = images * size * size
     found: dict[str, Any] = {"images": images, "px": size, "GB of pixels": pixels / 1e9}
-    with tempfile.TemporaryDirectory(dir=os.environ.get("SCALE_FOLDER")) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "noise.npz"
         write_npz(file, images, size)
         for side, limit in SIDES.items():
@@ -142,12 +153,55 @@ def row(images: int, size: int) -> dict[str, Any]:
                 continue
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 own = pool.apply(measured, (file, limit))
-            found |= {f"{name.replace('_', ' ')}, {side}": v for name, v in own._asdict().items()}
+            for heading, value in zip(HEADINGS, own, strict=True):
+                found[f"{heading}, {side}"] = Spread(value, digits=3)
     return found
 
 
+def earlier() -> list[dict[str, Any]]:
+    """Return the rows of the results file."""
+    try:
+        rows = json.loads((RESULTS / "scale.json").read_text())["tables"][0]["rows"]
+    except FileNotFoundError:
+        return []
+    return [
+        {
+            key: Spread(value, digits=3) if isinstance(value, list) else value
+            for key, value in row.items()
+        }
+        for row in rows
+    ]
+
+
+def plot(rows: list[dict[str, Any]], file: Path) -> None:
+    """Plot each heading against the GB of pixels, a line for each side and kind of row."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    for axes, heading in zip(figure.subplots(1, len(HEADINGS)), HEADINGS, strict=True):
+        for side, marker in zip(SIDES, "os", strict=True):
+            key = f"{heading}, {side}"
+            own = [found for found in rows if key in found]
+            by_count = [found for found in own if found["px"] == 28]
+            by_size = [found for found in own if found["images"] == 10_000]
+            for kind, line, style in (
+                ("more images of 28 px", by_count, "-"),
+                ("10,000 images of more px", by_size, "--"),
+            ):
+                points = [(found["GB of pixels"], found[key].median) for found in line]
+                axes.loglog(*zip(*points, strict=True), marker + style, label=f"{side}, {kind}")
+        axes.set(xlabel="GB of pixels", title=heading)
+        axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(file, dpi=110)
+
+
 def measure() -> list[Table]:
-    chosen = [int(float(n)) for n in os.environ.get("SCALE_IMAGES", "1e4 1e5 1e6").split()]
-    rows = [row(images, 28) for images in chosen]
-    print(json.dumps(rows, indent=1), RESULTS)
-    return [Table("scale", rows)]
+    os.environ.update(VARIABLES)  # of every run: threads that wait for each other do not spin
+    cases = os.environ.get("SCALE", DEFAULT).split()
+    rows = {(own["images"], own["px"]): own for own in earlier()}
+    for images, _, size in (case.partition("x") for case in cases):
+        rows[int(images), int(size)] = row(int(images), int(size))
+    ordered = sorted(rows.values(), key=lambda own: (own["px"], own["images"]))
+    plot(ordered, RESULTS / "scale.png")
+    return [Table("FFN, batches of 1,024, gray", ordered)]

@@ -37,9 +37,12 @@ def _allotted(counts: np.ndarray, size: int) -> np.ndarray:
 
     The n-th image of a class ranks with count / sqrt(n (n - 1)), the first before all others.
     """
-    classes = np.repeat(np.arange(len(counts)), counts)
-    before = np.concatenate([np.arange(count) for count in counts])
+    # Allotments are nearly in proportion: only images near that decide who gets the last ones.
+    near, margin = counts * size // counts.sum(), 2 * len(counts) + 3
+    first, last = (near - margin).clip(min=0), np.minimum(near + margin, counts)
+    classes = np.repeat(np.arange(len(counts)), last - first)
+    before = np.concatenate([np.arange(*ends) for ends in zip(first, last, strict=True)])
     with np.errstate(divide="ignore"):
         rank = counts[classes] / np.sqrt(before * (before + 1.0))
-    first = np.lexsort((classes, -counts[classes], -rank))[:size]
-    return np.bincount(classes[first], minlength=len(counts))
+    best = np.lexsort((classes, -counts[classes], -rank))[: size - first.sum()]
+    return first + np.bincount(classes[best], minlength=len(counts))

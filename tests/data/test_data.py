@@ -15,7 +15,7 @@ from dermaexp.data import npz, synthetic
 from dermaexp.data.batches import Batches
 from dermaexp.data.datamodule import ImageDataModule
 from dermaexp.data.gray import luma
-from dermaexp.data.sample import spread
+from dermaexp.data.sample import _allotted, spread
 from dermaexp.data.splits import checked_splits
 
 Arrays = dict[str, np.ndarray]
@@ -239,6 +239,20 @@ def test_npz_never_unpickles(tmp_path: Path, arrays: Arrays) -> None:
 def test_unknown_flag_for_class_names(data_file: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'dermamnist'"):
         npz.load(str(data_file), classes="dermamist")
+
+
+def test_images_are_allotted_as_if_all_were_compared() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(300):
+        counts = (10 ** generator.uniform(0, 4, generator.integers(1, 20))).astype(int)
+        size = int(generator.integers(0, counts.sum()))
+        classes = np.repeat(np.arange(len(counts)), counts)
+        before = np.concatenate([np.arange(count) for count in counts])
+        with np.errstate(divide="ignore"):
+            rank = counts[classes] / np.sqrt(before * (before + 1.0))
+        best = np.lexsort((classes, -counts[classes], -rank))[:size]
+        expected = np.bincount(classes[best], minlength=len(counts))
+        np.testing.assert_array_equal(_allotted(counts, size), expected)
 
 
 def test_luma_is_pils() -> None:
