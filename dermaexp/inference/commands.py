@@ -8,7 +8,7 @@ from pathlib import Path
 from dermaexp.core.errors import UserError
 from dermaexp.inference.compared_runs import ComparedRuns
 from dermaexp.inference.run import Run
-from dermaexp.launch import resume
+from dermaexp.launch import replicas, resume
 from dermaexp.launch.command import execute, isolated
 from dermaexp.launch.explain import RunError, explain
 from dermaexp.launch.sweep import started
@@ -20,6 +20,8 @@ def run(overrides: Sequence[str]) -> Run:
     """Run one experiment; UserError with the line that the command would print."""
     if set(SWEEP) & set(overrides):
         raise UserError("run() runs one experiment: expected no -m; give dermaexp.sweep(...)")
+    if several := [word for word in overrides if word.startswith(replicas.KEY)]:
+        raise UserError(f"{several[0]} is several runs: give dermaexp.sweep(...)")
     return Run(_folder(overrides))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.conf import HydraConf
 from hydra.utils import instantiate
@@ -26,6 +26,9 @@ from dermaexp.runs.identity import config_digest
 from dermaexp.runs.provenance import components
 from dermaexp.training.clock import Clock
 
+if TYPE_CHECKING:
+    from dermaexp.runs.record import RunRecord
+
 
 @dataclass(frozen=True)
 class Job:
@@ -36,6 +39,7 @@ class Job:
     directory: RunDirectory
     in_sweep: bool
     in_parallel: bool  # other jobs run beside it
+    trained: bool = False  # by this command, together with its replicas: its test is left
 
 
 def attempt(job: Job) -> float | None:
@@ -44,56 +48,22 @@ def attempt(job: Job) -> float | None:
     None for a trial of a search that is pruned, or was before.
     """
     config, directory = job.config, job.directory
-    directory.check_unused()
-    before, asks_longer = directory.read_earlier(), False
-    trial = _trial(job)
+    before, asks_longer = earlier_attempt(job)
+    trial = trial_of(job)
     if before:
-        asks_longer = longer.is_asked(config, job.hydra.overrides.task, before)
-        earlier.check_same_run(config, directory, before, in_sweep=job.in_sweep, longer=asks_longer)
-        wanted = bool(config.callbacks and config.callbacks.get("predictions"))
-        if (
-            before["status"] == "finished"
-            and not asks_longer
-            and directory.has_results(predictions=wanted, calibration=config.calibrate)
-        ):
+        if is_finished(job, before) and not asks_longer:
             return _finished_before(job)
         if before["status"] == "pruned" and trial:
             console.print("pruned before: not run again")
             return None
-        _check_files_of_others(directory)
+        check_files_of_others(directory)
     clock = Clock()
     from dermaexp.launch import validate  # with pydantic, for which --cfg job should not wait
 
     with recording(directory, before) as record:
-        _describe(job, record, validate.GROUPS)
-        validate.check(config)
-        record["seed"] = config.seed
-        record["config"] = effective(config)
-        used = components(record["config"])
-        record["versions"] |= used["versions"]
-        record["own_code"] = used["own_code"]
+        splits, resumed = prepare(job, record, before, clock, asks_longer=asks_longer)
         for line in validate.warnings(config):
             print_warning(line)
-        with clock.part("data"):
-            splits = load_splits(config.dataset)
-        for note in splits.notes:
-            print_note(*note)
-        if before:
-            longer.check_data(directory, before, splits.record, asked=asks_longer)
-        record["data"] = splits.record
-        weights = initial_weights(config, before)
-        if weights:
-            record["initial_weights"] = weights
-        record["config_digest"] = config_digest(identity(record["config"], splits.record, weights))
-        resumed = before is not None and earlier.can_resume(
-            directory, before, record, longer=asks_longer or longer.was_asked(before)
-        )
-        if before and resumed:
-            earlier.continue_record(record, before, longer=asks_longer)
-        elif before:
-            console.print("no checkpoint of this run to resume from: it starts anew")
-            directory.clear(before.get("name", record["name"]))
-        directory.write_run(record)
         if trial and _was_pruned(trial):
             record["pruned_after"] = len(directory.read_history()) if resumed else 0
         else:
@@ -106,6 +76,69 @@ def attempt(job: Job) -> float | None:
     if config.report:
         _write_report(directory)
     return None if pruned else _score(directory)
+
+
+def earlier_attempt(job: Job) -> tuple[RunRecord | None, bool]:
+    """Return run.json of an earlier attempt, if any, and whether other epochs are asked for now.
+
+    UserError where the job must not touch what is in its folder.
+    """
+    config, directory = job.config, job.directory
+    directory.check_unused()
+    before = directory.read_earlier()
+    if before is None:
+        return None, False
+    asks_longer = longer.is_asked(config, job.hydra.overrides.task, before)
+    earlier.check_same_run(config, directory, before, in_sweep=job.in_sweep, longer=asks_longer)
+    return before, asks_longer
+
+
+def is_finished(job: Job, before: RunRecord) -> bool:
+    """Whether the attempt `before` left all results that the config asks for."""
+    wanted = bool(job.config.callbacks and job.config.callbacks.get("predictions"))
+    return before["status"] == "finished" and job.directory.has_results(
+        predictions=wanted, calibration=job.config.calibrate
+    )
+
+
+def prepare(
+    job: Job, record: dict[str, Any], before: RunRecord | None, clock: Clock, *, asks_longer: bool
+) -> tuple[Splits, bool]:
+    """Check the config, load the data, and fill and write the `record` of a run that begins.
+
+    Returns the splits, and whether the run is resumed from last.ckpt of the attempt `before`.
+    """
+    from dermaexp.launch import validate  # with pydantic, for which --cfg job should not wait
+
+    config, directory = job.config, job.directory
+    _describe(job, record, validate.GROUPS)
+    validate.check(config)
+    record["seed"] = config.seed
+    record["config"] = effective(config)
+    used = components(record["config"])
+    record["versions"] |= used["versions"]
+    record["own_code"] = used["own_code"]
+    with clock.part("data"):
+        splits = load_splits(config.dataset)
+    for note in splits.notes:
+        print_note(*note)
+    if before:
+        longer.check_data(directory, before, splits.record, asked=asks_longer)
+    record["data"] = splits.record
+    weights = initial_weights(config, before)
+    if weights:
+        record["initial_weights"] = weights
+    record["config_digest"] = config_digest(identity(record["config"], splits.record, weights))
+    resumed = before is not None and earlier.can_resume(
+        directory, before, record, longer=asks_longer or longer.was_asked(before)
+    )
+    if before and resumed:
+        earlier.continue_record(record, before, longer=asks_longer, is_new=not job.trained)
+    elif before:
+        console.print("no checkpoint of this run to resume from: it starts anew")
+        directory.clear(before.get("name", record["name"]))
+    directory.write_run(record)
+    return splits, resumed
 
 
 def _run(
@@ -137,7 +170,7 @@ def _run(
     )
 
 
-def _trial(job: Job) -> dict[str, Any] | None:
+def trial_of(job: Job) -> dict[str, Any] | None:
     """What describes the trial of a search with a pruner that the job runs for; None without."""
     if not (job.in_sweep and job.hydra.sweeper.get("trial")):
         return None
@@ -175,7 +208,7 @@ def _describe(job: Job, record: dict[str, Any], groups: Sequence[str]) -> None:
     record["choices"] = {group: choices.get(group) for group in named}
 
 
-def _check_files_of_others(directory: RunDirectory) -> None:
+def check_files_of_others(directory: RunDirectory) -> None:
     """Raise UserError where the run would overwrite a page or a figure that is not its own."""
     foreign = directory.foreign_figures()
     if directory.report.exists() and not html.is_ours(directory.report):

@@ -22,7 +22,7 @@ from omegaconf import OmegaConf
 from dermaexp.core import lean_imports
 from dermaexp.core.console import console
 from dermaexp.core.overrides import command
-from dermaexp.launch import flags, folders, resume, sweep, swept, tracked_sweep
+from dermaexp.launch import flags, folders, replicas, resume, sweep, swept, tracked_sweep
 from dermaexp.launch.config_folder import config_folder
 from dermaexp.launch.help import help_keys
 from dermaexp.launch.job import task
@@ -57,7 +57,7 @@ def execute(arguments: Sequence[str]) -> Path | None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sweep.started.clear()
     try:
-        given = flags.parsed(without_password(resume.expanded(arguments)))
+        given = flags.parsed(without_password(replicas.expanded(resume.expanded(arguments))))
         swept.left[:] = swept.deferred(given.overrides) if given.is_sweep else []
         now = [override for override in given.overrides if override not in swept.left]
         sys.argv[1:] = flags.joined(given.flags, now)

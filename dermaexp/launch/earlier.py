@@ -25,6 +25,7 @@ FROM_START = (
     "input_size",
     "initial_weights",
     "trackers",
+    "replicas",
 )
 
 
@@ -96,10 +97,18 @@ def can_resume(
     )
 
 
-def continue_record(record: dict[str, Any], earlier: RunRecord, *, longer: bool) -> None:
-    """Turn `record` into the continuation of the `earlier` one: its start, one more resumption."""
+def continue_record(
+    record: dict[str, Any], earlier: RunRecord, *, longer: bool, is_new: bool = True
+) -> None:
+    """Turn `record` into the continuation of the `earlier` one: its start, one more resumption.
+
+    An attempt that is not new, of the same command, is no resumption.
+    """
     resumption = {key: record[key] for key in RESUMPTION if key in record}
     record |= {key: value for key, value in earlier.items() if key in FROM_START}
+    if not is_new:
+        record |= {"resumed": earlier["resumed"]} if "resumed" in earlier else {}
+        return
     if "device" in earlier:
         resumption["earlier_device"] = earlier["device"]
     if "pruned_after" in earlier:

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from hydra import initialize_config_dir
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
+
+__all__ = ["BasicLauncher", "flag_parser", "flags_of", "initialized"]
 
 
 def flag_parser(error: Callable[[str], NoReturn]) -> ArgumentParser:

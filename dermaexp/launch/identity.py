@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dermaexp.runs.record import InitialWeights
 
 # No number depends on these; calibrate adds some, for which a finished run is only tested again.
-WITHOUT_EFFECT = ("name", "calibrate", "report", "logger", "resume", "sweep")
+WITHOUT_EFFECT = ("name", "calibrate", "report", "logger", "resume", "replicas", "sweep")
 
 
 def effective(config: DictConfig) -> dict[str, Any]:

@@ -23,19 +23,20 @@ log = logging.getLogger(__name__)
 ignore_schema_warning()  # here, as workers of a launcher import this module, then compose configs
 
 
-def task(config: DictConfig) -> float:
+def task(config: DictConfig, *, trained: bool = False) -> float:
     """Run a job, as Hydra calls it; returns the val macro AUROC, for sweepers."""
     try:
-        return run_job(config)
+        return run_job(config, trained=trained)
     except Exception as error:
         raise RunError(explain(error)) from error
 
 
-def run_job(config: DictConfig) -> float:
+def run_job(config: DictConfig, *, trained: bool = False) -> float:
     """Run the experiment in Hydra's output folder, or resume the run that is there.
 
     In a sweep a failure is printed at once and gives NaN, so that the other jobs still run, unless
     sweep.stop_on_failure is set; a single run raises it. A run that its search prunes gives NaN.
+    `trained` says that this command trained the run before, together with its replicas.
     """
     from dermaexp.launch.attempt import Job, attempt  # with NumPy, which --cfg job does not need
 
@@ -56,7 +57,7 @@ def run_job(config: DictConfig) -> float:
         # Relative paths of every key mean the folder in which the command was given.
         there = contextlib.chdir(hydra.runtime.cwd)
         with locked(directory.path, wait=in_sweep), quiet(in_parallel), there:
-            score = attempt(Job(config, hydra, directory, in_sweep, in_parallel))
+            score = attempt(Job(config, hydra, directory, in_sweep, in_parallel, trained))
     except Exception as error:
         log.exception("the run failed")
         if not in_sweep:

@@ -14,12 +14,13 @@ from dermaexp.runs.provenance import provenance
 
 @contextlib.contextmanager
 def recording(
-    directory: RunDirectory, earlier: Mapping[str, Any] | None = None
+    directory: RunDirectory, earlier: Mapping[str, Any] | None = None, *, ends: bool = True
 ) -> Iterator[dict[str, Any]]:
     """Keep run.json up to date with the run inside: running, then how it ended.
 
     Yields the record; what is added to it is written at the end, or earlier by `write_run`. The
-    record of an `earlier` attempt stays until this one has loaded its "data".
+    record of an `earlier` attempt stays until this one has loaded its "data". A run that does not
+    end here, but is resumed by this command, is left as running.
     """
     record = {"status": "running", "started": _now(), "finished": None, **provenance()}
     if earlier is None:
@@ -36,8 +37,9 @@ def recording(
             with contextlib.suppress(OSError):
                 directory.write_run(record)
         raise
-    record["status"] = "pruned" if "pruned_after" in record else "finished"
-    record["finished"] = _now()
+    if ends:
+        record["finished"] = _now()
+        record["status"] = "pruned" if "pruned_after" in record else "finished"
     directory.write_run(record)
 
 

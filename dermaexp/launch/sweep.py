@@ -19,7 +19,7 @@ from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
 from dermaexp.core.override_grammar import parse
 from dermaexp.core.overrides import command, quoted
-from dermaexp.launch import longer, swept, tracked_sweep
+from dermaexp.launch import longer, replicas, swept, tracked_sweep
 from dermaexp.launch.earlier import already_there
 from dermaexp.launch.explain import RunError, explain
 from dermaexp.launch.folders import check_job_folders, check_sweep_folder, sweep_folder
@@ -76,6 +76,7 @@ class Sweep(Callback):
                     "name takes several values: expected one, for it names the whole sweep"
                 )
             swept.check(config, overrides)
+            replicas.use(config)
             if "name" in keys and not _is_given("hydra.sweep.dir", config):
                 config.hydra.sweep.dir = sweep_folder(config.name)
             folder = Path(config.hydra.sweep.dir).absolute()

@@ -41,12 +41,16 @@ Seed = Annotated[
 Directory = Annotated[Text, Field(description="a run or sweep directory, alone on the line")]
 
 
+Replicas = Annotated[None, Field(description="a number of seeds, in the command")]
+
+
 class CheckpointConfig(Component):
     test_with: Literal["best", "last"]
 
 
 class SweepConfig(Component):
     stop_on_failure: Flag
+    replicas: Count = 1
 
 
 class TopLevel(BaseModel):
@@ -62,6 +66,7 @@ class TopLevel(BaseModel):
     calibrate: Flag
     report: Flag
     resume: Directory | None = None
+    replicas: Replicas = None
     sweep: SweepConfig
 
 

@@ -99,6 +99,7 @@ class RunRecord(TypedDict):
     initial_weights: NotRequired[InitialWeights]
     resumed: NotRequired[list[Attempt]]
     trackers: NotRequired[dict[str, Text]]  # by what each knows the run
+    replicas: NotRequired[list[Count]]  # seeds of the runs that were trained at once, its own too
 
 
 OF_FINISHED = (  # what a run that failed early may lack

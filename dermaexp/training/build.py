@@ -136,7 +136,11 @@ def build_loss(loss: DictConfig, data: ImageDataModule) -> Callable[[Tensor, Ten
 
 
 def build_trainer(
-    config: DictConfig, directory: RunDirectory, timer: Timer, others: Sequence[Callback] = ()
+    config: DictConfig,
+    directory: RunDirectory,
+    timer: Timer,
+    others: Sequence[Callback] = (),
+    checkpoint_io: AtomicCheckpointIO | None = None,
 ) -> lightning.Trainer:
     """Return Lightning's Trainer with the config's callbacks and `others`.
 
@@ -163,7 +167,7 @@ def build_trainer(
     trainer = instantiate(
         given,
         callbacks=[*ours, limit, *others, *callbacks],
-        plugins=[AtomicCheckpointIO(), environment()],
+        plugins=[checkpoint_io or AtomicCheckpointIO(), environment()],
         default_root_dir=str(directory.path),
         logger=Trackers(config, directory),
         enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),

@@ -133,13 +133,17 @@ class Classifier(LightningModule):
         self._predict(batch)
 
     def on_validation_epoch_end(self) -> None:
+        self.measure_validation()
+        self.log_dict(self.epoch_metrics, logger=False)  # Lightning rounds to float32
+
+    def measure_validation(self) -> None:
+        """Fill `epoch_metrics` after the last batch of val."""
         predictions = self._collect("val")
         self.epoch_metrics = {f"val_{name}": value for name, value in _scores(predictions).items()}
         if is_fitting(self.trainer):
             loss, accuracy, self.epoch_samples = self.sums.means()
             self.trained_samples = max(self.trained_samples, self.epoch_samples)
             self.epoch_metrics |= {"train_loss": loss, "train_accuracy": accuracy}
-        self.log_dict(self.epoch_metrics, logger=False)  # Lightning rounds to float32
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._predict(batch)
@@ -159,7 +163,11 @@ class Classifier(LightningModule):
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def configure_optimizers(self) -> OptimizerConfig | OptimizerLRSchedulerConfig:
-        optimizer = _make("optimizer", self.make_optimizer, self._trained())
+        return self.optimizer_of(self._trained())
+
+    def optimizer_of(self, trained: Any) -> OptimizerConfig | OptimizerLRSchedulerConfig:
+        """Return the optimizer of the `trained` parameters, and its schedule."""
+        optimizer = _make("optimizer", self.make_optimizer, trained)
         scale_learning_rates(optimizer)
         if self.make_scheduler is None:
             return {"optimizer": optimizer}

@@ -143,6 +143,11 @@ def is_signal(error: SystemExit) -> bool:
     return isinstance(error, SIGTERMException) or isinstance(error.__context__, KeyboardInterrupt)
 
 
+def checkpoint_of(trainer: Trainer) -> dict[str, Any]:
+    """Return what Lightning would write to a checkpoint now."""
+    return trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+
+
 def moved_checkpoint_state(state: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return the state of a ModelCheckpoint with every path in `folder`.
 

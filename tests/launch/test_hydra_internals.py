@@ -24,6 +24,7 @@ PACKAGE = Path(hydra_internals.__file__).resolve().parents[1]
     [
         ("hydra._internal.utils", "get_args_parser create_config_search_path"),
         ("hydra._internal.hydra", "Hydra"),
+        ("hydra._internal.core_plugins.basic_launcher", "BasicLauncher"),
         ("hydra.core.config_search_path", "ConfigSearchPath SearchPathQuery"),
         ("hydra.core.global_hydra", "GlobalHydra"),
     ],

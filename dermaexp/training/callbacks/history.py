@@ -16,6 +16,7 @@ class History(Callback):
     """Writes each epoch's metrics, its learning rate at the start and its seconds."""
 
     changes_numbers = False
+    share = 1.0  # of an epoch's seconds, where several runs are trained at once
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
@@ -38,7 +39,7 @@ class History(Callback):
             **cast(Classifier, pl_module).epoch_metrics,
             "epoch": trainer.current_epoch + 1,
             "lr": self.lr,
-            "seconds": round(time.perf_counter() - self.started, 3),
+            "seconds": round((time.perf_counter() - self.started) * self.share, 3),
         }
         self.rows.append(row)
         if trainer.is_global_zero:
