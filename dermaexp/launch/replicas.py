@@ -56,7 +56,8 @@ def expanded(arguments: Sequence[str]) -> list[str]:
     first = seeds[-1].removeprefix(SEED) if seeds else "0"
     if not first.isdecimal():
         raise UserError(
-            f"{given[-1]} counts on from one seed, not from {seeds[-1]}: give sweep.replicas={count}"
+            f"{given[-1]} counts on from one seed, not from {seeds[-1]}: give "
+            f"sweep.replicas={count}"
         )
     swept = ",".join(str(int(first) + number) for number in range(int(count)))
     others = [text for text in arguments if text not in (*given, *seeds)]
