@@ -20,7 +20,7 @@ from hydra.core.utils import JobReturn
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from dermaexp.core import rules
+from dermaexp.core import lean_imports, rules
 from dermaexp.core.console import console, print_warning, quiet
 from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
@@ -162,6 +162,8 @@ def _begin(config: DictConfig, *, until_trained: contextlib.ExitStack) -> Replic
 def _begun(job: Job, own: contextlib.ExitStack) -> Replica | str | None:
     from dermaexp.data.load import load_splits
     from dermaexp.launch import attempt, validate
+
+    lean_imports.import_all()
     from dermaexp.training.clock import Clock
     from dermaexp.training.replicas import Replica
 
