@@ -32,6 +32,7 @@ from dermaexp.training.build import build_classifier, build_data, build_trainer
 from dermaexp.training.callbacks import load_checkpoint
 from dermaexp.training.classifier import Classifier
 from dermaexp.training.experiment import describe_device, exits_as_errors
+from dermaexp.training.lightning_internals import lean_hooks
 from dermaexp.training.replica_files import (
     JoinedCheckpointIO,
     WriteReplicas,
@@ -110,7 +111,8 @@ def _train(replicas: Sequence[Replica], checkpoints: Sequence[dict[str, Any] | N
         replica.record["replicas"] = [other.config.seed for other in replicas]
         replica.directory.write_run(replica.record)
     last = replicas[0].directory.last_checkpoint if checkpoints[0] else None
-    trainer.fit(module, ckpt_path=last)
+    with lean_hooks():
+        trainer.fit(module, ckpt_path=last)
 
 
 class Replicas(LightningModule):
@@ -168,6 +170,10 @@ class Replicas(LightningModule):
             with stream.drawn_from(self.device):
                 losses.append(classifier.training_step(batch, batch_idx))
         return torch.stack(losses).sum()
+
+    def on_validation_epoch_start(self) -> None:
+        for classifier in self.each():
+            classifier.on_validation_epoch_start()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         for classifier in self.each():
