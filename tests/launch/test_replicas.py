@@ -94,7 +94,7 @@ def test_killed_replicas_resume(sweep, monkeypatch) -> None:
     """Killed before the training, among the checkpoints of an epoch, and in the first job's end."""
     recipe = RECIPES["random numbers in the model and the augmentation"]
     alone = sweep("alone", *recipe)
-    trained = {4: [0, 0, 0], 24: [2, 1, 1], 33: [3, 3, 3]}  # files written: each one's epochs
+    trained = {4: [0, 0, 0], 24: [2, 1, 1], 38: [3, 3, 3]}  # files written: each one's epochs
     for written, epochs in trained.items():
         name = f"killed_{written}"
         with monkeypatch.context() as patch, pytest.raises(Killed):
