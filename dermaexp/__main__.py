@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -52,6 +53,7 @@ def main() -> None:
             from dermaexp.training.distributed import release
 
             release(int(sys.exception() is not None))
+        gc.freeze()  # Python ends sooner: it looks for no garbage among all that was imported
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ tests/core/test_lean_imports.py names what a new version changed. Until then it 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import importlib.metadata
 import importlib.util
@@ -32,10 +33,11 @@ METRICS_USED = {  # by Lightning and by us, in an order in which no import is ci
 
 def import_all(*, compiler: bool = False) -> None:
     """Import what every run needs of Lightning and scikit-learn; torch's compiler if it is used."""
-    if compiler:
-        _complete(importlib.import_module(COMPILER))
-    import_lightning()
-    import_sklearn()
+    with _without_collections():
+        if compiler:
+            _complete(importlib.import_module(COMPILER))
+        import_lightning()
+        import_sklearn()
 
 
 def import_lightning() -> None:
@@ -56,6 +58,18 @@ def import_sklearn() -> None:
     """Import scikit-learn's metrics, but not pandas."""
     with _stand_in("pandas"):
         import sklearn.metrics  # noqa: F401
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Look for no garbage meanwhile: imports make half a million objects, and all of them stay."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Package(ModuleType):

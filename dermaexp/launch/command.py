@@ -25,6 +25,7 @@ from dermaexp.core.overrides import command
 from dermaexp.launch import flags, folders, replicas, resume, sweep, swept, tracked_sweep
 from dermaexp.launch.config_folder import config_folder
 from dermaexp.launch.help import help_keys
+from dermaexp.launch.hydra_internals import compositions_kept
 from dermaexp.launch.job import task
 from dermaexp.launch.search.password import without_password
 from dermaexp.runs.folders import new_folder, portable
@@ -61,7 +62,8 @@ def execute(arguments: Sequence[str]) -> Path | None:
         swept.left[:] = swept.deferred(given.overrides) if given.is_sweep else []
         now = [override for override in given.overrides if override not in swept.left]
         sys.argv[1:] = flags.joined(given.flags, now)
-        hydra.main(str(config_folder()), "config", version_base="1.3")(task)()
+        with compositions_kept():
+            hydra.main(str(config_folder()), "config", version_base="1.3")(task)()
         return sweep.started[-1] if sweep.started else None
     except KeyboardInterrupt:
         if sweep.started:

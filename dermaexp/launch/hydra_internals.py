@@ -6,20 +6,24 @@ tests/launch/test_hydra_internals.py names what a version of Hydra lacks.
 from __future__ import annotations
 
 import contextlib
+import pickle
 import re
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
 
-__all__ = ["BasicLauncher", "flag_parser", "flags_of", "initialized"]
+__all__ = ["BasicLauncher", "compositions_kept", "flag_parser", "flags_of", "initialized"]
 
 
 def flag_parser(error: Callable[[str], NoReturn]) -> ArgumentParser:
@@ -48,3 +52,43 @@ def initialized(conf: Path, config_dir: Path | None = None) -> Iterator[None]:
             GlobalHydra.instance().clear()
             Hydra.create_main_hydra2("dermaexp", path)
         yield
+
+
+@contextlib.contextmanager
+def compositions_kept() -> Iterator[None]:
+    """Let Hydra read a file of the config once in this block, and compose each job of a sweep once.
+
+    It reads every file for every job, and composes all jobs twice, first to find mistakes. What it
+    gets it changes: so it is kept in pickles, which are small.
+    """
+    read: Callable[..., Any] = ConfigRepository.load_config
+    compose: Callable[..., Any] = ConfigLoaderImpl.load_sweep_config
+    files: dict[Any, bytes] = {}
+    jobs: dict[Any, bytes] = {}
+
+    def load_config(repository: ConfigRepository, config_path: str) -> Any:
+        sources = ((source.provider, source.path) for source in repository.get_sources())
+        key = (config_path, *sources)
+        if key not in files:
+            files[key] = pickle.dumps(read(repository, config_path))
+        return pickle.loads(files[key])
+
+    def load_sweep_config(
+        loader: ConfigLoaderImpl, master_config: DictConfig, sweep_overrides: list[str]
+    ) -> DictConfig:
+        key = (*master_config.hydra.overrides.hydra, None, *sweep_overrides)
+        if key in jobs:
+            return pickle.loads(jobs.pop(key))
+        config = compose(loader, master_config, sweep_overrides)
+        jobs[key] = pickle.dumps(config)
+        return config
+
+    def install(*methods: Callable[..., Any]) -> None:
+        for owner, method in zip((ConfigRepository, ConfigLoaderImpl), methods, strict=True):
+            setattr(owner, method.__name__, method)
+
+    install(load_config, load_sweep_config)
+    try:
+        yield
+    finally:
+        install(read, compose)

@@ -10,7 +10,11 @@ import hydra
 import pytest
 import yaml
 from hydra import compose
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import MissingConfigException
+from hydra.types import RunMode
 
 from dermaexp.launch import hydra_internals
 from dermaexp.launch.config_folder import config_folder
@@ -24,6 +28,8 @@ PACKAGE = Path(hydra_internals.__file__).resolve().parents[1]
     [
         ("hydra._internal.utils", "get_args_parser create_config_search_path"),
         ("hydra._internal.hydra", "Hydra"),
+        ("hydra._internal.config_loader_impl", "ConfigLoaderImpl"),
+        ("hydra._internal.config_repository", "ConfigRepository"),
         ("hydra._internal.core_plugins.basic_launcher", "BasicLauncher"),
         ("hydra.core.config_search_path", "ConfigSearchPath SearchPathQuery"),
         ("hydra.core.global_hydra", "GlobalHydra"),
@@ -76,3 +82,21 @@ def test_a_config_folder_of_ones_own(tmp_path: Path) -> None:
         assert compose("config", ["dataset=synthetic"]).dataset.size == 28, HYDRA
     with hydra_internals.initialized(config_folder()), pytest.raises(MissingConfigException):
         compose("config", ["dataset=mine"])
+
+
+def test_a_job_is_composed_once_for_its_check_and_its_start(tmp_path: Path) -> None:
+    """And is the same config, whatever Hydra did to the first."""
+    (tmp_path / "config.yaml").write_text("a: 1\nnested: {b: '${a}'}\n")
+    before = (ConfigRepository.load_config, ConfigLoaderImpl.load_sweep_config)
+    with hydra_internals.compositions_kept(), hydra_internals.initialized(tmp_path):
+        loader = GlobalHydra.instance().config_loader()
+        master = loader.load_configuration("config", [], RunMode.MULTIRUN)
+        first = loader.load_sweep_config(master, ["a=2"])
+        first.nested.b = "changed"
+        (tmp_path / "config.yaml").write_text("a: 1\n")
+        second = loader.load_sweep_config(master, ["a=2"])
+        assert second.nested.b == 2, HYDRA
+        assert second.hydra.overrides.task == ["a=2"], HYDRA
+        third = loader.load_sweep_config(master, ["a=3"])
+        assert third.nested.b == 3, f"{HYDRA}: the files of a sweep are those of its start"
+    assert before == (ConfigRepository.load_config, ConfigLoaderImpl.load_sweep_config)
