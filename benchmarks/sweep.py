@@ -1,7 +1,8 @@
-"""Time a sweep of eight jobs, two at once against one by one: python benchmarks/sweep.py
+"""What does a job of a sweep cost beyond its fit, and two jobs at once? python -m benchmarks sweep
 
-Baseline: Hydra's own launcher, which runs the jobs one by one in one process, each on all cores.
-Also prints what a job costs beyond its fit: nine jobs minus one, which leaves out Python's start.
+Eight jobs of three epochs, one by one by Hydra's own launcher, in one process and each on all
+cores, against two at once by joblib, including the start of its workers. A job's cost beyond its
+fit is that of nine jobs minus one, which leaves out Python's start.
 """
 
 from __future__ import annotations
@@ -11,49 +12,51 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
+from benchmarks.measure import Spread, Table, alternate, compared
+
 OPTIONS = ["dataset=synthetic", "epochs=3", "trainer=cpu"]
+BASELINE = "one by one"
 LAUNCHERS = {
-    "one by one": [],
+    BASELINE: [],
     "joblib, 2 at once": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
 }
+JOBS = 8
+MODELS = ("ffn", "cnn")
 
 
-def sweep_seconds(model: str, jobs: int, extra: list[str], folder: Path) -> tuple[float, float]:
-    """Return the seconds of the whole command, and of all its fits together."""
-    sweep = Path(tempfile.mkdtemp(dir=folder))
-    seeds = f"seed={','.join(map(str, range(jobs)))}"
-    command = [sys.executable, "-m", "dermaexp", "-m", f"model={model}", seeds, *OPTIONS, *extra]
-    started = time.perf_counter()
-    result = subprocess.run([*command, f"hydra.sweep.dir={sweep}"], stdout=subprocess.DEVNULL)
-    seconds = time.perf_counter() - started
-    if result.returncode:
-        sys.exit("a sweep failed")
-    metrics = [json.loads(file.read_text()) for file in sweep.glob("*/metrics.json")]
-    return seconds, sum(one["seconds"]["fit"] for one in metrics)
+def swept(model: str, jobs: int, *extra: str) -> tuple[float, float]:
+    """Return the seconds of a sweep's whole command, and of all its fits together."""
+    with tempfile.TemporaryDirectory() as folder:
+        seeds = f"seed={','.join(map(str, range(jobs)))}"
+        words = ["-m", f"model={model}", seeds, *OPTIONS, *extra, f"hydra.sweep.dir={folder}/sweep"]
+        started = time.perf_counter()
+        command = [sys.executable, "-m", "dermaexp", *words]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds = time.perf_counter() - started
+        files = Path(folder).glob("sweep/*/metrics.json")
+        fits = [json.loads(file.read_text())["seconds"]["fit"] for file in files]
+    return seconds, sum(fits)
 
 
-def main() -> None:
-    print(f"{'model':5} {'8 jobs':20} {'s':>6} {'x baseline':>10}")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for model in ("ffn", "cnn"):
-            baseline = None
-            for launcher, overrides in LAUNCHERS.items():
-                seconds, _ = sweep_seconds(model, 8, overrides, folder)
-                baseline = baseline or seconds
-                print(f"{model:5} {launcher:20} {seconds:6.1f} {seconds / baseline:10.2f}")
-        print(f"\n{'model':5} {'callbacks':11} {'s per job':>10} {'its fit':>8} {'beyond it':>10}")
-        for model in ("ffn", "cnn"):
-            for callbacks in ("default", "no_figures"):
-                (one, fit_of_one), (nine, fit_of_nine) = (
-                    sweep_seconds(model, jobs, [f"callbacks={callbacks}"], folder)
-                    for jobs in (1, 9)
-                )
-                job, fit = (nine - one) / 8, (fit_of_nine - fit_of_one) / 8
-                print(f"{model:5} {callbacks:11} {job:10.2f} {fit:8.2f} {job - fit:10.2f}")
+def job(callbacks: str) -> dict[str, Spread | str]:
+    """Return the seconds of one more job of a sweep of FFNs, of its fit and of all else."""
+    one, more = (swept("ffn", jobs, f"callbacks={callbacks}") for jobs in (1, 1 + JOBS))
+    whole, fit = ((after - before) / JOBS for before, after in zip(one, more, strict=True))
+    parts = {"s a job": whole, "its fit": fit, "beyond it": whole - fit}
+    return {"callbacks": callbacks} | {name: Spread([value]) for name, value in parts.items()}
 
 
-if __name__ == "__main__":
-    main()
+def measure() -> list[Table]:
+    jobs = [job(callbacks) for callbacks in ("no_figures", "default")]
+    tables = [Table("a job of an FFN, three epochs", jobs)]
+    for model in MODELS:
+        sides = {
+            name: partial(lambda model, words: swept(model, JOBS, *words)[0], model, words)
+            for name, words in LAUNCHERS.items()
+        }
+        seconds = alternate(sides, rounds=1, warm_up=False)
+        tables.append(Table(f"{JOBS} jobs of model={model}", compared(seconds, BASELINE)))
+    return tables

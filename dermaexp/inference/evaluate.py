@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from dermaexp.core import lean_imports
 from dermaexp.core.console import console, print_note, print_table
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import finite
@@ -56,7 +57,8 @@ def evaluation(
     runs: Sequence[str | Path], overrides: Sequence[str] = (), split: str | None = None
 ) -> Evaluation:
     """Evaluate a run, or an ensemble of several, on their own data or those of the overrides."""
-    from dermaexp.inference.evaluation import evaluate_on, evaluate_own  # with SciPy
+    lean_imports.import_all()
+    from dermaexp.inference.evaluation import evaluate_on, evaluate_own
 
     directories = [RunDirectory(run) for run in runs]
     if not overrides and split is None:

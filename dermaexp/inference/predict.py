@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dermaexp.core import lean_imports
 from dermaexp.core.console import console, print_error, print_table
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
@@ -40,6 +41,7 @@ def main() -> None:
     if given.top < 1:
         raise UserError(f"--top {given.top}: expected a number from 1")
     files = [file for path in given.pictures for file in files_of(path, given.column)]
+    lean_imports.import_lightning()
     from dermaexp.inference.trained import trained_model  # with torch
     from dermaexp.runs.directory import RunDirectory
 

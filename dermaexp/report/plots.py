@@ -27,10 +27,11 @@ from dermaexp.report.style import (
     figure_of,
     label_epochs,
     label_percent,
-    new_figure,
+    placed_figure,
     plain_text,
     put_title,
     show_image,
+    text_width,
     white_grid,
     wrap,
 )
@@ -63,9 +64,12 @@ def montage(
         chosen = np.flatnonzero(own[:, row])[:columns]
         tiles[row, :height, : len(chosen), :width] = images[chosen].swapaxes(0, 1)
     picture = tiles.reshape(len(classes) * (height + gap), columns * (width + gap), channels)
-    axes = ax or new_figure(3.4 + 0.95 * columns, 1.1 + len(classes)).subplots()
-    show_image(axes, picture)
     names = [f"{wrap(name, 22)}\nn = {n:,}" for name, n in zip(classes, counts, strict=True)]
+    left, top = text_width(names) + 0.3, 0.65  # inches, as a row and a column take one
+    size = (left + columns + 0.1, top + len(classes) + 0.1)
+    figure = placed_figure(*size, left=left, right=0.1, top=top, bottom=0.1)
+    axes = ax or figure.subplots()
+    show_image(axes, picture)
     axes.set_yticks(np.arange(len(classes)) * (height + gap) + height / 2, names, fontsize=SMALL)
     axes.set_xticks([])
     axes.tick_params(length=0)
@@ -85,8 +89,8 @@ def learning_curves(history: Sequence[Mapping[str, float]], *, title: str) -> Fi
     # In float32, as Lightning compares them when it keeps the best checkpoint.
     scores = np.array([row["val_macro_auroc"] for row in history], dtype=np.float32)
     best = epochs[int(np.nanargmax(scores))] if np.isfinite(scores).any() else None
+    figure = placed_figure(12, 5, left=0.85, right=0.15, top=0.65, bottom=0.65, gap=0.17)
     with white_grid():
-        figure = new_figure(12, 5)
         panels = figure.subplots(1, 2)
     for axes, quantity in zip(panels, ("accuracy", "loss"), strict=True):
         for split, color in (("train", BLUE), ("val", ORANGE)):
@@ -106,8 +110,10 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], *, title: st
     """Plot the counts (K, K) and, beside them, the same as shares of each true class."""
     names = [wrap(name, 24) for name in classes]
     side = 0.75 * len(classes)
-    room = 0.1 * max(len(line) for name in names for line in name.splitlines())  # inches for names
-    figure = new_figure(2 * side + room + 1.4, side + 0.85 * room + 1.9)
+    gap, names_room = 0.2, text_width(names) + 0.1  # inches
+    left, top, bottom = names_room + 0.4, 1.05, names_room + 0.45
+    size = (left + 2 * side + gap + 0.15, top + side + bottom)
+    figure = placed_figure(*size, left=left, right=0.15, top=top, bottom=bottom, gap=gap / side)
     counts, shares = figure.subplots(1, 2, sharey=True)
     samples = confusion.sum(axis=1, keepdims=True)
     normalised = np.divide(
@@ -155,8 +161,11 @@ def per_class_accuracy(
     hits = np.diagonal(confusion)
     bounds = np.array([wilson_interval(*pair) for pair in zip(hits, samples, strict=True)])
     overall = hits.sum() / samples.sum()
+    names = [f"{wrap(name, 26)}\nn = {n:,}" for name, n in zip(classes, samples, strict=True)]
+    size, left = (11, 2.1 + 0.7 * len(classes)), text_width(names) + 0.25
+    new = placed_figure(*size, left=left, right=0.15, top=0.65, bottom=1.2)
     with white_grid():
-        axes = ax or new_figure(11, 1.8 + 0.75 * len(classes)).subplots()
+        axes = ax or new.subplots()
     rows = np.arange(len(classes))
     errors = np.abs(bounds.T - recalls).clip(min=0)
     axes.barh(rows, recalls, color=BLUE, height=0.65)
@@ -165,7 +174,6 @@ def per_class_accuracy(
         if np.isfinite(recall):
             axes.text(high + 0.012, row, percent(recall), va="center", fontsize=TEXT)
     axes.axvline(overall, color=ORANGE, linewidth=2, label=f"overall accuracy {percent(overall)}")
-    names = [f"{wrap(name, 26)}\nn = {n:,}" for name, n in zip(classes, samples, strict=True)]
     axes.set_yticks(rows, names, fontsize=SMALL)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
@@ -178,7 +186,7 @@ def per_class_accuracy(
     if ax:
         ax.legend(loc="lower right", fontsize=TEXT)
     else:
-        figure.legend(loc="outside lower right", fontsize=TEXT)
+        figure.legend(loc="lower right", fontsize=TEXT)
     put_title(title, figure, ax)
     return figure
 

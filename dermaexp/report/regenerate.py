@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
+from dermaexp.core import lean_imports
 from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError, one_line
 from dermaexp.report.page import record_of
@@ -36,6 +37,7 @@ def regenerate(directory: RunDirectory) -> list[str]:
     if not asked:
         return []
     run = StoredRun(directory, record, config)
+    lean_imports.import_sklearn()
     from dermaexp.report import figures  # with Matplotlib, which takes a second to import
     from dermaexp.report.style import write_figure
 

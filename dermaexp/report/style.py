@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import textwrap
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -63,6 +66,42 @@ def new_figure(width: float, height: float) -> Figure:
     # A canvas of its own: else each text that asks for its size gets one, as large as the figure.
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)
     return FigureCanvasAgg(Figure(figsize=(width, height), layout=layout)).figure
+
+
+def placed_figure(
+    width: float,
+    height: float,
+    *,
+    left: float,
+    right: float,
+    top: float,
+    bottom: float,
+    **grid: Any,
+) -> Figure:
+    """Return a figure for `subplots` with these margins around them; all in inches.
+
+    A layout that finds its own places takes as long again as the rest of a figure. `grid` holds
+    other arguments of `subplots_adjust`, such as wspace.
+    """
+    figure = Figure(figsize=(width, height))
+    places = {"left": left / width, "right": 1 - right / width}
+    places |= {"bottom": bottom / height, "top": 1 - top / height}
+    figure.subplots_adjust(**places, **grid)
+    return figure
+
+
+def text_width(texts: Iterable[str]) -> float:
+    """Return the inches that the longest line of the `texts` takes, in small letters."""
+    lines = [line for text in texts for line in text.splitlines()]
+    letters = FontProperties(size=SMALL)
+    renderer = _renderer()
+    widths = (renderer.get_text_width_height_descent(line, letters, False)[0] for line in lines)
+    return max(widths, default=0.0) / FIGURE_DPI
+
+
+@functools.cache
+def _renderer() -> RendererAgg:
+    return RendererAgg(1, 1, FIGURE_DPI)
 
 
 def white_grid() -> AbstractContextManager[None]:

@@ -35,11 +35,10 @@ COMMAND = "DERMAEXP_COMMAND"  # environment variable: the sweep's, in the proces
 
 def provenance() -> dict[str, Any]:
     """The command, the code and the versions of this process, as in run.json."""
-    versions = {"python": platform.python_version(), "dermaexp": __version__}
     return {
         "command": os.environ.get(COMMAND) or command(*sys.argv[1:]),
         **_code(),
-        "versions": versions | {package: metadata.version(package) for package in PACKAGES},
+        "versions": dict(_versions()),
         "platform": platform.platform(),
     }
 
@@ -81,6 +80,12 @@ def _origin(module: str) -> Path | None:
     if spec.submodule_search_locations:
         return Path(next(iter(spec.submodule_search_locations)))
     return Path(spec.origin) if spec.has_location and spec.origin else None
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "dermaexp": __version__}
+    return versions | {package: metadata.version(package) for package in PACKAGES}
 
 
 @functools.cache  # the code that was loaded: files may change while a sweep runs
