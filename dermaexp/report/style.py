@@ -76,17 +76,17 @@ def placed_figure(
     right: float,
     top: float,
     bottom: float,
-    **grid: Any,
+    gap: float = 0.0,
 ) -> Figure:
-    """Return a figure for `subplots` with these margins around them; all in inches.
+    """Return a figure for a row of `subplots`, with these margins around them and `gap` between.
 
-    A layout that finds its own places takes as long again as the rest of a figure. `grid` holds
-    other arguments of `subplots_adjust`, such as wspace.
+    `gap` is a share of their width, all else is in inches. A layout that finds its own places takes
+    as long again as the rest of a figure.
     """
     figure = Figure(figsize=(width, height))
     places = {"left": left / width, "right": 1 - right / width}
     places |= {"bottom": bottom / height, "top": 1 - top / height}
-    figure.subplots_adjust(**places, **grid)
+    figure.subplots_adjust(**places, wspace=gap)
     return figure
 
 
