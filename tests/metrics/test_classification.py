@@ -12,6 +12,13 @@ from sklearn import metrics as sklearn_metrics
 from dermaexp.metrics import classification, intervals
 
 
+def test_auroc_class_by_class_is_that_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets, probabilities = random_predictions(500, 7, seed=1, digits=2)
+    together = classification.class_auroc(targets, probabilities)
+    monkeypatch.setattr(classification, "RANKED", 1000)
+    assert classification.class_auroc(targets, probabilities).tolist() == together.tolist()
+
+
 @pytest.mark.parametrize("classes", [2, 3, 7])
 @pytest.mark.parametrize("digits", [None, 0], ids=["distinct", "tied"])
 def test_equal_to_scikit_learn(classes: int, digits: int | None) -> None:
