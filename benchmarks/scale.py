@@ -3,7 +3,7 @@
 Gray noise, 80 % train and 10 % val, as an uncompressed npz, held in memory or mapped
 (dataset.max_resident_gb=0). Each side runs in a process of its own: it loads the file, computes its
 fingerprints as a run does, takes a batch, and trains an FFN with batches of 1,024. The epochs after
-the first count: three, or one above 0.6 GB; above 2 GB a single epoch is trained, mapped only.
+the first count: three, or one above 0.4 GB; above 2 GB a single epoch is trained, mapped only.
 
 The file was just written: the system has it in memory where it fits. "GB" is the peak of what the
 process holds beyond its imports and beyond mapped files, which the system may take back: RssAnon +
@@ -114,7 +114,8 @@ def measured(file: Path, max_resident_gb: float) -> Measured:
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     source = {"_target_": "dermaexp.data.npz.load", "path": str(file), "grayscale": True}
-    epochs = 4 if file.stat().st_size < 6e8 else 2 if file.stat().st_size < MOST_RESIDENT else 1
+    size = file.stat().st_size
+    epochs = 4 if size < 4e8 else 2 if size < MOST_RESIDENT else 1
     before = held()
     with watched() as peak, tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
