@@ -49,11 +49,13 @@ def measure() -> list[Table]:
             "run, beyond its fit": run_beyond_fit,
         },
         rounds=3,
+        warm_up=False,
     )
     asked = [["--help"], ["--cfg", "job"], *([verb, "--help"] for verb in VERBS)]
     answers = alternate(
         {" ".join(words): partial(seconds_of, "-m", "dermaexp", *words) for words in asked},
         rounds=3,
+        warm_up=False,
     )
     beyond = Spread(
         [

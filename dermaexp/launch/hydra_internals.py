@@ -6,6 +6,7 @@ tests/launch/test_hydra_internals.py names what a version of Hydra lacks.
 from __future__ import annotations
 
 import contextlib
+import copy
 import pickle
 import re
 from argparse import ArgumentParser
@@ -22,6 +23,8 @@ from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
+
+DEEPCOPY = "__deepcopy__"  # a method that ConfigRepository does not have
 
 __all__ = ["BasicLauncher", "compositions_kept", "flag_parser", "flags_of", "initialized"]
 
@@ -88,7 +91,10 @@ def compositions_kept() -> Iterator[None]:
             setattr(owner, method.__name__, method)
 
     install(load_config, load_sweep_config)
+    # --help copies the whole repository, with the schemas of all plugins, for each config group.
+    setattr(ConfigRepository, DEEPCOPY, lambda repository, _: copy.copy(repository))
     try:
         yield
     finally:
         install(read, compose)
+        delattr(ConfigRepository, DEEPCOPY)
