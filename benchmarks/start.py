@@ -19,6 +19,7 @@ from benchmarks.measure import Spread, Table, alternate, compared
 from dermaexp.inference.verbs import VERBS
 
 BASELINE = "import pytorch_lightning"
+RUN = "dermaexp, beyond its fit"
 OPTIONS = ["model=ffn", "dataset=synthetic", "epochs=10", "trainer=cpu"]
 
 
@@ -29,50 +30,32 @@ def seconds_of(*arguments: str) -> float:
     return time.perf_counter() - started
 
 
-def run_beyond_fit(*options: str) -> float:
+def run_beyond_fit() -> float:
     """Return the seconds of a run's command without those of its fit."""
     with tempfile.TemporaryDirectory() as folder:
         place = f"hydra.run.dir={folder}/run"
-        seconds = seconds_of("-m", "dermaexp", *OPTIONS, *options, place)
+        seconds = seconds_of("-m", "dermaexp", *OPTIONS, place)
         fit = json.loads((Path(folder) / "run" / "metrics.json").read_text())["seconds"]["fit"]
     return seconds - fit
 
 
-def measure() -> list[Table]:
-    runs = alternate(
-        {
-            "import torch": partial(seconds_of, "-c", "import torch"),
-            BASELINE: partial(seconds_of, "-c", BASELINE),
-            "run without figures, beyond its fit": partial(
-                run_beyond_fit, "callbacks=no_figures", "report=false"
-            ),
-            "run, beyond its fit": run_beyond_fit,
-        },
-        rounds=3,
-        warm_up=False,
-    )
+def a_run() -> Table:
+    """Return how long a run takes beyond its fit, beside imports alone."""
+    imports = {words: partial(seconds_of, "-c", words) for words in (BASELINE, "import torch")}
+    seconds = alternate(imports | {RUN: run_beyond_fit}, rounds=3, warm_up=False)
+    pairs = zip(seconds[RUN].values, seconds[BASELINE].values, strict=True)
+    more = Spread([own - baseline for own, baseline in pairs])
+    note = f"seconds more than {BASELINE} and the fit together: {more}"
+    return Table("a run of an FFN with all its figures", compared(seconds, BASELINE), note=note)
+
+
+def answers() -> Table:
+    """Return how long commands take that run nothing."""
     asked = [["--help"], ["--cfg", "job"], *([verb, "--help"] for verb in VERBS)]
-    answers = alternate(
-        {" ".join(words): partial(seconds_of, "-m", "dermaexp", *words) for words in asked},
-        rounds=3,
-        warm_up=False,
-    )
-    beyond = Spread(
-        [
-            own - baseline
-            for own, baseline in zip(
-                runs["run, beyond its fit"].values, runs[BASELINE].values, strict=True
-            )
-        ]
-    )
-    return [
-        Table(
-            "an FFN of 10 epochs",
-            compared(runs, BASELINE),
-            note=f"a run takes {beyond} s more than {BASELINE} and its fit together",
-        ),
-        Table(
-            "answers without a run",
-            [{"python -m dermaexp": name, "s": spread} for name, spread in answers.items()],
-        ),
-    ]
+    sides = {" ".join(words): partial(seconds_of, "-m", "dermaexp", *words) for words in asked}
+    rows = alternate(sides, rounds=3, warm_up=False).items()
+    return Table("answers", [{"python -m dermaexp": name, "s": value} for name, value in rows])
+
+
+def measure() -> list[Table]:
+    return [a_run(), answers()]
