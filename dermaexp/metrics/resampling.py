@@ -7,6 +7,7 @@ bytes where they fit, which a sparse product adds up several times as fast as fl
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from scipy.sparse import csr_matrix
 from dermaexp.metrics.labels import answers, indicators
 
 RESAMPLES = 10_000
+KEPT = 5_000_000  # counts, of 2 or 4 bytes: those of a run's intervals, not of a comparison
 BLOCK = 1024  # resamples at a time: the counts of some thousand samples stay in the CPU's cache
 
 
@@ -25,8 +27,19 @@ def bootstrap_counts(
 ) -> Iterator[np.ndarray]:
     """Counts of each sample in bootstrap resamples of the same size.
 
-    Yields blocks of columns, integers (samples, some), `resamples` columns in all.
+    Yields blocks of columns, integers (samples, some), `resamples` columns in all; not to be
+    changed.
     """
+    counted = _kept if samples * resamples <= KEPT else _counted
+    yield from counted(samples, resamples, seed)
+
+
+@functools.lru_cache(maxsize=4)  # val and test: the jobs of a sweep resample them alike
+def _kept(samples: int, resamples: int, seed: int) -> list[np.ndarray]:
+    return list(_counted(samples, resamples, seed))
+
+
+def _counted(samples: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     generator = np.random.default_rng(seed)
     kind = _counting(samples)
     for start in range(0, resamples, BLOCK):
