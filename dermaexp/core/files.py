@@ -19,7 +19,7 @@ def expanded(path: str) -> Path:
         return Path(path)
 
 
-def write_bytes(path: Path, content: bytes, *, durably: bool = True) -> None:
+def write_bytes(path: Path, content: bytes | memoryview, *, durably: bool = True) -> None:
     """Write the whole file or nothing: beside it first, then renamed over it.
 
     What can be computed again need not be written `durably`, which waits for the disk: it may be

@@ -36,6 +36,7 @@ class Batches(Sampler):
         self.process = process
         self.processes = processes
         self.epoch = 0
+        self.device = torch.device("cpu")  # of the indices: where the images are
         starts = list(range(0, samples, batch_size))
         # A last batch of one sample, or too small for all processes, joins the batch before it:
         # batch normalisation needs the variance of two samples, and every process needs a batch,
@@ -65,8 +66,9 @@ class Batches(Sampler):
                 order = torch.randperm(self.samples, generator=generator)
             else:
                 order = self.weights.multinomial(self.samples, True, generator=generator)
+        shuffled = self.indices[order].to(self.device)
         for start, end in self.bounds:
-            yield self.indices[order[start:end][self.process :: self.processes]]
+            yield shuffled[start + self.process : end : self.processes]
 
 
 def mixed_seed(*numbers: int) -> int:

@@ -40,11 +40,13 @@ class Images(Dataset):
         return len(self.labels)
 
     def __getitem__(self, indices: Tensor) -> Batch:
-        images = self.images[indices].permute(0, 3, 1, 2).expand(-1, self.channels, -1, -1)
-        # A copy even of gray images: .contiguous() would leave them the strides of channels-last,
-        # with which a convolution takes another path and gives other last digits.
-        images = images.clone(memory_format=torch.contiguous_format)
-        return images, self.labels[indices], indices
+        """Return a batch in the images' own layout, which the classifier changes."""
+        images = self.images.index_select(0, indices).permute(0, 3, 1, 2)
+        return images.expand(-1, self.channels, -1, -1), self.labels[indices], indices
+
+    def to(self, device: torch.device) -> Images:
+        """Return the split on a device."""
+        return Images(self.images.to(device), self.labels.to(device), self.channels)
 
 
 class MappedImages(Dataset):
@@ -197,15 +199,28 @@ class ImageDataModule(LightningDataModule):
     ) -> DataLoader:
         trainer = self.trainer
         place = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        images = self._on_device(split)
         batches = self.batches(split, seed, weights, *place)
+        batches.device = images.labels.device
         # Otherwise each iterator takes a number from the global generator, at another moment in a
         # resumed run than in one that was never interrupted.
         generator = torch.Generator().manual_seed(0)
-        images = self.images[split]
         # Where the system can keep the whole file in memory, threads only slow down the model.
         is_large = isinstance(images, MappedImages) and images.nbytes > memory.available()
         loader = ReadAhead if is_large else DataLoader
         return loader(images, sampler=batches, batch_size=None, generator=generator)
+
+    def _on_device(self, split: str) -> Images | MappedImages:
+        """Return the images on the trainer's GPU if they take half of what is free there at most.
+
+        Otherwise each batch is copied there when it is used.
+        """
+        images = self.images[split]
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        if device.type != "cuda" or isinstance(images, MappedImages):
+            return images
+        free, _ = torch.cuda.mem_get_info(device)
+        return images.to(device) if images.images.nbytes <= free / 2 else images
 
 
 def _dataset(split: Split, grayscale: bool, channels: int | None) -> Images | MappedImages:

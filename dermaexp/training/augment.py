@@ -37,8 +37,11 @@ class Augment(nn.Module):
         super().__init__()
         self.options = by = rules.check(AugmentConfig, options, "augment")
         self.mix = _mixing(by, classes) if by.mixup or by.cutmix else None
+        self.changes = by != AugmentConfig(alpha=by.alpha)
 
     def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.changes:
+            return images, targets
         # With bf16-mixed, a grid in bfloat16 would shift pixels.
         with torch.autocast(images.device.type, enabled=False):
             return self._changed(images, targets)

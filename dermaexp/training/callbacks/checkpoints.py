@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.training.lightning_internals import moved_checkpoint_state
+
+BEHIND = 1  # files that may wait for the disk when the next is saved
 
 
 class _RunCheckpoint(ModelCheckpoint):
@@ -50,21 +54,40 @@ class LastCheckpoint(_RunCheckpoint):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its file, then renames it.
+    """Writes a checkpoint beside its file, then renames it, while the training goes on.
 
     Lightning's own copies from the system's temporary folder, which loses the old checkpoint when
-    the disk is full or the process is killed meanwhile.
+    the disk is full or the process is killed meanwhile. Files are written one after the other;
+    an error of one is raised when the next is saved, or at the end of the training.
     """
+
+    def __init__(self) -> None:
+        self._writer = ThreadPoolExecutor(1)
+        self._pending: deque[Future[None]] = deque()
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
         buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        write_bytes(Path(path), buffer.getvalue())
+        torch.save(checkpoint, buffer)  # now, as the next step changes the tensors
+        self._wait(but=BEHIND)
+        self._pending.append(self._writer.submit(write_bytes, Path(path), buffer.getbuffer()))
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
+        self._wait()
         return load_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        self._wait()
+        super().remove_checkpoint(path)
+
+    def teardown(self) -> None:
+        self._wait()
+
+    def _wait(self, but: int = 0) -> None:
+        """Wait until all files `but` the last ones are written."""
+        while len(self._pending) > but:
+            self._pending.popleft().result()
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
