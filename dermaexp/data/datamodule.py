@@ -69,10 +69,17 @@ class MappedImages(Dataset):
         return torch.from_numpy(batch), self.labels[indices], indices
 
 
+class Loader(DataLoader):
+    """A loader without workers and what they need, which takes longer than to index a batch."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # no more is asked for
+        return map(self.dataset.__getitem__, self.sampler)
+
+
 class ReadAhead(DataLoader):
     """A loader whose next batches are read by threads while the model works on one."""
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # no more is asked for
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         with ThreadPoolExecutor(AHEAD) as readers:
 
             def read(indices: Tensor) -> Future[Batch]:
@@ -147,6 +154,12 @@ class ImageDataModule(LightningDataModule):
         counts = class_counts(self.splits.train.labels, classes)
         return dict(zip(classes, counts.tolist(), strict=True))
 
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        images, labels, indices = batch
+        return images.to(device), labels.to(device), indices.to(device)
+
     def train_dataloader(self) -> DataLoader:
         return self._loader("train", seed=self.seed, weights=self._weights())
 
@@ -202,13 +215,10 @@ class ImageDataModule(LightningDataModule):
         images = self._on_device(split)
         batches = self.batches(split, seed, weights, *place)
         batches.device = images.labels.device
-        # Otherwise each iterator takes a number from the global generator, at another moment in a
-        # resumed run than in one that was never interrupted.
-        generator = torch.Generator().manual_seed(0)
         # Where the system can keep the whole file in memory, threads only slow down the model.
         is_large = isinstance(images, MappedImages) and images.nbytes > memory.available()
-        loader = ReadAhead if is_large else DataLoader
-        return loader(images, sampler=batches, batch_size=None, generator=generator)
+        loader = ReadAhead if is_large else Loader
+        return loader(images, sampler=batches, batch_size=None)
 
     def _on_device(self, split: str) -> Images | MappedImages:
         """Return the images on the trainer's GPU if they take half of what is free there at most.

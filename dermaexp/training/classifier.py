@@ -88,6 +88,7 @@ class Classifier(LightningModule):
         self.std: Tensor
         self.register_buffer("mean", torch.as_tensor(mean).view(-1, 1, 1))
         self.register_buffer("std", torch.as_tensor(std).view(-1, 1, 1))
+        self.standardises = self._changes_pixels()
         self.sums = EpochSums()
         self.epoch_metrics: dict[str, float] = {}
         self.epoch_samples = 0  # of the last epoch
@@ -160,7 +161,9 @@ class Classifier(LightningModule):
         for name in ("mean", "std"):
             if (stored := state_dict.get(name)) is not None:
                 setattr(self, name, getattr(self, name).new_zeros(stored.shape))
-        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+        loaded = super().load_state_dict(state_dict, strict=strict, assign=assign)
+        self.standardises = self._changes_pixels()
+        return loaded
 
     def configure_optimizers(self) -> OptimizerConfig | OptimizerLRSchedulerConfig:
         return self.optimizer_of(self._trained())
@@ -187,10 +190,16 @@ class Classifier(LightningModule):
         others = [parameter for parameter in self.parameters() if parameter not in own]
         return self.finetune.groups(self.net, self.head, others)
 
+    def _changes_pixels(self) -> bool:
+        """Whether `mean` and `std` change anything: by default they do not."""
+        return bool((self.mean != 0).any() or (self.std != 1).any())
+
     def _logits(self, pixels: Tensor) -> Tensor:
         """Return the logits in float32 of images (N, C, H, W) in [0, 1]."""
         try:
-            return self.net((pixels - self.mean) / self.std).float()
+            if self.standardises:
+                pixels = (pixels - self.mean) / self.std
+            return self.net(pixels).float()
         except StopIteration as error:  # Lightning takes it for the end of the data
             raise UserError("the model raised StopIteration: raise another error there") from error
 

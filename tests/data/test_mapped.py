@@ -12,12 +12,11 @@ import torch
 from helpers import NO_FIGURES
 from omegaconf import OmegaConf
 from PIL import Image
-from torch.utils.data import DataLoader
 
 from dermaexp.core import memory
 from dermaexp.core.errors import UserError
 from dermaexp.data import load, npz
-from dermaexp.data.datamodule import ImageDataModule, MappedImages, ReadAhead
+from dermaexp.data.datamodule import ImageDataModule, Loader, MappedImages, ReadAhead
 from dermaexp.data.gray import Gray, luma
 from dermaexp.data.mapped import Taken, is_mapped, resident_limit
 from dermaexp.data.splits import SPLITS, Splits
@@ -208,7 +207,7 @@ def test_files_larger_than_the_free_memory_are_read_ahead(
     splits = loaded("npz", path=str(data_file))
     data = ImageDataModule(splits, batch_size=4, grayscale=True, seed=0)
     plain = data.train_dataloader()
-    assert type(plain) is DataLoader
+    assert type(plain) is Loader
     monkeypatch.setattr(memory, "available", lambda: 0)
     ahead = data.train_dataloader()
     assert type(ahead) is ReadAhead

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
@@ -22,7 +22,9 @@ BEHIND = 1  # files that may wait for the disk when the next is saved
 
 
 class _RunCheckpoint(ModelCheckpoint):
-    """Overwrites one file in the run directory's checkpoints/ during the training."""
+    """Overwrites one file in the run directory's checkpoints/ after each epoch."""
+
+    on_train_batch_end = Callback.on_train_batch_end  # nothing is saved there
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.folder = RunDirectory(trainer.default_root_dir).checkpoints

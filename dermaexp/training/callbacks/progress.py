@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any, cast
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -19,6 +20,8 @@ from rich.progress import (
 from dermaexp.core.console import console
 from dermaexp.training.classifier import Classifier
 
+REFRESHED = 4  # times a second: to draw the bar takes milliseconds
+
 
 class Progress(Callback):
     """Shows a bar in a terminal; elsewhere, as in a log, prints a line an epoch."""
@@ -33,6 +36,7 @@ class Progress(Callback):
             TimeElapsedColumn(),
             TimeRemainingColumn(compact=True),
             console=console,
+            refresh_per_second=REFRESHED,
             disable=not (console.is_terminal and trainer.is_global_zero),
             transient=True,
         )
@@ -46,10 +50,14 @@ class Progress(Callback):
             total=batches,
             completed=int(begun * trainer.num_training_batches),
         )
+        self.batches, self.shown = 0, 0.0  # since the bar was told of them, and when that was
         self.bar.start()
 
     def on_train_batch_end(self, *_: Any) -> None:
-        self.bar.advance(self.task)
+        self.batches += 1
+        if (now := time.monotonic()) > self.shown + 1 / REFRESHED:
+            self.bar.advance(self.task, self.batches)
+            self.batches, self.shown = 0, now
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch + 1
@@ -58,7 +66,8 @@ class Progress(Callback):
             f"epoch {epoch}/{self.epochs}  loss {logged['train_loss']:.3f}  "
             f"val AUROC {logged['val_macro_auroc']:.3f}"
         )
-        self.bar.update(self.task, description=line)
+        self.bar.update(self.task, advance=self.batches, description=line)
+        self.batches = 0
         if not console.is_terminal and trainer.is_global_zero:
             console.print(line)
 
