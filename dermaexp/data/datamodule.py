@@ -28,6 +28,14 @@ Batch = tuple[Tensor, Tensor, Tensor]
 AHEAD = 4  # batches, each read by a thread
 
 
+def as_floats(images: Tensor) -> Tensor:
+    """Return uint8 images (N, C, H, W) as floats in [0, 1], in torch's default layout.
+
+    In another one a convolution may take another path and give other last digits.
+    """
+    return images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+
+
 class Images(Dataset):
     """One split as tensors; indexed by a whole batch at once."""
 

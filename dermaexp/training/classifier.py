@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from dermaexp.core.errors import UserError
 from dermaexp.core.tasks import Task
 from dermaexp.data.batches import Batches
-from dermaexp.data.datamodule import Batch
+from dermaexp.data.datamodule import Batch, as_floats
 from dermaexp.metrics import classification
 from dermaexp.metrics.labels import is_correct
 from dermaexp.metrics.predictions import Predictions
@@ -98,11 +98,11 @@ class Classifier(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (N, K) of uint8 images (N, C, H, W)."""
-        return self._logits(_pixels(images))
+        return self._logits(as_floats(images))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, targets, _ = batch
-        images, goals = _pixels(images), targets
+        images, goals = as_floats(images), targets
         if self.augment is not None:
             images, goals = self.augment(images, targets)
         logits = self._logits(images)
@@ -207,7 +207,7 @@ class Classifier(LightningModule):
         images, targets, indices = batch
         if not len(targets):  # a process without an image predicts one that is not counted
             images = images.new_zeros(1, *images.shape[1:])
-        pixels = _pixels(images)
+        pixels = as_floats(images)
         views = tta.as_they_are(pixels) if is_fitting(self.trainer) else self.test_views(pixels)
         answers = [PROBABILITIES[self.task](self._logits(view)) for view in views]
         probabilities = functools.reduce(torch.add, answers) / len(answers)
@@ -241,14 +241,6 @@ class Classifier(LightningModule):
             "try a lower optimizer.lr"
             + (kept if self.current_epoch and self.trainer.checkpoint_callbacks else "")
         )
-
-
-def _pixels(images: Tensor) -> Tensor:
-    """Return uint8 images (N, C, H, W) as floats in [0, 1], in torch's default layout.
-
-    In another one a convolution may take another path and give other last digits.
-    """
-    return images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
 def _scores(predictions: Predictions) -> dict[str, float]:
