@@ -77,7 +77,8 @@ def _line_of_framework(cause: BaseException, outer: BaseException) -> str | None
         return _explain_key(cause, outer)
     if isinstance(cause, InstantiationException):
         return _explain_instantiation(cause)
-    if type(cause).__name__ == "TerminatedWorkerError":  # joblib's, which may not be installed
+    # Those of joblib, which may not be installed, and of concurrent.futures.
+    if type(cause).__name__ in ("TerminatedWorkerError", "BrokenProcessPool"):
         return (
             "a worker process was killed, perhaps for want of memory: the same command resumes the "
             "sweep; hydra.launcher.n_jobs=N sets how many jobs run at once"

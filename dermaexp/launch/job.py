@@ -45,7 +45,7 @@ def run_job(config: DictConfig, *, trained: bool = False) -> float:
     in_sweep = hydra.mode == RunMode.MULTIRUN
     launcher = hydra.launcher._target_.rpartition(".")[2]
     in_parallel = in_sweep and launcher != "BasicLauncher"
-    if launcher == "JoblibLauncher" and in_sweep:
+    if launcher.endswith("JoblibLauncher") and in_sweep:
         end_with_parent()  # else a worker trains on after the sweep was killed
     # Frameworks warn of much that a user cannot change: it goes to the log, not to the terminal.
     logging.captureWarnings(True)

@@ -142,8 +142,8 @@ def _is_given(key: str, config: DictConfig) -> bool:
 def _check_launcher(hydra: DictConfig) -> None:
     """Raise UserError if the plugin of the launcher is not installed."""
     package = ".".join(hydra.launcher._target_.split(".")[:2])
-    if package == "hydra_plugins.dermaexp_submitit":  # a part of it
-        package = "hydra_plugins.hydra_submitit_launcher"
+    if package.startswith("hydra_plugins.dermaexp_"):  # a part of it
+        package = f"hydra_plugins.hydra_{package.rpartition('_')[2]}_launcher"
     try:
         missing = find_spec(package) is None
     except ModuleNotFoundError:  # no plugin is installed at all
