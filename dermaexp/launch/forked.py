@@ -1,7 +1,7 @@
-"""Jobs of joblib's launcher in workers that one process forks, once it has imported what runs need.
+"""Jobs of joblib's launcher in workers forked by one process that has imported what runs need.
 
-The only module that uses what `hydra_joblib_launcher` keeps to itself; tests/launch/test_forked.py
-says which version lacks it. Joblib's own workers each import torch and Lightning, all at once.
+Joblib's own workers each import torch and Lightning, all at once. The only module that uses what
+`hydra_joblib_launcher` keeps to itself; tests/launch/test_launchers.py says which version lacks it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 NEEDED = ("dermaexp.launch.attempt", "dermaexp.training.experiment", "dermaexp.report.callbacks")
+
+IDLE = 300  # seconds that the process waits for the next jobs of a search
 
 _jobs: list[tuple[Any, ...]] = []  # the arguments of each, which workers inherit
 
@@ -53,10 +55,9 @@ def launch(
     threads = str(max(1, (os.cpu_count() or 1) // at_once))
     shared = {name: threads for name in POOLS if name not in os.environ}
     # A process of its own: this one may have threads, which no fork survives.
-    foreman = get_reusable_executor(max_workers=1, env=shared)
+    foreman = get_reusable_executor(max_workers=1, env=shared, timeout=IDLE)
     try:
         returned = foreman.submit(run, jobs, at_once, config.compile).result()
-        foreman.shutdown(wait=False)
     except BaseException as error:
         foreman.shutdown(wait=False, kill_workers=True)  # and all that it has forked
         error.__cause__ = None  # the traceback in the other process
@@ -72,7 +73,8 @@ def run(jobs: list[tuple[Any, ...]], at_once: int, compiles: bool) -> list[bytes
         importlib.import_module(name)
     _jobs[:] = jobs
     fork = multiprocessing.get_context("fork")
-    pool = concurrent.futures.ProcessPoolExecutor(at_once, mp_context=fork)
+    watch_again = end_with_parent.cache_clear  # each worker ends with this process, too
+    pool = concurrent.futures.ProcessPoolExecutor(at_once, mp_context=fork, initializer=watch_again)
     results = [pool.submit(_run, place) for place in range(len(jobs))]
     try:
         for result in concurrent.futures.as_completed(results):

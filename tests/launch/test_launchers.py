@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +21,7 @@ from helpers import NO_FIGURES, started
 from dermaexp.core.errors import INTERRUPTED
 from dermaexp.core.overrides import command
 from dermaexp.data import load
-from dermaexp.launch import gpus, sweep
+from dermaexp.launch import forked, gpus, sweep
 from dermaexp.launch.explain import explain
 from dermaexp.runs.directory import RunDirectory
 
@@ -197,8 +200,27 @@ def test_a_job_of_two_nodes_resumes_when_slurm_queues_it_again(
 
 def test_a_killed_worker_of_joblib_is_one_line() -> None:
     loky = pytest.importorskip("joblib.externals.loky.process_executor")
-    line = explain(loky.TerminatedWorkerError("A worker process managed by the executor was"))
-    assert "killed, perhaps for want of memory: the same command resumes the sweep" in line
+    for killed in (loky.TerminatedWorkerError, BrokenProcessPool):
+        line = explain(killed("A worker process managed by the executor was"))
+        assert "killed, perhaps for want of memory: the same command resumes the sweep" in line
+
+
+def test_what_the_forked_workers_use_of_the_plugin() -> None:
+    """hydra-joblib-launcher 1.2 has it, and joblib 1.3 to 1.6."""
+    core = pytest.importorskip("hydra_plugins.hydra_joblib_launcher._core")
+    assert list(signature(core.execute_job).parameters) == [
+        "idx",
+        "overrides",
+        "hydra_context",
+        "config",
+        "task_function",
+        "singleton_state",
+    ]
+    loky = pytest.importorskip("joblib.externals.loky")
+    reduction = pytest.importorskip("joblib.externals.loky.backend.reduction")
+    assert "env" in signature(loky.get_reusable_executor).parameters
+    assert pickle.loads(reduction.dumps(lambda: 7))() == 7
+    assert [forked.workers(*pair) for pair in ((2, 5), (4, 3), (1, 2))] == [2, 3, 1]
 
 
 def test_a_plugin_that_is_not_installed(cli: Cli, tmp_path: Path, capsys, monkeypatch) -> None:
@@ -288,12 +310,13 @@ def test_ctrl_c_in_a_parallel_sweep_names_the_command_once(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     """The jobs are other processes, which do not know when the sweep ends."""
-    launcher = pytest.importorskip("hydra_plugins.hydra_joblib_launcher._core")
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
 
-    def interrupted(**_: object) -> None:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(launcher, "launch", interrupted)
+    monkeypatch.setattr(forked, "launch", interrupted)
+    monkeypatch.setattr("hydra_plugins.hydra_joblib_launcher._core.launch", interrupted)
     sweep = ["-m", "hydra/launcher=joblib", "model=ffn,cnn", "hydra.sweep.dir=s"]
     assert cli(*sweep) == INTERRUPTED
     output = capsys.readouterr()
