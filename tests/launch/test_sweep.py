@@ -264,7 +264,7 @@ def test_keys_of_swept_options_work(
 ) -> None:
     ran = []
 
-    def composed(config: DictConfig) -> float:
+    def composed(config: DictConfig, **_: object) -> float:
         ran.append(set(HydraConfig.get().overrides.task) - set(DEBUG) - {"report=False"})
         return 0.5
 
