@@ -1,7 +1,7 @@
-"""Time two trainings at once on the same cores: python benchmarks/two_at_once.py
+"""What do two trainings at once cost on the same cores? python -m benchmarks two_at_once
 
 Baseline: OpenMP's default, where a thread without work spins for some milliseconds and keeps the
-core from the other training. dermaexp asks for short spins, see dermaexp/__main__.py.
+core from the other training. dermaexp asks for short spins, see dermaexp/launch/command.py.
 """
 
 from __future__ import annotations
@@ -11,40 +11,42 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
+
+from benchmarks.measure import Table, alternate, compared
 
 WAITS = {"OpenMP default": "300000", "dermaexp": "1000"}  # spins before a thread sleeps
 OPTIONS = ["dataset=synthetic", "epochs=3", "callbacks=[progress,best_checkpoint]", "trainer=cpu"]
 
 
-def fit_seconds(model: str, spins: str, trainings: int, folder: Path) -> float:
+def fit_seconds(model: str, spins: str, trainings: int) -> float:
     """Return the seconds of the slowest of `trainings` started together."""
-    runs = [folder / f"{model}-{spins}-{trainings}-{index}" for index in range(trainings)]
     command = [sys.executable, "-m", "dermaexp", f"model={model}", *OPTIONS]
     environment = {**os.environ, "GOMP_SPINCOUNT": spins}
-    processes = [
-        subprocess.Popen(
-            [*command, f"hydra.run.dir={run}"], env=environment, stdout=subprocess.DEVNULL
-        )
-        for run in runs
-    ]
-    if any(process.wait() for process in processes):
-        sys.exit("a training failed")
-    return max(json.loads((run / "metrics.json").read_text())["seconds"]["fit"] for run in runs)
-
-
-def main() -> None:
-    print(f"{'model':5} {'trainings':>9} {'waiting':14} {'s of the fit':>12} {'x default':>9}")
     with tempfile.TemporaryDirectory() as folder:
-        for model in ("ffn", "cnn"):
-            for trainings in (1, 2):
-                default = None
-                for name, spins in WAITS.items():
-                    seconds = fit_seconds(model, spins, trainings, Path(folder))
-                    default = default or seconds
-                    ratio = seconds / default
-                    print(f"{model:5} {trainings:9} {name:14} {seconds:12.2f} {ratio:9.2f}")
+        runs = [Path(folder, str(index)) for index in range(trainings)]
+        processes = [
+            subprocess.Popen(
+                [*command, f"hydra.run.dir={run}"], env=environment, stdout=subprocess.DEVNULL
+            )
+            for run in runs
+        ]
+        codes = [process.wait() for process in processes]
+        if any(codes):
+            raise RuntimeError("a training failed")
+        metrics = [json.loads((run / "metrics.json").read_text()) for run in runs]
+    return max(numbers["seconds"]["fit"] for numbers in metrics)
 
 
-if __name__ == "__main__":
-    main()
+def measure() -> list[Table]:
+    tables = []
+    for model in ("ffn", "cnn"):
+        for trainings in (1, 2):
+            sides = {
+                name: partial(fit_seconds, model, spins, trainings) for name, spins in WAITS.items()
+            }
+            seconds = alternate(sides, rounds=1, warm_up=False)
+            title = f"{model}, {trainings} at once: seconds of the slower fit"
+            tables.append(Table(title, compared(seconds, "OpenMP default")))
+    return tables
