@@ -17,7 +17,6 @@ from typing import Any, NoReturn
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import SearchPathQuery
@@ -26,7 +25,7 @@ from omegaconf import DictConfig
 
 DEEPCOPY = "__deepcopy__"  # a method that ConfigRepository does not have
 
-__all__ = ["BasicLauncher", "compositions_kept", "flag_parser", "flags_of", "initialized"]
+__all__ = ["compositions_kept", "flag_parser", "flags_of", "initialized"]
 
 
 def flag_parser(error: Callable[[str], NoReturn]) -> ArgumentParser:

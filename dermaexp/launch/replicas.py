@@ -11,9 +11,9 @@ import contextlib
 import copy
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
@@ -40,8 +40,14 @@ if TYPE_CHECKING:
 SEED = "seed="
 KEY = "replicas="
 LAUNCHER = "hydra_plugins.dermaexp_replicas.ReplicasLauncher"
-# Runs the task for the job of these overrides and this number.
-LaunchOne = Callable[[TaskFunction, Sequence[str], int], JobReturn]
+
+
+class LaunchOne(Protocol):
+    """Runs the task for the job of these overrides and this number, perhaps not the last time."""
+
+    def __call__(
+        self, task: TaskFunction, overrides: Sequence[str], number: int, *, again: bool
+    ) -> JobReturn: ...
 
 
 def expanded(arguments: Sequence[str]) -> list[str]:
@@ -93,7 +99,7 @@ def launch(
             jobs = {first + other: job_overrides[other] for other in groups[number]}
             trained |= train_at_once(launch_one, jobs)
         own = functools.partial(task, trained=first + number in trained)
-        results.append(launch_one(own, overrides, first + number))
+        results.append(launch_one(own, overrides, first + number, again=False))
     return results
 
 
@@ -117,7 +123,10 @@ def train_at_once(launch_one: LaunchOne, jobs: Mapping[int, Sequence[str]]) -> s
     """
     with contextlib.ExitStack() as until_trained:
         begin = functools.partial(_begin, until_trained=until_trained)
-        begun = {number: launch_one(begin, jobs[number], number).return_value for number in jobs}
+        begun = {
+            number: launch_one(begin, overrides, number, again=True).return_value
+            for number, overrides in jobs.items()
+        }
         reasons = [value for value in begun.values() if isinstance(value, str)]
         runs = {n: run for n, run in begun.items() if run and not isinstance(run, str)}
         if not reasons and len({_but_seed(run) for run in runs.values()}) > 1:

@@ -30,7 +30,6 @@ PACKAGE = Path(hydra_internals.__file__).resolve().parents[1]
         ("hydra._internal.hydra", "Hydra"),
         ("hydra._internal.config_loader_impl", "ConfigLoaderImpl"),
         ("hydra._internal.config_repository", "ConfigRepository"),
-        ("hydra._internal.core_plugins.basic_launcher", "BasicLauncher"),
         ("hydra.core.config_search_path", "ConfigSearchPath SearchPathQuery"),
         ("hydra.core.global_hydra", "GlobalHydra"),
     ],
