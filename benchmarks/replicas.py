@@ -17,7 +17,7 @@ from dermaexp.launch.command import execute, isolated
 
 JOBS = 8
 FEWER = ("+trainer.limit_train_batches=8", "+trainer.limit_val_batches=2")
-RECIPES = {  # with the images of DermaMNIST, 110 batches an epoch; resnet11 with 8, as it takes so long
+RECIPES = {  # with 110 batches an epoch; resnet11 with 8, as it takes so long
     "ffn": ("epochs=10",),
     "cnn": ("epochs=1",),
     "resnet11": ("epochs=1", "dataset.grayscale=false", *FEWER, "+trainer.limit_test_batches=2"),

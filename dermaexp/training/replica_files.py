@@ -134,6 +134,7 @@ class JoinedCheckpointIO(AtomicCheckpointIO):
     """Gives the replicas' own checkpoints as the joint one."""
 
     def __init__(self, checkpoints: Sequence[Mapping[str, Any] | None]) -> None:
+        super().__init__()
         self.checkpoints = checkpoints
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
