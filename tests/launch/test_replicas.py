@@ -55,11 +55,6 @@ def optimizer_state(run: Path) -> list[torch.Tensor]:
     return [value for value in values if isinstance(value, torch.Tensor)]
 
 
-def epochs_of(run: Path) -> int:
-    file = run / "checkpoints" / "last.ckpt"
-    return torch.load(file, weights_only=True)["epoch"] + 1 if file.exists() else 0
-
-
 def assert_equal(ours: list[Path], others: list[Path]) -> None:
     assert [run.name for run in ours] == [run.name for run in others]
     for own, other in zip(ours, others, strict=True):
@@ -94,15 +89,11 @@ def test_killed_replicas_resume(sweep, monkeypatch) -> None:
     """Killed before the training, among the checkpoints of an epoch, and in the first job's end."""
     recipe = RECIPES["random numbers in the model and the augmentation"]
     alone = sweep("alone", *recipe)
-    trained = {4: [0, 0, 0], 24: [2, 1, 1], 38: [3, 3, 3]}  # files written: each one's epochs
-    for written, epochs in trained.items():
+    for written in (4, 24, 38):  # files
         name = f"killed_{written}"
         with monkeypatch.context() as patch, pytest.raises(Killed):
             kill_at_write(written, patch)
             sweep(name, *recipe, "sweep.replicas=8")
-        assert [
-            epochs_of(run) for run in sorted((alone[0].parents[1] / name).glob("seed=*"))
-        ] == epochs
         assert_equal(sweep(name, *recipe, "sweep.replicas=8"), alone)
 
 
