@@ -20,7 +20,7 @@ from hydra.core.utils import JobReturn
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from dermaexp.core import lean_imports, rules
+from dermaexp.core import lean_imports
 from dermaexp.core.console import console, print_warning, quiet
 from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
@@ -73,7 +73,8 @@ def expanded(arguments: Sequence[str]) -> list[str]:
 
 def use(config: DictConfig) -> None:
     """Give the sweep the launcher that trains replicas at once, if its config asks for it."""
-    from dermaexp.launch.validate import SweepConfig  # with pydantic
+    from dermaexp.core import rules  # with pydantic
+    from dermaexp.launch.validate import SweepConfig
 
     replicas = rules.check(SweepConfig, to_dict(config.sweep), "sweep").replicas
     if replicas == 1:
