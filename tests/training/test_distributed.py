@@ -56,7 +56,7 @@ def test_two_processes_give_the_numbers_of_one(
     assert torch.get_num_threads() == threads
     (one,), (two,) = ((tmp_path / "one").glob("*/"), (tmp_path / "two").glob("model=ffn*"))
     files = [{str(file.relative_to(run)) for file in run.rglob("*")} for run in (one, two)]
-    assert files[0] == files[1]
+    assert files[0] == files[1] - {"resampled.npz"}, "a comparison of two keeps it"
     alone, shared = (RunDirectory(run).read_predictions() for run in (one, two))
     for name, array in alone.items():
         np.testing.assert_allclose(array, shared[name], atol=1e-5, err_msg=name)
