@@ -1,4 +1,4 @@
-"""Measure how long pictures take to become splits: python benchmarks/decode.py
+"""Measure how long pictures take to become splits: python -m benchmarks decode
 
 10,015 synthetic JPEG files of 200 x 150 pixels, at 224 pixels; each in a process of its own.
 Baseline: Pillow, image by image, and np.stack.
@@ -13,12 +13,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from omegaconf import OmegaConf
 from PIL import Image, ImageOps
 
-from dermaexp.core.console import console
+from benchmarks.measure import Table
 
 PICTURES, SIZE = 10_015, 224
 
@@ -62,24 +63,31 @@ def _measured(work: Callable[[Path], int], folder: Path) -> tuple[float, float, 
     return seconds, pixels / 1e9, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as place:
-        os.environ["XDG_CACHE_HOME"] = f"{place}/cache"
+def measure() -> list[Table]:
+    rows = []
+    with (
+        tempfile.TemporaryDirectory() as place,
+        mock.patch.dict(os.environ, XDG_CACHE_HOME=f"{place}/cache"),
+    ):
         folder = Path(place) / "pictures"
         folder.mkdir()
         write_pictures(folder)
-        baseline, *_ = measured(one_by_one, folder)
+        measured(one_by_one, folder)  # reads the files into the page cache
+        baseline = None
         for name, work in (
             ("image by image", one_by_one),
             ("dermaexp, first start", dermaexp),
             ("dermaexp, second start", dermaexp),
         ):
             seconds, pixels, peak = measured(work, folder)
-            console.print(
-                f"{name}: {seconds:.2f} s ({seconds / baseline:.2f}), {pixels:.2f} GB of pixels, "
-                f"peak {peak:.2f} GB"
+            baseline = baseline or seconds
+            rows.append(
+                {
+                    "": name,
+                    "s": round(seconds, 2),
+                    "x image by image": round(seconds / baseline, 2),
+                    "GB of pixels": round(pixels, 2),
+                    "peak GB": round(peak, 2),
+                }
             )
-
-
-if __name__ == "__main__":
-    main()
+    return [Table(f"{PICTURES:,} pictures at {SIZE} pixels", rows, "one round")]

@@ -1,4 +1,4 @@
-"""Measure what following 2,000 jobs costs of a core: python benchmarks/follow.py
+"""Measure what following 2,000 jobs costs of a core: python -m benchmarks follow
 
 The jobs are fake, on a local disk; of those that run, none ends or ten end each second.
 Baseline: every run.json read each second, in plain Python.
@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dermaexp.core.console import console
+from benchmarks.measure import Spread, Table, compared
+from dermaexp.core.console import quiet
 from dermaexp.launch.follow import ends_reported
 from dermaexp.runs.directory import RunDirectory
 
 JOBS = 2000
-SECONDS = 30
+SECONDS = 20
+ROUNDS = 2
 DATA = {"name": "Data", "fingerprint": "0" * 64, "test_fingerprint": "1" * 64, "synthetic": True}
 RECORD = {
     "schema": 1,
@@ -89,16 +91,17 @@ def share_of_a_core(follow: Callable[[Path], None], each_second: int) -> float:
             others.join()
 
 
-def main() -> None:
-    console.quiet = True  # no line for each end
-    print(f"{'ends a second':>13} {'follower':12} {'% of a core':>11} {'x baseline':>10}")
+def measure() -> list[Table]:
+    rows = []
     for each_second in (0, 10):
-        baseline = None
-        for name, follow in (("reading all", reading_all), ("dermaexp", dermaexp)):
-            share = share_of_a_core(follow, each_second)
-            baseline = baseline or share
-            print(f"{each_second:13} {name:12} {100 * share:11.2f} {share / baseline:10.3f}")
-
-
-if __name__ == "__main__":
-    main()
+        shares: dict[str, list[float]] = {"reading all": [], "dermaexp": []}
+        for _ in range(ROUNDS):
+            shares["reading all"].append(100 * share_of_a_core(reading_all, each_second))
+            with quiet(True):  # no line for each end
+                shares["dermaexp"].append(100 * share_of_a_core(dermaexp, each_second))
+        rows += compared(
+            {name: Spread(values) for name, values in shares.items()}, "reading all", "% of a core"
+        )
+        for row in rows[-2:]:
+            row["ends a second"] = each_second
+    return [Table(f"following {JOBS:,} jobs", rows)]

@@ -1,4 +1,4 @@
-"""Time the verb predict against one picture at a time: python benchmarks/predict.py
+"""Time the verb predict against one picture at a time: python -m benchmarks predict
 
 model=cnn at 28 pixels, in one process, after a first call that is not timed. Two comparisons:
   decoded   uint8 arrays of the model's size: batches, against a batch of one for each image
@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ import torch
 from PIL import Image
 
 import dermaexp
+from benchmarks.measure import Spread, Table, alternate, compared
 from dermaexp.data import synthetic
 from dermaexp.data.pictures import fitted
 from dermaexp.inference import predict
@@ -30,17 +29,6 @@ from dermaexp.inference.trained import TrainedModel
 IMAGES, FILES = 4096, 512
 ALONE = 256  # images that are predicted one by one
 REPEATS = 3
-
-
-def seconds(way: Callable[[], object]) -> float:
-    """Return the median seconds of REPEATS calls after one that does not count."""
-    way()
-    taken = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        way()
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken)
 
 
 def answer(model: TrainedModel, image: np.ndarray) -> np.ndarray:
@@ -61,7 +49,20 @@ def verb(run: Path, folder: Path) -> None:
         predict.main()
 
 
-def main() -> None:
+def drop(_: object) -> None:
+    """Return nothing, as a side that is timed does."""
+
+
+def speeds(title: str, counts: Mapping[str, int], seconds: Mapping[str, Spread]) -> Table:
+    """Return images a second from the seconds of `counts` images."""
+    each = {
+        name: Spread([counts[name] / value for value in own.values], digits=0)
+        for name, own in seconds.items()
+    }
+    return Table(title, compared(each, "one by one", "images a second"))
+
+
+def measure() -> list[Table]:
     images = synthetic.load().train.images[:IMAGES]
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stdout(io.StringIO()):
         folder = Path(temporary, "pictures")
@@ -76,19 +77,21 @@ def main() -> None:
             large = Image.fromarray(image).resize((600, 450), Image.Resampling.BICUBIC)
             large.save(folder / f"{index:04}.jpg", quality=90)
         files, model = sorted(folder.glob("*.jpg")), run.model
-        speeds = {
-            ("decoded", "one by one"): ALONE
-            / seconds(lambda: [answer(model, image) for image in images[:ALONE]]),
-            ("decoded", "predict"): IMAGES
-            / seconds(lambda: predict.probabilities_of(model, images)),
-            ("files", "one by one"): FILES / seconds(lambda: one_by_one(model, files)),
-            ("files", "predict"): FILES / seconds(lambda: verb(run.path, folder)),
-        }
-    print(f"{'input':8} {'way':10} {'images a second':>16} {'x one by one':>13}")
-    for (kind, way), speed in speeds.items():
-        ratio = speed / speeds[kind, "one by one"]
-        print(f"{kind:8} {way:10} {speed:16,.0f} {ratio:13.2f}")
-
-
-if __name__ == "__main__":
-    main()
+        decoded = alternate(
+            {
+                "one by one": lambda: drop([answer(model, image) for image in images[:ALONE]]),
+                "predict": lambda: drop(predict.probabilities_of(model, images)),
+            },
+            REPEATS,
+        )
+        from_files = alternate(
+            {
+                "one by one": lambda: one_by_one(model, files),
+                "predict": lambda: verb(run.path, folder),
+            },
+            REPEATS,
+        )
+    return [
+        speeds("decoded images", {"one by one": ALONE, "predict": IMAGES}, decoded),
+        speeds("JPEG files", dict.fromkeys(from_files, FILES), from_files),
+    ]

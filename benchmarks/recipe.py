@@ -1,4 +1,4 @@
-"""Time parts of a recipe against baselines, on the CPU: python benchmarks/recipe.py
+"""Time parts of a recipe against baselines, on the CPU: python -m benchmarks recipe
 
 augment    `augment=strong` on whole batches, against the same changes by torchvision v2, image by
            image, as a Dataset's transform makes them
@@ -9,15 +9,15 @@ training   a step of resnet11 on batches of 128, by precision, memory format and
 from __future__ import annotations
 
 import copy
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchvision.transforms import v2
 
+from benchmarks.measure import Spread, Table, alternate, compared
 from dermaexp.models.resnet11 import ResNet11
 from dermaexp.training.augment import Augment
 
@@ -27,18 +27,19 @@ CLASSES = 7
 ROUNDS = 5
 
 
-def seconds(work: Callable[[], None], repeats: int) -> float:
-    """Return the median seconds of one call over the rounds; a first round is a warm-up."""
-    rounds = []
-    for _ in range(ROUNDS + 1):
-        start = time.perf_counter()
-        for _ in range(repeats):
+def repeated(work: Callable[[], object], times: int) -> Callable[[], float]:
+    """Return a side of `alternate` that gives the seconds of one call of `work`."""
+
+    def side() -> float:
+        started = time.perf_counter()
+        for _ in range(times):
             work()
-        rounds.append((time.perf_counter() - start) / repeats)
-    return statistics.median(rounds[1:])
+        return (time.perf_counter() - started) / times
+
+    return side
 
 
-def augmentation() -> None:
+def augmentation() -> Table:
     images = torch.rand(BATCH_SIZE, 3, SIZE, SIZE)
     targets = torch.randint(CLASSES, (BATCH_SIZE,))
     strong = Augment(
@@ -64,11 +65,12 @@ def augmentation() -> None:
             v2.ColorJitter(0.1, 0.1, 0.1),
         ]
     )
-    baseline = seconds(lambda: [one_by_one(image) for image in images], 1)
-    batched = seconds(lambda: strong(images, targets), 10)
-    print(f"augment=strong, {BATCH_SIZE} images of {SIZE} px")
-    print(f"  torchvision v2, image by image  {baseline * 1e3:7.1f} ms  1.00")
-    print(f"  whole batch                     {batched * 1e3:7.1f} ms  {batched / baseline:.3f}\n")
+    sides = {
+        "torchvision v2, image by image": repeated(lambda: [one_by_one(i) for i in images], 1),
+        "whole batch": repeated(lambda: strong(images, targets), 10),
+    }
+    title = f"augment=strong, {BATCH_SIZE} images of {SIZE} px"
+    return Table(title, compared(milliseconds(sides), next(iter(sides)), "ms"))
 
 
 def step(
@@ -86,7 +88,7 @@ def step(
     return work
 
 
-def training() -> None:
+def training() -> Table:
     torch.manual_seed(0)
     images = torch.rand(BATCH_SIZE, 3, SIZE, SIZE)
     targets = torch.randint(CLASSES, (BATCH_SIZE,))
@@ -97,19 +99,25 @@ def training() -> None:
     )
     compiled = copy.deepcopy(ours)
     compiled.compile()
-    print(f"a training step of resnet11, {BATCH_SIZE} images of {SIZE} px")
-    baseline = None
-    for name, model, dtype in (
-        ("32 bits, channels first", plain, torch.float32),
-        ("32 bits", ours, torch.float32),
-        ("bf16-mixed", copy.deepcopy(ours), torch.bfloat16),
-        ("bf16-mixed, compiled", compiled, torch.bfloat16),
-    ):
-        taken = seconds(step(model, images, targets, dtype), 5)
-        baseline = baseline or taken
-        print(f"  {name:30}  {taken * 1e3:7.1f} ms  {taken / baseline:.3f}")
+    sides = {
+        name: repeated(step(model, images, targets, dtype), 5)
+        for name, model, dtype in (
+            ("32 bits, channels first", plain, torch.float32),
+            ("32 bits", ours, torch.float32),
+            ("bf16-mixed", copy.deepcopy(ours), torch.bfloat16),
+            ("bf16-mixed, compiled", compiled, torch.bfloat16),
+        )
+    }
+    title = f"a training step of resnet11, {BATCH_SIZE} images of {SIZE} px"
+    return Table(title, compared(milliseconds(sides), "32 bits, channels first", "ms"))
 
 
-if __name__ == "__main__":
-    augmentation()
-    training()
+def milliseconds(sides: Mapping[str, Callable[[], float]]) -> dict[str, Spread]:
+    return {
+        name: Spread([1e3 * value for value in spread.values], digits=1)
+        for name, spread in alternate(sides, ROUNDS).items()
+    }
+
+
+def measure() -> list[Table]:
+    return [augmentation(), training()]
