@@ -106,11 +106,13 @@ def build_classifier(
 def build_optimizer(config: DictConfig) -> Callable[..., Optimizer]:
     """Return what makes the optimizer of parameters, fused unless the config says otherwise.
 
-    With 16-mixed, Lightning does not clip the gradients of a fused one.
+    With mixed precision, Lightning does not clip the gradients of a fused one.
     """
     optimizer = instantiate(config.optimizer)
-    scaled = str(config.trainer.get("precision")) in ("16", "16-mixed")
-    if config.optimizer.get("fused", False) is None and not scaled:
+    precision = str(config.trainer.get("precision"))
+    clips = "mixed" in precision and bool(config.trainer.get("gradient_clip_val"))
+    unfused = clips or precision in ("16", "16-mixed")
+    if config.optimizer.get("fused", False) is None and not unfused:
         return functools.partial(optimizer, fused=True)
     return optimizer
 

@@ -61,7 +61,7 @@ def objective(monkeypatch: pytest.MonkeyPatch) -> list[DictConfig]:
     """Jobs score a formula at once instead of training; gives the configs tried."""
     tried = []
 
-    def run_job(config: DictConfig) -> float:
+    def run_job(config: DictConfig, **_: object) -> float:
         validate.check(config)
         tried.append(config)
         score = 1 - abs(math.log10(config.optimizer.lr) + 2) / 4 - config.batch_size / 1000
@@ -278,7 +278,7 @@ def test_more_trials_later(search: Search, objective: list[DictConfig]) -> None:
 def test_failed_trials_are_retried_a_bounded_number_of_times(
     search: Search, objective: list[DictConfig], monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    def diverging(config: DictConfig) -> float:
+    def diverging(config: DictConfig, **_: object) -> float:
         objective.append(config)
         return math.nan
 

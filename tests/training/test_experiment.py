@@ -522,7 +522,7 @@ def test_the_run_returns_its_val_score(train, monkeypatch) -> None:
 
     returned = []
     run_job = job.run_job
-    monkeypatch.setattr(job, "run_job", lambda c: returned.append(run_job(c)) or returned[0])
+    monkeypatch.setattr(job, "run_job", lambda c, **_: returned.append(run_job(c)) or returned[0])
     run = train("model=ffn")
     assert returned == [read(run, "metrics.json")["val"]["macro_auroc"]]
 

@@ -25,6 +25,8 @@ def states(run: Path) -> dict:
         (["optimizer=sgd"], True),
         (["optimizer=adamw", "optimizer.fused=false"], False),
         (["trainer.precision=16-mixed", "trainer.accelerator=cpu"], None),
+        (["trainer.precision=bf16-mixed"], True),
+        (["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1"], None),
     ],
 )
 def test_optimizers_are_fused(

@@ -28,7 +28,7 @@ def pruned(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     trial = {"_target_": "own_trial.AtSecond"}
-    monkeypatch.setattr("dermaexp.launch.attempt._trial", lambda job: trial)
+    monkeypatch.setattr("dermaexp.launch.attempt.trial_of", lambda job: trial)
     monkeypatch.setattr("dermaexp.launch.attempt._was_pruned", lambda trial: False)
     monkeypatch.setattr("dermaexp.compare.output.compare", lambda folder: 0)
 
