@@ -23,7 +23,7 @@ NAMES = sorted(
 def question(name: str) -> str:
     """Return the first line of a benchmark's docstring."""
     first = (Path(__file__).parent / f"{name}.py").read_text().splitlines()[0]
-    return first.strip('"').partition(": python")[0]
+    return first.strip('"').partition("python -m")[0].rstrip(" :")
 
 
 def run(name: str) -> None:

@@ -1,8 +1,8 @@
 """What does a job of a sweep cost beyond its fit, and two jobs at once? python -m benchmarks sweep
 
-Eight jobs of three epochs, one by one by Hydra's own launcher, in one process and each on all
-cores, against two at once by joblib, including the start of its workers. A job's cost beyond its
-fit is that of nine jobs minus one, which leaves out Python's start.
+Jobs one by one by Hydra's own launcher, in one process and each on all cores, against two at once
+by joblib, including the start of its workers. A job's cost beyond its fit is that of nine jobs
+minus one, which leaves out Python's start.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pathlib import Path
 
 from benchmarks.measure import Spread, Table, alternate, compared
 
-OPTIONS = ["dataset=synthetic", "epochs=3", "trainer=cpu"]
+OPTIONS = ["dataset=synthetic", "trainer=cpu"]
 BASELINE = "one by one"
 LAUNCHERS = {
     BASELINE: [],
     "joblib, 2 at once": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
 }
-JOBS = 8
-MODELS = ("ffn", "cnn")
+SWEEPS = (("cnn", 4, 4), ("ffn", 8, 10))  # model, jobs and epochs
+MORE = 8  # jobs, which leave out Python's start
 
 
 def swept(model: str, jobs: int, *extra: str) -> tuple[float, float]:
@@ -41,10 +41,15 @@ def swept(model: str, jobs: int, *extra: str) -> tuple[float, float]:
     return seconds, sum(fits)
 
 
+def seconds_of(model: str, jobs: int, words: list[str]) -> float:
+    return swept(model, jobs, *words)[0]
+
+
 def job(callbacks: str) -> dict[str, Spread | str]:
     """Return the seconds of one more job of a sweep of FFNs, of its fit and of all else."""
-    one, more = (swept("ffn", jobs, f"callbacks={callbacks}") for jobs in (1, 1 + JOBS))
-    whole, fit = ((after - before) / JOBS for before, after in zip(one, more, strict=True))
+    words = ("epochs=3", f"callbacks={callbacks}")
+    one, more = (swept("ffn", jobs, *words) for jobs in (1, 1 + MORE))
+    whole, fit = ((after - before) / MORE for before, after in zip(one, more, strict=True))
     parts = {"s a job": whole, "its fit": fit, "beyond it": whole - fit}
     return {"callbacks": callbacks} | {name: Spread([value]) for name, value in parts.items()}
 
@@ -52,11 +57,12 @@ def job(callbacks: str) -> dict[str, Spread | str]:
 def measure() -> list[Table]:
     jobs = [job(callbacks) for callbacks in ("no_figures", "default")]
     tables = [Table("a job of an FFN, three epochs", jobs)]
-    for model in MODELS:
+    for model, count, epochs in SWEEPS:
         sides = {
-            name: partial(lambda model, words: swept(model, JOBS, *words)[0], model, words)
+            name: partial(seconds_of, model, count, [f"epochs={epochs}", *words])
             for name, words in LAUNCHERS.items()
         }
         seconds = alternate(sides, rounds=1, warm_up=False)
-        tables.append(Table(f"{JOBS} jobs of model={model}", compared(seconds, BASELINE)))
+        title = f"{count} jobs of model={model}, {epochs} epochs, with all figures"
+        tables.append(Table(title, compared(seconds, BASELINE)))
     return tables

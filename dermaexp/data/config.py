@@ -19,10 +19,7 @@ from dermaexp.core.rules import (
     Positive,
     Text,
 )
-from dermaexp.data.division import How
-from dermaexp.data.folds import FOLDS
-from dermaexp.data.lesion_groups import GROUP_COLUMN
-from dermaexp.data.random_split import SHARES
+from dermaexp.data.how import FOLDS, GROUP_COLUMN, SHARES, How
 
 
 def _known_colour(colour: str) -> str:

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from dermaexp.core.errors import UserError
 from dermaexp.data.corrected_split import corrected_split
-from dermaexp.data.folds import FOLDS, grouped_split
+from dermaexp.data.folds import grouped_split
+from dermaexp.data.how import How
 from dermaexp.data.pool import Pool, divided, pooled
-from dermaexp.data.random_split import SHARES, random_split
+from dermaexp.data.random_split import random_split
 from dermaexp.data.splits import SPLITS, Note, Splits, class_counts
-
-
-@dataclass(frozen=True)
-class How:
-    """The values of `dataset.split` and of the keys that belong to it."""
-
-    split: str | None = None  # None: the source's own, or random where it has none
-    folds: int = FOLDS
-    fold: int = 0
-    shares: Sequence[float] = SHARES
-    split_seed: int = 0
-
-    def only_for_random(self) -> str | None:
-        """Return the key and value that only a random division takes, if one was given."""
-        if tuple(self.shares) != SHARES:
-            return f"shares={[*self.shares]}"
-        return f"split_seed={self.split_seed}" if self.split_seed else None
 
 
 def split_up(source: Splits | Pool, how: How) -> Splits:

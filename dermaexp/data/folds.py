@@ -12,7 +12,6 @@ from dermaexp.data.pool import Pool, divided
 from dermaexp.data.random_split import strata
 from dermaexp.data.splits import Fold, Splits, class_counts
 
-FOLDS = 5  # of a dataset whose config gives no number
 SEED = 0  # the same folds for every run
 VAL_SHARE = 0.1  # of a pool without a val split of its own
 

@@ -9,7 +9,7 @@ from dermaexp.core.errors import UserError
 from dermaexp.core.files import expanded
 from dermaexp.data import table
 from dermaexp.data.config import HAM10000Config, OnError
-from dermaexp.data.lesion_groups import GROUP_COLUMN
+from dermaexp.data.how import GROUP_COLUMN
 from dermaexp.data.pictures import BACKGROUND, is_passed_over, is_picture
 from dermaexp.data.pool import Pool
 

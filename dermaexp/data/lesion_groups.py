@@ -16,7 +16,6 @@ from dermaexp.core.files import expanded
 from dermaexp.data.pool import Pool
 from dermaexp.data.splits import SPLITS, Grouping, Splits
 
-GROUP_COLUMN = "lesion_id"  # of a dataset whose config names no other
 PLACE = ("split", "index")  # the columns that name the image of a row
 LABEL = "label"  # an optional column
 

@@ -14,8 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from dermaexp.core.errors import UserError
 from dermaexp.core.tasks import Task
 from dermaexp.data.config import MAPPING, OWN_GROUPS
-from dermaexp.data.division import How, missing_classes, split_up
-from dermaexp.data.lesion_groups import GROUP_COLUMN, with_lesion_groups
+from dermaexp.data.division import missing_classes, split_up
+from dermaexp.data.how import GROUP_COLUMN, How
+from dermaexp.data.lesion_groups import with_lesion_groups
 from dermaexp.data.mapped import Rows, is_mapped, mapping_note, resident_limit
 from dermaexp.data.pool import Pool
 from dermaexp.data.splits import SPLITS, Note, Splits

@@ -10,8 +10,6 @@ from dermaexp.core.errors import UserError
 from dermaexp.data.pool import Pool, divided
 from dermaexp.data.splits import SPLITS, Shares, Splits
 
-SHARES = (0.7, 0.1, 0.2)  # of train, val and test
-
 
 def random_split(pool: Pool, shares: Sequence[float], seed: int) -> Splits:
     """Divide the pool by `shares` of train, val and test, within each class.

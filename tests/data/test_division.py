@@ -11,7 +11,8 @@ from sklearn.model_selection import train_test_split
 
 from dermaexp.core.errors import UserError
 from dermaexp.data import npz
-from dermaexp.data.division import How, split_up
+from dermaexp.data.division import split_up
+from dermaexp.data.how import How
 from dermaexp.data.lesion_groups import leaked, with_lesion_groups
 from dermaexp.data.pool import Joined, Pool
 from dermaexp.data.random_split import strata

@@ -10,7 +10,8 @@ from PIL import Image
 
 from dermaexp.core.errors import UserError
 from dermaexp.data import folder, pictures
-from dermaexp.data.division import How, split_up
+from dermaexp.data.division import split_up
+from dermaexp.data.how import How
 from dermaexp.data.splits import SPLITS, Splits
 
 RED, GREEN = (200, 10, 20), (10, 200, 20)

@@ -18,9 +18,10 @@ from omegaconf import OmegaConf
 
 from dermaexp.core.errors import UserError
 from dermaexp.data import load, npz
-from dermaexp.data.division import How, missing_classes
+from dermaexp.data.division import missing_classes
 from dermaexp.data.folds import grouped_split
-from dermaexp.data.lesion_groups import GROUP_COLUMN, leaked, shares_lesion, with_lesion_groups
+from dermaexp.data.how import GROUP_COLUMN, How
+from dermaexp.data.lesion_groups import leaked, shares_lesion, with_lesion_groups
 from dermaexp.data.pool import pooled
 from dermaexp.data.splits import SPLITS, Splits, checked_splits
 from dermaexp.metrics import classification

@@ -13,7 +13,8 @@ from PIL import Image
 from dermaexp.core.errors import UserError
 from dermaexp.data import npz
 from dermaexp.data.datamodule import ImageDataModule
-from dermaexp.data.division import How, missing_classes, split_up
+from dermaexp.data.division import missing_classes, split_up
+from dermaexp.data.how import How
 from dermaexp.data.load import load_splits
 from dermaexp.data.pool import pooled
 from dermaexp.data.sample import spread

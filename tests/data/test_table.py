@@ -15,8 +15,9 @@ from PIL import Image
 
 from dermaexp.core.errors import UserError
 from dermaexp.data import ham10000, table
-from dermaexp.data.division import How, split_up
+from dermaexp.data.division import split_up
 from dermaexp.data.found_files import FoundFiles
+from dermaexp.data.how import How
 from dermaexp.data.load import load_splits
 from dermaexp.data.splits import SPLITS
 from dermaexp.data.table_labels import labels_of

@@ -300,12 +300,17 @@ def test_answers_without_torch(arguments: list[str], code: int, shown: str, tmp_
     assert "Traceback" not in answer.stderr
 
 
-def test_shows_the_config_without_numpy_and_pydantic(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "unused"), [(["--cfg", "job"], ("numpy", "pydantic")), (["--help"], ("numpy",))]
+)
+def test_answers_without_numpy_and_pydantic(
+    tmp_path: Path, words: list[str], unused: tuple[str, ...]
+) -> None:
     """Loading each takes a fifth of the time that this may take."""
-    for package in ("numpy", "pydantic"):
+    for package in unused:
         (tmp_path / f"{package}.py").write_text(f"raise ImportError('{package} was imported')")
     path = f"{tmp_path}:{PROJECT}"
-    answer = run_module("-m", "dermaexp", "--cfg", "job", folder=tmp_path, PYTHONPATH=path)
+    answer = run_module("-m", "dermaexp", *words, folder=tmp_path, PYTHONPATH=path)
     assert (answer.returncode, answer.stderr) == (0, "")
 
 
