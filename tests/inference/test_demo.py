@@ -278,6 +278,8 @@ def page(run: Run, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        # Where the tests run in a shell's background, it would ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         text=True,
     )
     try:
