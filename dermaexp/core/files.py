@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -37,6 +38,22 @@ def write_bytes(path: Path, content: bytes | memoryview, *, durably: bool = True
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[io.BufferedWriter]:
+    """Yield a file to write to, which takes the place of `path` at the end of the block.
+
+    For large files that can be made again: one writer at a time, which holds a lock, and which
+    overwrites what a killed one left beside it.
+    """
+    beside = path.with_name(f".{path.name}.tmp")
+    try:
+        with beside.open("wb") as sink:
+            yield sink
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from rich.progress import Progress
 
 from dermaexp.core.console import console
 from dermaexp.core.errors import UserError
-from dermaexp.core.files import read_json, write_json
+from dermaexp.core.files import read_json, write_json, written_whole
 from dermaexp.data import pictures
 from dermaexp.data.mapped import Rows
 
@@ -56,15 +56,9 @@ def decode(files: Sequence[Path], size: tuple[int, int], background: str) -> Dec
         cache.mkdir(parents=True, exist_ok=True)
         with FileLock(cache / f".{digest}.lock"):
             if not _is_whole(rows, facts, shape):
-                beside = rows.with_name(f".{rows.name}.tmp")
-                try:
-                    with beside.open("wb") as sink:
-                        np.lib.format.write_array_header_1_0(sink, _header(shape))
-                        found = _decode_into(sink, files, size, background)
-                    write_json(facts, found)
-                    beside.replace(rows)
-                finally:
-                    beside.unlink(missing_ok=True)
+                with written_whole(rows) as sink:
+                    np.lib.format.write_array_header_1_0(sink, _header(shape))
+                    write_json(facts, _decode_into(sink, files, size, background))
     except OSError:  # a full or read-only disk
         memory = io.BytesIO()
         found = _decode_into(memory, files, size, background)

@@ -17,6 +17,7 @@ from numpy.lib import format as npy
 from platformdirs import user_cache_path
 
 from dermaexp.core.errors import UserError
+from dermaexp.core.files import written_whole
 
 LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip: signature, …, lengths of name and extra field
 CHUNK = 2**22  # bytes
@@ -111,17 +112,12 @@ def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, whole: Path) -> Non
 
     from dermaexp.core.console import console
 
-    beside = whole.with_name(f".{whole.name}.tmp")
-    try:
-        with (
-            archive.open(info) as member,
-            beside.open("wb") as sink,
-            Progress(console=console, transient=True) as progress,
-        ):
-            bar = progress.add_task(f"unpacking {info.filename}", total=info.file_size)
-            while chunk := member.read(CHUNK):
-                sink.write(chunk)
-                progress.advance(bar, len(chunk))
-        beside.replace(whole)
-    finally:
-        beside.unlink(missing_ok=True)
+    with (
+        written_whole(whole) as sink,
+        archive.open(info) as member,
+        Progress(console=console, transient=True) as progress,
+    ):
+        bar = progress.add_task(f"unpacking {info.filename}", total=info.file_size)
+        while chunk := member.read(CHUNK):
+            sink.write(chunk)
+            progress.advance(bar, len(chunk))

@@ -23,8 +23,7 @@ class Split:
 
     Labels of several an image are indicators (N, L) int64, 1 where the image has the label.
     `lesion_groups` (N,), if known, names the lesion of each image: images of one lesion are not
-    independent of each other. Images that are mapped are
-    copied when they are taken: see `mapped`.
+    independent of each other. Images that are mapped are copied when they are taken: see `mapped`.
     """
 
     images: Images

@@ -74,8 +74,7 @@ def run(
     processes all of them call it; process 0 alone writes. Where they do not exist yet, it starts
     them and waits.
     """
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quieten_lightning()
     if config.trainer._target_ == "pytorch_lightning.Trainer":
         trainer_keys.check_names(config.trainer, lightning.Trainer)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
@@ -139,6 +138,12 @@ def run(
         }
         directory.write_metrics(results)
         trackers.conclude(results)
+
+
+def quieten_lightning() -> None:
+    """Let Lightning log no hints, only warnings."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _write_record(record: Mapping[str, Any], directory: RunDirectory) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import logging
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from dermaexp.runs.directory import RunDirectory
 from dermaexp.training.build import build_classifier, build_data, build_trainer
 from dermaexp.training.callbacks import load_checkpoint
 from dermaexp.training.classifier import Classifier
-from dermaexp.training.experiment import describe_device, exits_as_errors
+from dermaexp.training.experiment import describe_device, exits_as_errors, quieten_lightning
 from dermaexp.training.lightning_internals import lean_hooks
 from dermaexp.training.replica_files import (
     JoinedCheckpointIO,
@@ -59,8 +58,7 @@ def train(replicas: Sequence[Replica]) -> None:
     Adds the device and the seeds to the records. Those of an interrupted attempt are trained on
     together if their last.ckpt are of one epoch; else each group of one epoch in turn.
     """
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quieten_lightning()
     groups: dict[int, list[tuple[Replica, dict[str, Any] | None]]] = {}
     for replica in replicas:
         checkpoint = load_checkpoint(replica.directory.last_checkpoint) if replica.resumed else None
