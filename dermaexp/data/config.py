@@ -35,6 +35,13 @@ def _whole(shares: tuple[float, float, float]) -> tuple[float, float, float]:
     return shares
 
 
+def _readable(urls: Any) -> Any:
+    from dermaexp.data.shard_urls import shard_urls
+
+    shard_urls(urls)  # raises UserError
+    return urls
+
+
 Normalize = Annotated[
     Flag
     | tuple[Finite, Positive]
@@ -58,6 +65,11 @@ LesionPixels = Annotated[Index, Field(ge=8, description="a whole number of pixel
 TableFile = Annotated[Text, Field(description="the path of a .csv, .tsv or .parquet file")]
 NpzFile = Annotated[Text, Field(description="the path of an npz file")]
 Folder = Annotated[Text, Field(description="the path of a folder")]
+Shards = Annotated[
+    Text | Annotated[list[Text], Field(min_length=1)],
+    AfterValidator(_readable),
+    Field(description="URLs or paths such as https://HOST/{train,val,test}-{000..009}.tar"),
+]
 Classes = Annotated[Any, Field(description="[NAME, …], a MedMNIST flag or null")]
 TableClasses = Annotated[
     list[Any] | dict[Any, Any] | None,
@@ -193,6 +205,13 @@ class TableConfig(OwnGroupsConfig):
     size: Pixels | None = None
 
 
+class ShardsConfig(OwnGroupsConfig):
+    url: Shards
+    size: Pixels
+    label_column: Column = "label"
+    classes: TableClasses = None
+
+
 class HAM10000Config(OwnGroupsConfig):
     group_column: Column | None = GROUP_COLUMN
     path: Folder
@@ -225,6 +244,7 @@ SOURCES: dict[str, type[Component]] = {
     "dermaexp.data.ham10000.load": HAM10000Config,
     "dermaexp.data.medmnist.load": MedMNISTConfig,
     "dermaexp.data.npz.load": NpzConfig,
+    "dermaexp.data.shards.load": ShardsConfig,
     "dermaexp.data.synthetic.load": SyntheticConfig,
     "dermaexp.data.table.load": TableConfig,
 }

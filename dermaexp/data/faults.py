@@ -20,7 +20,7 @@ NAMED = 10  # faults that a line names
 class Rows:
     """The rows of a table: the picture's name (N,), the files of that name, and the columns.
 
-    Without `files`, the table itself holds the pixels of each row.
+    Without `files`, each row has its own picture: the table or a shard holds it.
     """
 
     names: Sequence[str]
@@ -30,7 +30,7 @@ class Rows:
     groups: np.ndarray | None
 
 
-def good_rows(table: Rows, where: Path, on_error: OnError) -> tuple[np.ndarray, list[str]]:
+def good_rows(table: Rows, where: Path | str, on_error: OnError) -> tuple[np.ndarray, list[str]]:
     """Return the rows (M,) without a fault, and a line on each other; UserError by `on_error`."""
     faults = faults_of(table)
     if faults and on_error == "stop":
@@ -97,7 +97,7 @@ def _lonely(rows: list[int], labels: Labels, called: list[str]) -> dict[int, str
     }
 
 
-def faults_error(faults: dict[str, list[str]], where: Path) -> UserError:
+def faults_error(faults: dict[str, list[str]], where: Path | str) -> UserError:
     """Return the error that counts the faults of each kind and names the first of them."""
     kinds = [f"{kind} ({len(found):,}): {shortened(found)}" for kind, found in faults.items()]
     return UserError(

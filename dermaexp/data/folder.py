@@ -11,7 +11,7 @@ from dermaexp.core import rules
 from dermaexp.core.errors import UserError, nearest
 from dermaexp.core.files import expanded
 from dermaexp.data.config import FolderConfig, OnError
-from dermaexp.data.picture_pool import Listed, picture_pool
+from dermaexp.data.picture_pool import Known, picture_pool
 from dermaexp.data.pictures import BACKGROUND, KINDS, is_passed_over, is_picture, pictures_below
 from dermaexp.data.pool import Pool
 from dermaexp.data.split_names import SPLIT_NAMES, split_of
@@ -43,15 +43,15 @@ def load(
         found = {"": list(_labelled(root, classes))}
     _check_classes_have_pictures(first, classes, found["train" if splits else ""])
     pairs = [pair for own in found.values() for pair in own]
-    listed = Listed(
-        [file for file, _ in pairs],
+    known = Known(
         np.array([label for _, label in pairs], np.int64),
         np.repeat([*found], [len(own) for own in found.values()]) if splits else None,
     )
     return picture_pool(
         str(name or root.name),
         classes,
-        listed,
+        [file for file, _ in pairs],
+        known,
         root=root,
         size=size,
         background=background,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from dermaexp.core.errors import UserError
 from dermaexp.data.config import OnError
-from dermaexp.data.decoded import decode, kept
+from dermaexp.data.decoded import Decoded, decode, kept
 from dermaexp.data.faults import faults_error, notes_on_skipped
 from dermaexp.data.lesion_groups import fingerprint_of
 from dermaexp.data.pool import Pool
@@ -19,10 +19,9 @@ from dermaexp.data.splits import Grouping, Note
 
 
 @dataclass(frozen=True, eq=False)
-class Listed:
+class Known:
     """What a source knows of its pictures before it decodes them; arrays are (N,) or (N, L)."""
 
-    files: Sequence[Path]
     labels: np.ndarray
     own_split: np.ndarray | None = None
     lesion_groups: np.ndarray | None = None
@@ -32,7 +31,8 @@ class Listed:
 def picture_pool(
     name: str,
     classes: tuple[str, ...],
-    listed: Listed,
+    files: Sequence[Path],
+    known: Known,
     *,
     root: Path,
     size: int,
@@ -45,18 +45,34 @@ def picture_pool(
     All files that are no pictures are named at once, relative to `root`: on_error="stop" raises
     UserError, "skip" leaves them out and lists them after those that the source itself `skipped`.
     """
-    found = decode(listed.files, (size, size), background)
-    bad = [f"{_relative(listed.files[k], root)} {why}" for k, why in sorted(found.bad.items())]
+    found = decode(files, (size, size), background)
+    bad = {place: f"{_relative(files[place], root)} {why}" for place, why in found.bad.items()}
+    found = replace(found, bad=bad)
+    return decoded_pool(name, classes, found, known, where=root, on_error=on_error, skipped=skipped)
+
+
+def decoded_pool(
+    name: str,
+    classes: tuple[str, ...],
+    found: Decoded,
+    known: Known,
+    *,
+    where: Path | str,
+    on_error: OnError,
+    skipped: Sequence[str] = (),
+) -> Pool:
+    """Return decoded pictures with their labels, as `picture_pool`; `found.bad` names each."""
+    bad = [line for _, line in sorted(found.bad.items())]
     if bad and on_error == "stop":
-        raise faults_error({"files that are no pictures": bad}, root)
-    good = np.array([k for k in range(len(listed.files)) if k not in found.bad], np.int64)
+        raise faults_error({"files that are no pictures": bad}, where)
+    good = np.array([k for k in range(len(known.labels)) if k not in found.bad], np.int64)
     if not len(good):
-        raise UserError(f"{root} has no picture that can be decoded: {bad[0]}")
-    labels = listed.labels[good]
-    groups = None if listed.lesion_groups is None else listed.lesion_groups[good]
+        raise UserError(f"{where} has no picture that can be decoded: {bad[0]}")
+    labels = known.labels[good]
+    groups = None if known.lesion_groups is None else known.lesion_groups[good]
     grouping = None
-    if groups is not None and listed.group_source:
-        grouping = Grouping(*listed.group_source, fingerprint_of({"all": groups}))
+    if groups is not None and known.group_source:
+        grouping = Grouping(*known.group_source, fingerprint_of({"all": groups}))
     left_out = (*skipped, *bad)
     return Pool(
         name,
@@ -64,7 +80,7 @@ def picture_pool(
         kept(found.images, good),
         labels,
         _fingerprint(found.digest, classes, good, labels),
-        own_split=None if listed.own_split is None else listed.own_split[good],
+        own_split=None if known.own_split is None else known.own_split[good],
         lesion_groups=groups,
         grouping=grouping,
         skipped=left_out,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from PIL import Image, ImageCms, ImageColor, ImageOps
@@ -24,7 +24,7 @@ def is_picture(file: Path) -> bool:
     return file.suffix.lower() in SUFFIXES and not is_passed_over(file) and file.is_file()
 
 
-def is_passed_over(path: Path) -> bool:
+def is_passed_over(path: PurePath) -> bool:
     """Whether a file or folder is no part of the data: hidden, or an operating system's."""
     return path.name.startswith(".") or path.name.lower() in PASSED_OVER
 

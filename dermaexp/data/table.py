@@ -12,7 +12,7 @@ from dermaexp.data import pixel_table
 from dermaexp.data.config import OnError, TableConfig
 from dermaexp.data.faults import Rows, good_rows
 from dermaexp.data.found_files import FoundFiles
-from dermaexp.data.picture_pool import Listed, picture_pool
+from dermaexp.data.picture_pool import Known, picture_pool
 from dermaexp.data.pictures import BACKGROUND
 from dermaexp.data.pool import Pool
 from dermaexp.data.split_names import splits_of
@@ -58,8 +58,7 @@ def load(
     found = FoundFiles(folders)
     files = [found.find(cell) if cell else [] for cell in names]
     good, skipped = good_rows(Rows(names, files, labels, splits, groups), file, on_error)
-    listed = Listed(
-        [files[row][0] for row in good],
+    known = Known(
         labels.values[good],
         None if splits is None else splits[good],
         None if groups is None else groups[good],
@@ -68,7 +67,8 @@ def load(
     return picture_pool(
         str(name or file.stem),
         labels.classes,
-        listed,
+        [files[row][0] for row in good],
+        known,
         root=folders[0],
         size=size or SIZE,
         background=background,

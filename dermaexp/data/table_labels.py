@@ -47,15 +47,17 @@ def labels_of(table: pd.DataFrame, column: str | Sequence[str], names: Names, fi
     class.
     """
     if isinstance(column, str):
-        return _from_cells(column_of(table, column, "label_column", file), names, file)
+        cells = column_of(table, column, "label_column", file).tolist()
+        if not any(cells):
+            raise UserError(f"{file}: the column {column}, dataset.label_column, is empty")
+        return labels_of_cells(cells, names, file)
     return _from_indicators(table, [str(name) for name in column], names, file)
 
 
-def _from_cells(cells: pd.Series, names: Names, file: Path) -> Labels:
-    words = [_words(cell) for cell in cells.tolist()]
+def labels_of_cells(cells: Sequence[str], names: Names, file: Path | str) -> Labels:
+    """Return the labels in cells of words and numbers, named as `labels_of` says."""
+    words = [_words(cell) for cell in cells]
     known = sorted({word for row in words for word in row}, key=_order)
-    if not known:
-        raise UserError(f"{file}: the column {cells.name}, dataset.label_column, is empty")
     place, classes = _named(known, names, file)
     if not any(len(row) > 1 for row in words):
         return Labels(classes, np.array([place[row[0]] if row else -1 for row in words], np.int64))
@@ -95,7 +97,9 @@ def _binary(table: pd.DataFrame, name: str, file: Path) -> list[int]:
     return [BINARY[cell] for cell in cells]
 
 
-def _named(known: list[str], names: Names, file: Path) -> tuple[dict[str, int], tuple[str, ...]]:
+def _named(
+    known: list[str], names: Names, file: Path | str
+) -> tuple[dict[str, int], tuple[str, ...]]:
     """The number of each label's class, and the names of the classes."""
     mapping = _mapping(known, known if names is None else names)
     if unknown := [word for word in known if word not in mapping]:
