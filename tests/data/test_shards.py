@@ -204,7 +204,7 @@ def test_a_run_on_shards(shard_set: Server, cli, capsys: pytest.CaptureFixture[s
     assert data["fingerprint"] == loaded("shards", url=pattern(shard_set)).fingerprint
     assert data["name"] == "derma"
     shard_set.cut = "/derma/val-1.tar"
-    shard_set.files[shard_set.cut] += bytes(10240)
+    shard_set.files[shard_set.cut] = tar(samples("b", range(60, 80)))
     assert cli(*own[:-1], "hydra.run.dir=cut") == 1
     assert capsys.readouterr().err == (
         f"error: {shard_set.url}{shard_set.cut} cannot be read (the connection to 127.0.0.1 "
