@@ -33,11 +33,16 @@ METRICS_USED = {  # by Lightning and by us, in an order in which no import is ci
 
 def import_all(*, compiler: bool = False) -> None:
     """Import what every run needs of Lightning and scikit-learn; torch's compiler if it is used."""
+    is_first = "pytorch_lightning" not in sys.modules
+    if is_first:
+        gc.collect()
     with _without_collections():
         if compiler:
             _complete(importlib.import_module(COMPILER))
         import_lightning()
         import_sklearn()
+    if is_first:
+        gc.freeze()  # else each third job of a sweep looks for garbage among all that was imported
 
 
 def import_lightning() -> None:

@@ -45,19 +45,24 @@ TEXT, SMALL, TITLE = 13, 11, 16  # points
 FIGURE_DPI = 100
 FASTER_PNG = {"compress_level": 3}  # in half the time, a tenth larger
 
+# In three quarters of the time, and evenly spaced: letters are not moved to whole pixels.
+LETTERS: dict[Any, object] = {"text.hinting": "none"}
 # Decorates functions that plot names: a "$" in a name is a dollar sign, not the start of a formula.
-plain_text = matplotlib.rc_context({"text.parse_math": False})
+plain_text = matplotlib.rc_context({"text.parse_math": False, **LETTERS})
 
 
 def write_figure(folder: Path, name: str, figure: Figure) -> None:
     """Write `figure` to `folder`/figures/`name`.png, on white."""
-    write_bytes(folder / "figures" / f"{name}.png", png_bytes(figure))
+    # Not durably: `python -m dermaexp.report` can plot it again.
+    write_bytes(folder / "figures" / f"{name}.png", png_bytes(figure), durably=False)
 
 
 def png_bytes(figure: Figure) -> bytes:
     """Return the content of a PNG file of `figure`."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=FIGURE_DPI, facecolor="white", pil_kwargs=FASTER_PNG)
+    look: dict[str, Any] = {"dpi": FIGURE_DPI, "facecolor": "white", "pil_kwargs": FASTER_PNG}
+    with matplotlib.rc_context(LETTERS):
+        figure.savefig(buffer, format="png", **look)
     return buffer.getvalue()
 
 
