@@ -1,24 +1,31 @@
 """What does an epoch (train and val) cost beside the shortest loop? python -m benchmarks epoch
 
-All sides train on the same synthetic images, grayscale 28 px, with Adam and batch 64:
+All sides train on the same synthetic images, grayscale 28 px, with Adam and batch 64, each in a new
+process:
   best loop    a plain torch loop over the uint8 tensors, optimizer fused, and channels_last where
                that makes it faster: the floor for any framework
-  plain loop   the same with torch's defaults
-  dermaexp     as shipped: bar, history, metrics and both checkpoints
+  kept memory  the best loop where freed memory stays in the process, as in dermaexp
+  plain loop   the best loop with torch's defaults
+  dermaexp     the command as shipped: bar, history, metrics and both checkpoints
   MedMNIST     medmnist.DermaMNIST, torchvision transforms and a DataLoader, image by image, as
                MedMNIST's own training script reads its data
 """
 
 from __future__ import annotations
 
+import functools
+import json
+import multiprocessing
 import os
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,9 +36,8 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-import dermaexp
 from benchmarks.measure import Spread, Table, alternate, compared
-from dermaexp.core.console import console
+from dermaexp.core import allocator
 from dermaexp.data import synthetic
 from dermaexp.data.datamodule import ImageDataModule
 from dermaexp.data.splits import SPLITS
@@ -41,6 +47,7 @@ from dermaexp.models.ffn import FFN
 from dermaexp.models.resnet11 import ResNet11
 
 BATCH_SIZE = 64
+USED = ("train", "val")
 Batches = Callable[[], Iterator[tuple[Tensor, Tensor]]]
 
 
@@ -63,31 +70,35 @@ MODELS = {
 
 
 class Starts(Callback):
-    """Notes when each epoch starts: between two of them stands all that an epoch costs."""
+    """Writes when each epoch started: between two of them stands all that an epoch costs."""
 
     changes_numbers = False
-    seconds: ClassVar[list[float]] = []
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.seconds: list[float] = []
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.current_epoch == 0:
-            self.seconds.clear()
         self.seconds.append(time.perf_counter())
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        Path(trainer.default_root_dir, "starts.json").write_text(json.dumps(self.seconds))
 
-def shipped(name: str, measured: Measured) -> float:
-    """Return the seconds of an epoch of a run, in a terminal that nobody sees."""
-    limits = [f"+trainer.limit_{split}_batches={measured.share}" for split in ("train", "val")]
-    with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
-        console.file = nowhere
-        dermaexp.run(
-            [
-                *(f"model={name}", "dataset=synthetic", "trainer=cpu", "report=false"),
-                *("callbacks=no_figures", "+callbacks.starts._target_=benchmarks.epoch.Starts"),
-                *(f"epochs={measured.epochs + 2}", f"hydra.run.dir={folder}/run", *limits),
-            ]
-        )
-        console.file = sys.stdout
-    return (Starts.seconds[-1] - Starts.seconds[1]) / measured.epochs
+
+def shipped(name: str) -> float:
+    """Return the seconds of an epoch of the command, in a terminal that nobody sees."""
+    measured = MODELS[name]
+    limits = [f"+trainer.limit_{split}_batches={measured.share}" for split in USED]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            *(sys.executable, "-m", "dermaexp", f"model={name}", "dataset=synthetic"),
+            *("trainer=cpu", "report=false", "callbacks=no_figures"),
+            *("+callbacks.starts._target_=benchmarks.epoch.Starts", f"hydra.run.dir={folder}"),
+            *(f"epochs={measured.epochs + 2}", *limits),
+        ]
+        environment = {**os.environ, "TTY_COMPATIBLE": "1"}  # for the bar, wherever this runs
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+        starts = json.loads(Path(folder, "starts.json").read_text())
+    return (starts[-1] - starts[1]) / measured.epochs
 
 
 def loop(
@@ -132,27 +143,50 @@ def medmnist_batches(root: Path, split: str) -> Batches:
     return lambda: ((images, targets.squeeze(1)) for images, targets in loader)
 
 
-def sides(name: str, measured: Measured, data: ImageDataModule, root: Path) -> dict[str, Callable]:
-    def bare(layout: torch.memory_format, **options: Any) -> float:
-        model = measured.build((1, 28, 28), 7).to(memory_format=layout)
-        batches = (tensor_batches(data, split, layout) for split in ("train", "val"))
-        return loop(model, *batches, measured.epochs, **options)
+def bare(name: str, layout: torch.memory_format, keep: bool = False, **options: Any) -> float:
+    """Return the seconds of an epoch of a loop over resident tensors."""
+    measured = MODELS[name]
+    if keep:
+        allocator.keep_freed_memory()
+    data = ImageDataModule(
+        synthetic.load(),
+        batch_size=BATCH_SIZE,
+        grayscale=True,
+        seed=0,
+        limits=dict.fromkeys(USED, measured.share),
+    )
+    model = measured.build((1, 28, 28), 7).to(memory_format=layout)
+    batches = (tensor_batches(data, split, layout) for split in USED)
+    return loop(model, *batches, measured.epochs, **options)
 
-    def medmnist() -> float:
-        batches = (medmnist_batches(root, split) for split in ("train", "val"))
-        return loop(measured.build((1, 28, 28), 7), *batches, epochs=1, warm_up=0)
 
+def medmnist(name: str, root: Path) -> float:
+    """Return the seconds of an epoch of a loop that loads image by image."""
+    batches = (medmnist_batches(root, split) for split in USED)
+    return loop(MODELS[name].build((1, 28, 28), 7), *batches, epochs=1, warm_up=0)
+
+
+def alone(side: Callable[[], float]) -> float:
+    """Call a side in a process of its own: another one leaves its allocator as it was."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        return process.submit(side).result()
+
+
+def sides(name: str, root: Path) -> dict[str, Callable[[], float]]:
+    measured = MODELS[name]
     fast = torch.channels_last if measured.channels_last else torch.contiguous_format
-    found: dict[str, Callable] = {
-        "best loop": lambda: bare(fast, fused=True),
-        "plain loop": lambda: bare(torch.contiguous_format),
-        "dermaexp": lambda: shipped(name, measured),
+    loops = {
+        "best loop": functools.partial(bare, name, fast, fused=True),
+        "kept memory": functools.partial(bare, name, fast, keep=True, fused=True),
+        "plain loop": functools.partial(bare, name, torch.contiguous_format),
     }
-    return found if measured.share < 1 else {**found, "MedMNIST": medmnist}
+    if measured.share == 1:
+        loops["MedMNIST"] = functools.partial(medmnist, name, root)
+    found = {side: functools.partial(alone, seconds) for side, seconds in loops.items()}
+    return {**found, "dermaexp": functools.partial(shipped, name)}
 
 
 def measure() -> list[Table]:
-    os.environ["TTY_COMPATIBLE"] = "1"  # for the bar, wherever this runs
     # Lightning's import sets it, and Adam then loads NVIDIA's library at each step of a loop, too.
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     splits = synthetic.load()
@@ -163,16 +197,9 @@ def measure() -> list[Table]:
         arrays |= {f"{s}_labels": splits[s].labels[:, None] for s in SPLITS}
         np.savez(root / "dermamnist.npz", **arrays)
         for name, measured in MODELS.items():
-            data = ImageDataModule(
-                splits,
-                batch_size=BATCH_SIZE,
-                grayscale=True,
-                seed=0,
-                limits=dict.fromkeys(("train", "val"), measured.share),
-            )
-            images = [len(data.used[split]) for split in ("train", "val")]
-            found = alternate(sides(name, measured, data, root), measured.rounds, warm_up=False)
+            images = [round(measured.share * len(splits[split].labels)) for split in USED]
             title = f"{name}: seconds of an epoch, {images[0]:,} train and {images[1]:,} val images"
+            found = alternate(sides(name, root), measured.rounds, warm_up=False)
             spreads = {side: Spread(spread.values, 3) for side, spread in found.items()}
             tables.append(Table(title, compared(spreads, "best loop")))
     return tables

@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
 from omegaconf import OmegaConf
 
-from dermaexp.core import lean_imports
+from dermaexp.core import allocator, lean_imports
 from dermaexp.core.console import console
 from dermaexp.core.overrides import command
 from dermaexp.launch import flags, folders, replicas, resume, sweep, swept, tracked_sweep
@@ -84,7 +84,7 @@ def isolated() -> Iterator[None]:
     """Put back what a command changes in this process, such as in a notebook's.
 
     These are the arguments, the working directory, the environment, Hydra's state and the
-    resolvers, logging, warnings, handlers of signals and random numbers.
+    resolvers, logging, warnings, handlers of signals, random numbers, and memory that was kept.
     """
     arguments, folder, environment = sys.argv, Path.cwd(), dict(os.environ)
     lean_imports.import_lightning()  # torch changes the environment, too
@@ -105,6 +105,7 @@ def isolated() -> Iterator[None]:
             yield
     finally:
         forget()
+        allocator.hand_back()
         GlobalHydra.instance().hydra, HydraConfig.instance().cfg = running, config
         VersionBase.instance().version_base = version_base
         for name in own:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Timer
 from torch import nn
 
-from dermaexp.core import processes
+from dermaexp.core import allocator, processes
 from dermaexp.core.console import console, print_note
 from dermaexp.core.errors import UserError
 from dermaexp.core.overrides import escaped
@@ -75,6 +75,7 @@ def run(
     them and waits.
     """
     quieten_lightning()
+    allocator.keep_freed_memory()
     if config.trainer._target_ == "pytorch_lightning.Trainer":
         trainer_keys.check_names(config.trainer, lightning.Trainer)
     lightning.seed_everything(config.seed, workers=True, verbose=False)

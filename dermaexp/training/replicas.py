@@ -22,6 +22,7 @@ from pytorch_lightning.utilities.types import OptimizerConfig, OptimizerLRSchedu
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from dermaexp.core import allocator
 from dermaexp.core.errors import UserError
 from dermaexp.data.batches import mixed_seed
 from dermaexp.data.datamodule import Batch, ImageDataModule
@@ -59,6 +60,7 @@ def train(replicas: Sequence[Replica]) -> None:
     together if their last.ckpt are of one epoch; else each group of one epoch in turn.
     """
     quieten_lightning()
+    allocator.keep_freed_memory()
     groups: dict[int, list[tuple[Replica, dict[str, Any] | None]]] = {}
     for replica in replicas:
         checkpoint = load_checkpoint(replica.directory.last_checkpoint) if replica.resumed else None
