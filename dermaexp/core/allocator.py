@@ -1,8 +1,8 @@
 """Let the C library keep freed memory for the next step, on Linux with glibc.
 
-A step of a convolution frees and takes the same megabytes again. By default glibc hands them back
-to the system at once, which then must clear every page anew: a third of an epoch of a small CNN
-(benchmarks/epoch.py).
+A batch frees and takes the same megabytes as the one before. By default glibc hands them back to
+the system, which then clears every page anew: a third of an epoch of a small CNN
+(benchmarks/epoch.py), and more of its predictions.
 """
 
 from __future__ import annotations

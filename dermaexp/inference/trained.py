@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from dermaexp.core import allocator
 from dermaexp.core.errors import UserError, one_line
 from dermaexp.core.overrides import command, escaped
 from dermaexp.core.tasks import Task, task_of
@@ -90,6 +91,7 @@ def trained_model(directory: RunDirectory) -> TrainedModel:
     Raises UserError for a run that has not finished, and for a checkpoint that is missing, damaged
     or of another model.
     """
+    allocator.keep_freed_memory()
     record, metrics = finished(directory)
     config = config_to_load(record, metrics)
     image_shape = shape_of(metrics)
