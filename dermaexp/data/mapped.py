@@ -49,6 +49,18 @@ class Taken(Lazy):
         return self.images[self.places[index]]
 
 
+class Held(Lazy):
+    """Some of other images, copied into memory, at the `places` (M,) that they have there."""
+
+    def __init__(self, images: Images, places: np.ndarray) -> None:
+        super().__init__(images.shape)
+        self.places = np.unique(places)
+        self.images = images[self.places]
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        return self.images[np.searchsorted(self.places, index)]
+
+
 class Rows(Lazy):
     """Some rows of a file of images (N, H, W, C) uint8, read when they are taken."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,12 @@ from dermaexp.core.console import console, print_note, print_warning
 from dermaexp.core.errors import UserError
 from dermaexp.data.load import load_splits
 from dermaexp.data.splits import Splits
-from dermaexp.launch import earlier, longer, resume
+from dermaexp.launch import beside, earlier, longer, resume
 from dermaexp.launch.identity import effective, identity
 from dermaexp.launch.initial_weights import initial_weights
 from dermaexp.launch.record import recording
-from dermaexp.report import html
+from dermaexp.report import html, waiting
+from dermaexp.report.regenerate import regenerate
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.identity import config_digest
 from dermaexp.runs.provenance import components
@@ -60,7 +62,9 @@ def attempt(job: Job) -> float | None:
     clock = Clock()
     from dermaexp.launch import validate  # with pydantic, for which --cfg job should not wait
 
-    with recording(directory, before) as record:
+    other = beside.process_for(job)
+    waits = waiting.figures_wait(directory.path) if other else contextlib.nullcontext()
+    with recording(directory, before) as record, waits as figures:
         splits, resumed = prepare(job, record, before, clock, asks_longer=asks_longer)
         for line in validate.warnings(config):
             print_warning(line)
@@ -73,7 +77,9 @@ def attempt(job: Job) -> float | None:
             from dermaexp.report.summary import conclude  # imports SciPy, as the report does
 
             conclude(record["name"], splits, directory.read_metrics())
-    if config.report:
+    if other:
+        other.finish(directory.path, figures or ())
+    elif config.report:
         _write_report(directory)
     return None if pruned else _score(directory)
 
@@ -185,9 +191,11 @@ def _was_pruned(trial: Mapping[str, Any]) -> bool:
 
 
 def _finished_before(job: Job) -> float:
-    """Write the report if it is missing; returns the score."""
+    """Write the figures and the page if the page is missing; returns the score."""
     console.print("finished before: not run again")
     if job.config.report and not job.directory.has_report():
+        for line in regenerate(job.directory):  # they are written shortly before the page
+            print_warning(line)
         _write_report(job.directory)
     return _score(job.directory)
 

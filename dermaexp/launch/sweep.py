@@ -19,7 +19,7 @@ from dermaexp.core.containers import to_dict
 from dermaexp.core.errors import UserError
 from dermaexp.core.override_grammar import parse
 from dermaexp.core.overrides import command, quoted
-from dermaexp.launch import longer, replicas, swept, tracked_sweep
+from dermaexp.launch import beside, longer, replicas, swept, tracked_sweep
 from dermaexp.launch.earlier import already_there
 from dermaexp.launch.explain import RunError, explain
 from dermaexp.launch.folders import check_job_folders, check_sweep_folder, sweep_folder
@@ -94,6 +94,7 @@ class Sweep(Callback):
                 until_the_end.enter_context(losses_reported(stop=config.sweep.stop_on_failure))
                 until_the_end.enter_context(ends_reported(folder))
             loggers = to_dict(config.logger, resolve=True) if config.get("logger") else {}
+            until_the_end.enter_context(beside.pages_made_beside(config))
             variables = {COMMAND: line, **tracked_sweep.begin(loggers, folder)}
         shared = sorted(key for key, is_swept in keys.items() if not is_swept)
         # Hydra composes every job's config anew, from these overrides.

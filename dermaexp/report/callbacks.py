@@ -6,9 +6,8 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from dermaexp.report import figures
+from dermaexp.report import figures, waiting
 from dermaexp.report.current_run import CurrentRun
-from dermaexp.report.style import write_figure
 
 
 class DrawFigure(Callback):
@@ -38,5 +37,9 @@ class DrawFigure(Callback):
     def _draw(self, moment: figures.Moment, trainer: Trainer, module: LightningModule) -> None:
         if trainer.is_global_zero and figures.figure_of(self.figure).moment == moment:
             run = CurrentRun(trainer, module)
-            figure = figures.plot(self.figure, run, self.options)
-            write_figure(run.directory.path, figures.file_stem(self.figure), figure)
+            plot = figures.prepared(self.figure, run, self.options)
+            folder, name = run.directory.path, figures.file_stem(self.figure)
+            if figures.is_own(self.figure):  # it takes what it likes of the run: now
+                waiting.write(folder, [(name, plot)])
+            else:
+                waiting.draw(folder, name, plot)

@@ -6,6 +6,7 @@ same ones from the run directory.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -18,6 +19,7 @@ from sklearn.metrics import confusion_matrix, multilabel_confusion_matrix
 
 from dermaexp.core import rules
 from dermaexp.core.errors import UserError, nearest, one_line
+from dermaexp.data.mapped import Held
 from dermaexp.metrics import calibration, multilabel
 from dermaexp.metrics.labels import answers
 from dermaexp.metrics.operating_points import HIGHLIGHTED, operating_points
@@ -26,27 +28,33 @@ from dermaexp.report.config import MisclassifiedConfig, MontageConfig, NoOptions
 from dermaexp.report.run_data import RunData
 
 Moment = Literal["fit_start", "fit_end", "test_end"]
+Plot = functools.partial[Figure]  # another process can call it
 
 
 class RunFigure(NamedTuple):
-    """When a run plots a figure, how, and the options that `plot` takes by name."""
+    """When a run plots a figure, how, and the options that `prepare` takes by name."""
 
     moment: Moment
-    plot: Callable[..., Figure]  # of RunData
+    prepare: Callable[..., Plot]  # of RunData
     options: type[BaseModel] = NoOptions
 
 
 def plot(figure: str, run: RunData, options: Mapping[str, Any]) -> Figure:
     """Plot the `figure` with its `options` from the data of `run`."""
-    return figure_of(figure).plot(run, **options)
+    return prepared(figure, run, options)()
+
+
+def prepared(figure: str, run: RunData, options: Mapping[str, Any]) -> Plot:
+    """Return what plots the `figure`: of FIGURES, it holds all data that it needs of `run`."""
+    return figure_of(figure).prepare(run, **options)
 
 
 def check(figure: str, options: Mapping[str, Any]) -> None:
     """Raise UserError for an unknown figure, or for options that it does not take."""
     found, place = figure_of(figure), f"callbacks.{file_stem(figure)}"
-    if "." in figure:
+    if is_own(figure):
         try:
-            inspect.signature(found.plot).bind(None, **options)
+            inspect.signature(found.prepare(None).func).bind(None, **options)
         except TypeError as error:
             raise UserError(f"{place}: {figure} does not take these keys: {error}") from error
         return
@@ -63,16 +71,21 @@ def figure_of(figure: str) -> RunFigure:
 
     Raises UserError for a figure that is unknown, or has the name of another one's file.
     """
-    if "." not in str(figure):
+    if not is_own(figure):
         if figure not in FIGURES:
             raise UserError(f"the figure {figure} is unknown: {nearest(str(figure), FIGURES)}")
         return FIGURES[figure]
     if file_stem(figure) in FIGURES:
         raise UserError(f"{figure} would overwrite the figure {file_stem(figure)}: rename it")
     try:
-        return RunFigure("test_end", get_method(figure))
+        return RunFigure("test_end", functools.partial(functools.partial, get_method(figure)))
     except Exception as error:
         raise UserError(f"the figure {figure} cannot be imported: {one_line(error)}") from error
+
+
+def is_own(figure: str) -> bool:
+    """Whether the figure is a function of one's own, and not one of FIGURES."""
+    return "." in str(figure)
 
 
 def file_stem(figure: str) -> str:
@@ -80,49 +93,53 @@ def file_stem(figure: str) -> str:
     return str(figure).rpartition(".")[2]
 
 
-def _montage(run: RunData, *, columns: int) -> Figure:
-    title = f"{run.data_title}: training images"
-    return plots.montage(
-        run.train_images, run.train_labels, run.classes, columns=columns, title=title
-    )
+def _montage(run: RunData, *, columns: int) -> Plot:
+    labels, title = run.train_labels, f"{run.data_title}: training images"
+    shown = plots.of_each_class(labels, len(run.classes), columns)
+    images = Held(run.train_images, np.concatenate(shown))
+    return Plot(plots.montage, images, labels, run.classes, columns=columns, title=title)
 
 
-def _learning_curves(run: RunData) -> Figure:
-    return plots.learning_curves(run.history, title=_title(run))
+def _learning_curves(run: RunData) -> Plot:
+    return Plot(plots.learning_curves, run.history, title=_title(run))
 
 
-def _confusion_matrix(run: RunData) -> Figure:
+def _confusion_matrix(run: RunData) -> Plot:
+    title = _test_title(run)
     if run.test.targets.ndim == 2:
         tables = multilabel_confusion_matrix(run.test.targets, answers(run.test.probabilities))
-        return label_plots.label_tables(tables, run.classes, title=_test_title(run))
-    return plots.confusion_matrix(_test_confusion(run), run.classes, title=_test_title(run))
+        return Plot(label_plots.label_tables, tables, run.classes, title=title)
+    return Plot(plots.confusion_matrix, _test_confusion(run), run.classes, title=title)
 
 
-def _per_class_accuracy(run: RunData) -> Figure:
+def _per_class_accuracy(run: RunData) -> Plot:
+    title = _test_title(run)
     if run.test.targets.ndim == 2:
         numbers = {
             **multilabel.headline_scores(*run.test),
             "per_class": multilabel.per_label(*run.test, run.classes),
         }
-        return label_plots.label_scores(numbers, len(run.test.targets), title=_test_title(run))
-    return plots.per_class_accuracy(_test_confusion(run), run.classes, title=_test_title(run))
+        return Plot(label_plots.label_scores, numbers, len(run.test.targets), title=title)
+    return Plot(plots.per_class_accuracy, _test_confusion(run), run.classes, title=title)
 
 
-def _roc_curves(run: RunData) -> Figure:
+def _roc_curves(run: RunData) -> Plot:
     points = operating_points(run.val, run.test, run.classes)["classes"]
     marked = {
         name: (point["test"]["sensitivity"], point["test"]["specificity"])
         for name, point in points.items()
         if name == HIGHLIGHTED
     }
-    return curve_plots.roc_curves(*run.test, run.classes, marked=marked, title=_test_title(run))
+    title = _test_title(run)
+    return Plot(curve_plots.roc_curves, *run.test, run.classes, marked=marked, title=title)
 
 
-def _precision_recall_curves(run: RunData) -> Figure:
-    return curve_plots.precision_recall_curves(*run.test, run.classes, title=_test_title(run))
+def _precision_recall_curves(run: RunData) -> Plot:
+    title = _test_title(run)
+    return Plot(curve_plots.precision_recall_curves, *run.test, run.classes, title=title)
 
 
-def _reliability(run: RunData, *, calibrate: bool) -> Figure:
+def _reliability(run: RunData, *, calibrate: bool) -> Plot:
     y_scores = {"raw": run.test.probabilities}
     if calibrate:
         temperature, at_limit = calibration.fit_temperature(*run.val)
@@ -130,13 +147,13 @@ def _reliability(run: RunData, *, calibrate: bool) -> Figure:
         several = run.test.targets.ndim == 2
         scaled = calibration.calibrated(run.test.probabilities, temperature, several=several)
         y_scores[f"{found}, T = {temperature:.2f}"] = scaled
-    return curve_plots.reliability(run.test.targets, y_scores, title=_test_title(run))
+    return Plot(curve_plots.reliability, run.test.targets, y_scores, title=_test_title(run))
 
 
-def _misclassified(run: RunData, *, count: int) -> Figure:
-    return plots.misclassified(
-        run.test_images, *run.test, run.classes, count=count, title=_test_title(run)
-    )
+def _misclassified(run: RunData, *, count: int) -> Plot:
+    _, shown = plots.most_confident_mistakes(*run.test, count)
+    images, title = Held(run.test_images, shown), _test_title(run)
+    return Plot(plots.misclassified, images, *run.test, run.classes, count=count, title=title)
 
 
 FIGURES = {

@@ -52,16 +52,15 @@ def montage(
     `images` (N, H, W, C) are uint8, `labels` (N,) index `classes`. Indicators (N, L) of several
     labels an image name the rows in which it may be; a last one has images without any.
     """
-    own = indicators(labels, len(classes))
+    shown = of_each_class(labels, len(classes), columns)
+    counts = _rows(labels, len(classes)).sum(axis=0)
     if labels.ndim == 2:
-        own, classes = np.column_stack([own, ~own.any(axis=1)]), [*classes, "no label"]
+        classes = [*classes, "no label"]
     height, width, channels = images.shape[1:]
     gap = max(1, height // 14)
     # One picture of all: an axes for each image would take ten times as long to render.
     tiles = np.full((len(classes), height + gap, columns, width + gap, channels), 255, np.uint8)
-    counts = own.sum(axis=0)
-    for row in range(len(classes)):
-        chosen = np.flatnonzero(own[:, row])[:columns]
+    for row, chosen in enumerate(shown):
         tiles[row, :height, : len(chosen), :width] = images[chosen].swapaxes(0, 1)
     picture = tiles.reshape(len(classes) * (height + gap), columns * (width + gap), channels)
     names = [f"{wrap(name, 22)}\nn = {n:,}" for name, n in zip(classes, counts, strict=True)]
@@ -77,6 +76,17 @@ def montage(
     figure = figure_of(axes)
     put_title(title, figure, ax)
     return figure
+
+
+def of_each_class(labels: np.ndarray, classes: int, columns: int) -> list[np.ndarray]:
+    """Return the places of the first `columns` images in each row of `montage`."""
+    return [np.flatnonzero(row)[:columns] for row in _rows(labels, classes).T]
+
+
+def _rows(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return whether an image may be in a row of `montage`, (N, rows)."""
+    own = indicators(labels, classes)
+    return own if labels.ndim == 1 else np.column_stack([own, ~own.any(axis=1)])
 
 
 @plain_text
@@ -208,9 +218,7 @@ def misclassified(
     probabilities. Of several labels an image, `y_true` (N, L), the most confident wrong one counts.
     The five columns need axes about 14 inches wide.
     """
-    _, confidence = worst_answers(y_true, y_score)
-    wrong = np.flatnonzero(confidence >= 0)
-    shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
+    wrong, shown = most_confident_mistakes(y_true, y_score, count)
     columns, cell_width, cell_height, top, side = 5, 2.9, 3.5, 0.8, 2.4  # the last four in inches
     rows = max(1, -(-len(shown) // columns))
     width, height = cell_width * columns, top + cell_height * rows
@@ -235,9 +243,18 @@ def misclassified(
             )
     figure = figure_of(axes)
     words = "with a wrong label" if y_true.ndim == 2 else "wrong"
-    heading = f"{title}: {len(wrong):,} of {len(y_true):,} {words}, most confident first"
+    heading = f"{title}: {wrong:,} of {len(y_true):,} {words}, most confident first"
     put_title(heading, figure, ax)
     return figure
+
+
+def most_confident_mistakes(
+    y_true: np.ndarray, y_score: np.ndarray, count: int
+) -> tuple[int, np.ndarray]:
+    """Return how many images are wrong, and the places of the `count` most confident ones."""
+    _, confidence = worst_answers(y_true, y_score)
+    wrong = np.flatnonzero(confidence >= 0)
+    return len(wrong), wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
 
 
 def _answer_texts(truth: np.ndarray, scores: np.ndarray, classes: Sequence[str]) -> tuple[str, str]:

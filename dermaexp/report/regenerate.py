@@ -31,7 +31,7 @@ def regenerate(directory: RunDirectory) -> list[str]:
         return []
     try:
         config = config_of(directory)
-        asked = dict(_figures(config))
+        asked = dict(figures_of(config))
     except (UserError, ValueError) as error:
         return [f"no figure is regenerated: {one_line(error)}"]
     if not asked:
@@ -55,9 +55,9 @@ def regenerate(directory: RunDirectory) -> list[str]:
     return [f"not regenerated: {', '.join(names)}: {why}" for why, names in failed.items()]
 
 
-def _figures(config: DictConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+def figures_of(config: DictConfig) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each figure that a callback of `config` plots, with its options."""
-    for callback in config.callbacks.values():
+    for callback in (config.callbacks or {}).values():
         if isinstance(callback, DictConfig) and callback.get("_target_") == CALLBACK:
             options = to_dict(callback, resolve=True)
             figure = str(options.get("figure"))

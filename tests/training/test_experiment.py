@@ -331,7 +331,7 @@ def test_the_debug_trainer_says_how_little_it_saw(
     np.savez(data_file, **arrays)
     shown = []
     monkeypatch.setattr(plots, "misclassified", lambda images, *_, **__: shown.append(images))
-    monkeypatch.setattr("dermaexp.report.callbacks.write_figure", lambda *_: None)
+    monkeypatch.setattr("dermaexp.report.style.write_figure", lambda *_: None)
     run = train("model=ffn", "trainer=debug", "batch_size=8", figures=True)
     numbers = read(run, "metrics.json")
     assert numbers["data"]["samples"] == {"train": 32, "val": 32, "test": 32}
