@@ -151,9 +151,10 @@ def _reliability(run: RunData, *, calibrate: bool) -> Plot:
 
 
 def _misclassified(run: RunData, *, count: int) -> Plot:
+    images, title = run.test_images, _test_title(run)
     _, shown = plots.most_confident_mistakes(*run.test, count)
-    images, title = Held(run.test_images, shown), _test_title(run)
-    return Plot(plots.misclassified, images, *run.test, run.classes, count=count, title=title)
+    shown_images = Held(images, shown)
+    return Plot(plots.misclassified, shown_images, *run.test, run.classes, count=count, title=title)
 
 
 FIGURES = {

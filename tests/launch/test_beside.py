@@ -29,8 +29,7 @@ class Pool:
     sent: ClassVar[list[tuple[Any, ...]]] = []
     fails = False
 
-    def __init__(self, *_: Any, **__: Any) -> None:
-        Pool.sent.clear()
+    def __init__(self, *_: Any, **__: Any) -> None: ...
 
     def submit(self, work: Callable[..., Any], *given: Any) -> Future:
         made: Future = Future()
@@ -51,6 +50,7 @@ class Pool:
 def pool(monkeypatch: pytest.MonkeyPatch) -> type[Pool]:
     monkeypatch.setattr(loky, "ProcessPoolExecutor", Pool)
     monkeypatch.setattr(Pool, "fails", False)
+    Pool.sent.clear()
     return Pool
 
 
@@ -79,6 +79,7 @@ def test_jobs_leave_their_figures_and_pages(sweep, pool: type[Pool]) -> None:
     pictures = {file.name: file.read_bytes() for file in (first / "figures").iterdir()}
     shutil.rmtree(first / "figures")  # as if all had been killed before they were written
     (first / "report.html").unlink()
+    pool.sent.clear()
     sweep()
     assert not pool.sent
     assert {file.name: file.read_bytes() for file in (first / "figures").iterdir()} == pictures
