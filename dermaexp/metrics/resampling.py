@@ -90,7 +90,7 @@ class _Run:
         )
         self.several = several
         self.rankings = _rankings(is_class, probabilities)
-        parts = [_rows_of(is_class & is_predicted), _rows_of(is_predicted)]
+        parts = [_rows_of(is_class & is_predicted), _rows_of(~is_class & is_predicted)]
         if several:
             parts.append(_rows_of((is_class == is_predicted).all(axis=1, keepdims=True)))
         for ranking in self.rankings:
@@ -104,10 +104,10 @@ class _Run:
 
     def scores(self, counts: np.ndarray, positives: np.ndarray) -> dict[str, np.ndarray]:
         """By name, each (resamples,), with counts (N, resamples) and those of classes (K, …)."""
-        hits, answered, *sides = np.split(self.parts @ counts, self.ends[:-1])
+        hits, misses, *sides = np.split(self.parts @ counts, self.ends[:-1])
         right = sides.pop(0)[0] if self.several else hits.sum(axis=0)
         aurocs = _aurocs(self.rankings, sides, positives, len(counts))
-        recall, f1 = _divide(hits, positives), _divide(2 * hits, positives + answered)
+        recall, f1 = _divide(hits, positives), _divide(2 * hits, positives + hits + misses)
         if not self.several:
             return {
                 "accuracy": right / len(counts),
@@ -116,7 +116,7 @@ class _Run:
                 "macro_f1": _class_mean(f1),
             }
         absent = len(counts) - positives
-        rejected = absent - (answered - hits)
+        rejected = absent - misses
         return {
             "accuracy": (hits + rejected).sum(axis=0) / (len(counts) * len(hits)),
             "balanced_accuracy": _class_mean((recall + _divide(rejected, absent)) / 2),
@@ -175,14 +175,14 @@ class _PrecisionRanking:
 class _Ranking:
     """The Mann-Whitney statistic of fixed scores (N,) for many counts of the samples at once.
 
-    A sample of the smaller side wins against every sample of the other side that scores lower; a
-    tie is half a win. Wins are counted in halves, so that they are whole numbers.
+    A negative wins against every positive that scores lower; a tie is half a win. Wins are counted
+    in halves, so that they are whole numbers. The better the model, the fewer samples are in a pair
+    that a negative wins: the others need no counting.
     """
 
     def __init__(self, is_positive: np.ndarray, scores: np.ndarray) -> None:
-        self.positives_win = is_positive.sum() <= len(scores) / 2
-        winners = np.flatnonzero(is_positive == self.positives_win)
-        losers = np.flatnonzero(is_positive != self.positives_win)
+        winners, losers = np.flatnonzero(~is_positive), np.flatnonzero(is_positive)
+        self.is_minority = len(losers) <= len(winners)
         levels, level = np.unique(scores[winners], return_inverse=True)
         # A loser counts half at the first level not below it and half at the first level above it:
         # usually the same level.
@@ -230,8 +230,11 @@ def _aurocs(
     counted = iter(sides)
     for label, ranking in enumerate(rankings):
         if ranking is not None:
-            share = _divide(_wins(next(counted), next(counted)) / 2, pairs[label])
-            aurocs[label] = share if ranking.positives_win else 1 - share
+            lost = _wins(next(counted), next(counted)) / 2
+            if ranking.is_minority:  # else the same up to the last digit, which earlier runs have
+                aurocs[label] = _divide(pairs[label] - lost, pairs[label])
+            else:
+                aurocs[label] = 1 - _divide(lost, pairs[label])
     return aurocs
 
 
