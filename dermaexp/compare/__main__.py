@@ -34,13 +34,13 @@ def main() -> None:
         help="for the files; default: the sweep's own folder, or a new one in comparisons/",
     )
     arguments = parser.parse_args()
-    lean_imports.import_sklearn()
-    from dermaexp.compare import tables  # with SciPy and Matplotlib
+    from dermaexp.compare import tables  # with NumPy and pydantic
     from dermaexp.compare.comparison import comparison_of
     from dermaexp.compare.output import write
 
     try:
-        comparison = comparison_of(arguments.folders)
+        with lean_imports.without_collections():
+            comparison = comparison_of(arguments.folders)
         if not arguments.force:
             _refuse_other_data(comparison)
         output = arguments.output or _output(arguments.folders)

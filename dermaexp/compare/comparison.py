@@ -174,8 +174,9 @@ def comparison_of(folders: Sequence[Path]) -> Comparison:
             raise
         runs = []
     compared = [run for run in runs if run.compared]
+    varied = varied_keys(compared)
     by_test: dict[tuple[object, ...], list[RunGroup]] = {}
-    for group in run_groups(compared):
+    for group in run_groups(compared, varied):
         by_test.setdefault(group.tested_on, []).append(group)
     tables: list[Table] = []
     for groups in by_test.values():
@@ -183,7 +184,7 @@ def comparison_of(folders: Sequence[Path]) -> Comparison:
     return Comparison(
         tuple(folders),
         tuple(tables),
-        _headings(list(varied_keys(compared))),
+        _headings(list(varied)),
         tuple(run for run in runs if not run.compared),
         search,
     )

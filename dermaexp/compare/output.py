@@ -11,6 +11,7 @@ from typing import Any
 
 from dermaexp.compare import tables
 from dermaexp.compare.comparison import Comparison, comparison_of
+from dermaexp.core import lean_imports
 from dermaexp.core.owned import Kind, are_current, write_files
 from dermaexp.runs.provenance import PACKAGE, code_digest
 
@@ -55,6 +56,7 @@ def write(comparison: Comparison, folder: Path) -> None:
     if comparison.search:
         content["importances"] = comparison.search["importances"]
     try:
+        lean_imports.import_sklearn()
         from dermaexp.compare import page  # with Matplotlib
 
         files |= page.files(comparison, folder)

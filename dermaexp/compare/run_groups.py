@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any, TypeVar
 
 import numpy as np
-from scipy.stats import ttest_1samp
 
 from dermaexp.compare.seeds import counted_runs
-from dermaexp.compare.varied_keys import group_config, overrides_text, varied_keys, varied_values
+from dermaexp.compare.varied_keys import Varied, group_config, overrides_text, varied_values
 from dermaexp.core.tasks import Task, task_of
 from dermaexp.core.text import counted
-from dermaexp.metrics import intervals, significance
+from dermaexp.metrics import significance
 from dermaexp.metrics.baseline import Baseline
 from dermaexp.metrics.labels import is_correct
 from dermaexp.runs.collect import Run
@@ -130,6 +129,8 @@ class RunGroup:
         Wilson's for a single run, which needs none; else `significance.mean_accuracy_interval`. Of
         several labels an image, a single run's is the bootstrap's in its metrics.json.
         """
+        from dermaexp.metrics import intervals  # with SciPy, which a table needs nothing of
+
         if self.runs_per_fold == 1 and not self.folds:
             if self.task == "multi-label":
                 ends = self.runs[0].metrics["test"]["intervals"]["accuracy"]
@@ -159,6 +160,8 @@ class RunGroup:
         accuracies = correct.reshape(len(correct), -1).mean(axis=1)
         if accuracies.std() == 0:  # the seeds show no variation to test against
             return of_images
+        from scipy.stats import ttest_1samp
+
         return max(of_images, float(ttest_1samp(accuracies, constant.mean()).pvalue))
 
     @cached_property
@@ -174,17 +177,17 @@ class RunGroup:
         return correct, [fold[0][0] for fold in stored]
 
 
-def run_groups(runs: Sequence[Run]) -> list[RunGroup]:
+def run_groups(runs: Sequence[Run], keys: Mapping[str, Varied]) -> list[RunGroup]:
     """The groups of comparable `runs`, the highest mean val macro AUROC first.
 
-    Ties stay in the order of their first runs; an undefined mean ranks last.
+    `keys` are those that the runs vary. Ties stay in the order of their first runs; an undefined
+    mean ranks last.
     """
     by_config: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         config = json.dumps(group_config(run), sort_keys=True)
         key = (config, run.source_fingerprint, run.grouping_fingerprint)
         by_config.setdefault(key, []).append(run)
-    keys = varied_keys(runs)
     groups = []
     for same in by_config.values():
         by_fold, notes = counted_runs(same)

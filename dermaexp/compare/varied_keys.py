@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from hydra.errors import HydraException
-
-from dermaexp.core.override_grammar import parse_one
 from dermaexp.runs.collect import Run
 from dermaexp.runs.identity import canonical
 
@@ -19,6 +16,7 @@ TARGET = "_target_"
 # Keys of a dataset that say how images are prepared. Others, such as a path, say where they are:
 # the data's fingerprint identifies those.
 PREPARATION = ("grayscale", "normalize", "split", "folds", "fold")
+_text = json.JSONEncoder(sort_keys=True).encode  # dumps would make an encoder for each value
 
 
 @dataclass
@@ -62,8 +60,9 @@ def varied_keys(runs: Sequence[Run]) -> dict[str, Varied]:
 
 def _varied_keys(runs: Sequence[Run]) -> dict[str, Varied]:
     """`varied_keys` of runs of the same experiment."""
-    configs = [config_values(run) for run in runs]
-    components = [_components(run) for run in runs]
+    flattened = [_flattened(run) for run in runs]
+    configs = [values for values, _ in flattened]
+    components = [own for _, own in flattened]
     is_same_data = len({run.source_fingerprint for run in runs}) == 1
     every = {path for paths in components for path in paths}
     given = {_key(override) for run in runs for override in run.record["overrides"]}
@@ -81,10 +80,11 @@ def _varied_keys(runs: Sequence[Run]) -> dict[str, Varied]:
                 continue  # the component itself is the key that distinguishes this run
             text = TARGET if key in own else _text(values.get(key))
             by_option.setdefault(_option(run, key), set()).add(text)
-            contents.add(_text(run.record["config"].get(key)))
+            if not parent:
+                contents.add(_text(run.record["config"].get(key)))
         options = {option for option, texts in by_option.items() if len(texts) > 1}
         # Options that differ only in what changes no number, as callbacks may, do not count.
-        if options and ("." in key or len(contents) > 1):
+        if options and (parent or len(contents) > 1):
             # A component has the name that the command line gave it.
             name = f"{key}.{TARGET}" if f"{key}.{TARGET}" in given else key
             is_optional = key in every or (
@@ -135,21 +135,29 @@ def config_values(run: Run) -> dict[str, Any]:
 
     The value of a component inside a config group, such as callbacks.ema, is its class's name.
     """
+    values, _ = _flattened(run)
+    return values
+
+
+def _flattened(run: Run) -> tuple[dict[str, Any], set[str]]:
+    """`config_values`, and the keys of the components inside config groups."""
     flat: dict[str, Any] = {}
+    components = set()
     if experiment := _experiment(run):
         flat["experiment"] = experiment
-    components = _components(run)
     for top, branch in shared_config(run).items():
         if option := chosen_option(run, top):
             flat[top] = option
         for key, node in _nodes(top, branch):
-            if key in components:
-                flat[key] = str(node[TARGET]).rpartition(".")[2]
-            elif not isinstance(node, Mapping):
+            if not isinstance(node, dict):
                 flat[key] = node
+            elif TARGET in node and "." in key:
+                components.add(key)
+                flat[key] = str(node[TARGET]).rpartition(".")[2]
     # A config leaves out a group that it need not have, such as finetune=none.
     left_out = (group for group in run.record["choices"] if group not in flat)
-    return flat | {group: option for group in left_out if (option := chosen_option(run, group))}
+    flat |= {group: option for group in left_out if (option := chosen_option(run, group))}
+    return flat, components
 
 
 def chosen_option(run: Run, group: str) -> str | None:
@@ -167,6 +175,10 @@ def chosen_option(run: Run, group: str) -> str | None:
 @cache
 def _list_option(override: str) -> str | None:
     """The override's list without blanks and quotes, such as [default,ema]; None for no list."""
+    from hydra.errors import HydraException  # few runs need them
+
+    from dermaexp.core.override_grammar import parse_one
+
     try:
         options = parse_one(override).value()
     except HydraException:
@@ -184,20 +196,10 @@ def overrides_text(values: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={value_text(value)}" for key, value in values.items())
 
 
-def _components(run: Run) -> set[str]:
-    """Keys inside config groups whose values are built from a class, such as callbacks.ema."""
-    return {
-        key
-        for top, branch in shared_config(run).items()
-        for key, node in _nodes(top, branch)
-        if "." in key and isinstance(node, Mapping) and TARGET in node
-    }
-
-
 def _nodes(key: str, node: Any) -> Iterator[tuple[str, Any]]:
     """`node` of the config with its `key`, and then all nodes below it."""
     yield key, node
-    if isinstance(node, Mapping):
+    if isinstance(node, dict):  # of a JSON file
         for name, child in node.items():
             yield from _nodes(f"{key}.{name}", child)
 
@@ -214,10 +216,6 @@ def _option(run: Run, key: str) -> str | None:
 
 def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
 
 
 def _is_derived(key: str, varied: Iterable[str], configs: Sequence[Mapping[str, Any]]) -> bool:

@@ -65,12 +65,14 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in the file; ValueError for anything else."""
     with naming(path):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
         if not isinstance(content, dict):
             raise ValueError(f"a {type(content).__name__}, expected an object")
         try:
-            json.dumps(content, ensure_ascii=False).encode()
-        except UnicodeEncodeError:  # half of a character, which no file can hold
+            if "\\u" in text:  # an escape, which alone can be half of a character
+                json.dumps(content, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
             raise ValueError("a text in it is no Unicode") from None
         return content
 

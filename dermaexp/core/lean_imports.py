@@ -36,7 +36,7 @@ def import_all(*, compiler: bool = False) -> None:
     is_first = "pytorch_lightning" not in sys.modules
     if is_first:
         gc.collect()
-    with _without_collections():
+    with without_collections():
         if compiler:
             _complete(importlib.import_module(COMPILER))
         import_lightning()
@@ -66,8 +66,8 @@ def import_sklearn() -> None:
 
 
 @contextlib.contextmanager
-def _without_collections() -> Iterator[None]:
-    """Look for no garbage meanwhile: imports make half a million objects, and all of them stay."""
+def without_collections() -> Iterator[None]:
+    """Look for no garbage among the objects that imports, or reading many runs, make to stay."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -12,7 +12,7 @@ import numpy as np
 
 from dermaexp.core.tasks import Task, task_of
 from dermaexp.core.text import percent
-from dermaexp.metrics import scores
+from dermaexp.metrics import constant
 from dermaexp.metrics.significance import LEVEL, mcnemar_exact_of_counts, p_text
 
 
@@ -91,4 +91,8 @@ def _of_fold(
 
 @cache  # the run groups of a comparison have one baseline
 def _constant_scores(counts: tuple[int, ...], label: int, task: Task) -> dict[str, float]:
+    if task == "multi-class":
+        return constant.headline_scores(np.array(counts), label)
+    from dermaexp.metrics import scores  # with scikit-learn, slower to import than 500 runs to read
+
     return scores.constant_prediction(np.array(counts), label, task)

@@ -213,12 +213,6 @@ def majority_class(train_targets: np.ndarray) -> int:
     return int(majority(train_targets))
 
 
-def constant_prediction(counts: np.ndarray, label: int) -> dict[str, float]:
-    """The headline scores of predicting `label` always; `counts` (K,) are samples of each class."""
-    targets = np.repeat(np.arange(len(counts)), counts)
-    return headline_scores(targets, np.full_like(targets, label), 0.5)  # it ranks nothing
-
-
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Quotient, NaN where the denominator is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -10,12 +10,14 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from dermaexp.metrics.labels import answers, indicators
+
+if TYPE_CHECKING:  # a comparison that resampled its runs before needs no SciPy
+    from scipy.sparse import csr_matrix
 
 RESAMPLES = 10_000
 KEPT = 5_000_000  # counts, of 2 or 4 bytes: those of a run's intervals, not of a comparison
@@ -205,6 +207,8 @@ class _Ones(NamedTuple):
     height: int
 
     def matrix(self, samples: int) -> csr_matrix:
+        from scipy.sparse import csr_matrix
+
         ones = np.ones(len(self.rows), _counting(samples))
         return csr_matrix((ones, (self.rows, self.columns)), shape=(self.height, samples))
 

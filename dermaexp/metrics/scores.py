@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dermaexp.core.tasks import Task
-from dermaexp.metrics import binary, classification, multilabel, ordinal
+from dermaexp.metrics import binary, classification, constant, multilabel, ordinal
 from dermaexp.metrics.labels import majority
 
 # What a task with one label an image adds: from targets, predicted classes (N,) and their number.
@@ -50,7 +50,7 @@ def headline_scores(targets: np.ndarray, probabilities: np.ndarray) -> dict[str,
 
 def constant_prediction(counts: np.ndarray, label: int, task: Task) -> dict[str, float]:
     """The headline scores of predicting `label` always; `counts` (K,) are samples of each class."""
-    found = classification.constant_prediction(counts, label)
+    found = constant.headline_scores(counts, label)
     if task in SCORES:
         targets = np.repeat(np.arange(len(counts)), counts)
         found |= SCORES[task](targets, np.full_like(targets, label), len(counts))

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from dermaexp.metrics.resampling import RESAMPLES
 
@@ -44,6 +43,8 @@ def mcnemar_exact_of_counts(only_first: int, only_second: int) -> float:
     """`mcnemar_exact` from the numbers of images that only one of the two predicts correctly."""
     if only_first + only_second == 0:
         return 1.0
+    from scipy.stats import binomtest  # takes longer to import than 500 runs to read
+
     return float(binomtest(only_first, only_first + only_second).pvalue)
 
 

@@ -130,7 +130,7 @@ class Run:
         try:
             if not self.directory.has_predictions():
                 return None, ""
-            arrays = self.directory.read_predictions()
+            arrays = self.directory.read_predictions("test")
             stored = arrays["test_targets"], arrays["test_probabilities"]
         except (OSError, ValueError) as error:
             return None, _unreadable("predictions.npz", error)

@@ -248,12 +248,13 @@ class RunDirectory:
     def has_predictions(self) -> bool:
         return (self.path / "predictions.npz").exists()
 
-    def read_predictions(self) -> dict[str, np.ndarray]:
+    def read_predictions(self, split: str = "") -> dict[str, np.ndarray]:
+        """The arrays of predictions.npz, or those of one split alone, "val" or "test"."""
         import numpy as np
 
         path = self.path / "predictions.npz"
         with naming(path), np.load(path, allow_pickle=False) as file:
-            return dict(file)
+            return {name: file[name] for name in file if name.startswith(split)}
 
     def write_resampled(self, key: str, scores: np.ndarray) -> None:
         """Write resampled.npz: `scores` that a comparison computed, and what they depend on."""

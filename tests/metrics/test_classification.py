@@ -9,7 +9,7 @@ import pytest
 from helpers import random_predictions
 from sklearn import metrics as sklearn_metrics
 
-from dermaexp.metrics import classification, intervals
+from dermaexp.metrics import classification, constant, intervals
 
 
 def test_auroc_class_by_class_is_that_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,12 +94,17 @@ def test_majority_baseline_of_dermamnist() -> None:
     """Class counts of the official split; 1341 nevi among 2005 test images."""
     train = np.repeat(np.arange(7), [228, 359, 769, 80, 779, 4693, 99])
     test = np.array([66, 103, 220, 23, 223, 1341, 29])
-    baseline = classification.constant_prediction(test, classification.majority_class(train))
+    baseline = constant.headline_scores(test, classification.majority_class(train))
     assert baseline["accuracy"] == 1341 / 2005
     assert baseline["balanced_accuracy"] == pytest.approx(1 / 7)
     assert baseline["macro_auroc"] == 0.5
     f1 = 2 * 1341 / (1341 + 2005)
     assert baseline["macro_f1"] == pytest.approx(f1 / 7)
+    for counts in (test, np.array([3, 0, 4]), np.array([1]), np.arange(11)):
+        for label in range(len(counts)):
+            targets = np.repeat(np.arange(len(counts)), counts)
+            same = classification.headline_scores(targets, np.full_like(targets, label), 0.5)
+            assert constant.headline_scores(counts, label) == same
 
 
 @pytest.mark.parametrize(

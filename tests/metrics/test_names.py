@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dermaexp.core.tasks import Task
-from dermaexp.metrics import classification, resampling, scores
+from dermaexp.metrics import classification, constant, resampling, scores
 from dermaexp.metrics.names import CLASS_METRICS, HEADLINES, METRICS, OF_TASK, headlines, measures
 from dermaexp.runs.metrics_file import ClassNumbers, SplitNumbers
 
@@ -18,7 +18,7 @@ PROBABILITIES = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], np.float32)
 
 def test_headlines_have_a_baseline_and_intervals() -> None:
     numbers = classification.split_metrics(TARGETS, PROBABILITIES, TARGETS, ["a", "b"])
-    baseline = classification.constant_prediction(np.bincount(TARGETS), label=1)
+    baseline = constant.headline_scores(np.bincount(TARGETS), label=1)
     resampled = resampling.bootstrap(TARGETS, [PROBABILITIES], resamples=10)
     for found in (baseline, numbers["intervals"], resampled):
         assert tuple(found) == HEADLINES

@@ -16,7 +16,7 @@ from helpers import PAGE_CLASSES, PAGE_SAMPLES, RECORD, Page, make_run
 
 from dermaexp.core import files
 from dermaexp.core.errors import UserError
-from dermaexp.metrics import classification, intervals
+from dermaexp.metrics import constant, intervals
 from dermaexp.report import page as page_module
 from dermaexp.report.__main__ import main
 from dermaexp.report.page import write_report
@@ -43,7 +43,7 @@ def test_the_numbers_are_those_of_the_run(tmp_path: Path) -> None:
     numbers = directory.read_metrics()
     headlines, classes, points, history, provenance = page.tables
     counts = np.bincount(directory.read_predictions()["test_targets"], minlength=3)
-    baseline = classification.constant_prediction(counts, label=0)
+    baseline = constant.headline_scores(counts, label=0)
     interval = "95\N{NO-BREAK SPACE}% interval"
     heading = ["Metric", "Val", interval, "Test", interval, "Majority baseline, test"]
     assert headlines[0] == heading
