@@ -87,7 +87,7 @@ def samples(url: str, advance: Callable[[int], object]) -> Iterator[Sample]:
     """Yield the samples of a shard, which is read as a stream; nothing is extracted to a disk.
 
     Calls `advance` with the number of bytes that were read. Raises UserError for a shard that is
-    no tar file or is cut short, and for a key that stands twice.
+    no tar file, is cut short or has no samples, and for a key that stands twice.
     """
     seen: set[str] = set()
     current: tuple[str, Sample] | None = None
@@ -105,8 +105,12 @@ def samples(url: str, advance: Callable[[int], object]) -> Iterator[Sample]:
         if getattr(current[1], field) is not None:
             raise UserError(f"{shown(url)} has several members {key} with a {field}: expected one")
         setattr(current[1], field, content)
-    if current:
-        yield current[1]
+    if current is None:
+        raise UserError(
+            f"{shown(url)} has no samples: expected members KEY.jpg with KEY.cls or KEY.json, KEY "
+            "without a dot"
+        )
+    yield current[1]
 
 
 def _members(url: str, advance: Callable[[int], object]) -> Iterator[tuple[str, bytes]]:

@@ -12,7 +12,7 @@ from dermaexp.data.split_names import split_of
 from dermaexp.data.splits import SPLITS
 
 # What may be read; a package beside fsspec that it takes. Others of fsspec's start programs.
-SCHEMES = {"": None, "http": None, "https": None, "s3": "s3fs", "gs": "gcsfs"}
+SCHEMES = {"": None, "http": None, "https": None, "s3": "s3fs"}
 BRACES = re.compile(r"\{([^{}]*)\}")
 RANGE = re.compile(r"(\d+)\.\.(\d+)")
 MOST = 100_000  # shards: a pattern with more has a slip of the pen
@@ -29,8 +29,8 @@ def shard_urls(patterns: str | Sequence[str]) -> list[str]:
     for url in urls:
         if urlsplit(url).scheme not in SCHEMES:
             raise UserError(
-                f"dataset.url={url}: expected https://, http://, s3:// or gs://, or the path of a "
-                ".tar file"
+                f"dataset.url={url}: expected https://, http:// or s3://, or the path of a .tar "
+                "file"
             )
     return urls
 

@@ -270,6 +270,10 @@ def test_faults_are_named_at_once_or_left_out(shard_set: Server) -> None:
     [
         (b"<!DOCTYPE html>", "is cut short or no tar file ("),
         (b"", "is cut short or no tar file (no header at byte 0: empty header)"),
+        (
+            tar([("1.2.png", png(1)), ("1.2.cls", b"a")]),
+            "test-1.tar has no samples: expected members",
+        ),
         (tar(CONTENT["test-1"])[:1000], "is cut short or no tar file (unexpected end of data)"),
         (tar(CONTENT["test-1"])[:2048], "(no header at byte 2,048: empty header)"),
         (tar(CONTENT["test-1"])[:1024] + b"x" * 2048, "(no header at byte 1,024: "),
@@ -337,7 +341,7 @@ def test_patterns(pattern: str | list[str], urls: list[str]) -> None:
     ("url", "line"),
     [
         ("pipe:curl http://h/a.tar", "dataset.url=pipe:curl http://h/a.tar: expected https://"),
-        ("file:///etc/passwd", "expected https://, http://, s3:// or gs://, or the path of a"),
+        ("file:///etc/passwd", "expected https://, http:// or s3://, or the path of a"),
         ("simplecache::http://h/a.tar", "dataset.url=simplecache::http://h/a.tar: expected"),
         ("a{0..9999999999}", "stands for more than 100,000 shards"),
         ("a{9..0}", "dataset.url has {9..0}: expected the smaller number first"),
