@@ -26,12 +26,13 @@ def with_peculiarities(groups: Sequence[RunGroup]) -> list[RunGroup]:
                 if text := check(run):
                     unusual.setdefault(text, []).append(run)
             notes += [f"{seeds_text(some)} {text}" for text, some in unusual.items()]
-        notes += [
+        resumed = (
             f"{seeds_text([run])} was resumed by other code ({_code(attempt)})"
             for run in group.runs
             for attempt in run.record.get("resumed", [])
             if attempt["code_digest"] != run.record["code_digest"]
-        ]
+        )
+        notes += dict.fromkeys(resumed)  # a run may be resumed several times
         noted.append(replace(group, notes=tuple(notes)))
     return noted
 

@@ -320,7 +320,7 @@ def test_what_sets_runs_apart_is_noted(tmp_path: Path) -> None:
     write_run(tmp_path / "a0", "cnn", 0, 0.9)
     write_run(tmp_path / "a1", "cnn", 1, 0.9, code_digest="1" * 64)
     cuda = {"type": "cuda", "name": "H100"}
-    write_run(tmp_path / "a2", "cnn", 2, 0.9, device=cuda, resumed=[attempt])
+    write_run(tmp_path / "a2", "cnn", 2, 0.9, device=cuda, resumed=[attempt, attempt])
     own = {"own_code": {"own_net": "3" * 64}}
     write_run(tmp_path / "a3", "cnn", 3, 0.9, own_code={"own_net": "4" * 64})
     versions = {"torch": "2.5", "timm": "1.0"}  # which others need not have
