@@ -6,6 +6,7 @@ Only where jobs run one after another: where several run at once, they leave no 
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -113,6 +114,8 @@ def _begin() -> None:
 
     lean_imports.import_sklearn()
     from dermaexp.report import figures, page  # noqa: F401
+
+    gc.freeze()  # as where Lightning was imported
 
 
 def _write_here(directory: RunDirectory, figures: Sequence[waiting.Waiting]) -> None:
