@@ -22,7 +22,6 @@ from dermaexp.launch.identity import effective, identity
 from dermaexp.launch.initial_weights import initial_weights
 from dermaexp.launch.record import recording
 from dermaexp.report import html, waiting
-from dermaexp.report.regenerate import regenerate
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.identity import config_digest
 from dermaexp.runs.provenance import components
@@ -194,6 +193,8 @@ def _finished_before(job: Job) -> float:
     """Write the figures and the page if the page is missing; returns the score."""
     console.print("finished before: not run again")
     if job.config.report and not job.directory.has_report():
+        from dermaexp.report.regenerate import regenerate  # imports SciPy
+
         for line in regenerate(job.directory):  # they are written shortly before the page
             print_warning(line)
         _write_report(job.directory)

@@ -94,10 +94,12 @@ def pages_made_beside(config: DictConfig) -> Iterator[None]:
 
 def process_for(job: Job) -> Beside | None:
     """Return the process that makes the job's figures and page; None where the job itself does."""
-    from dermaexp.report.regenerate import figures_of  # with NumPy, which --help does not need
-
     config = job.config
-    if not _of_this_sweep or not config.report or not any(figures_of(config)):
+    if not _of_this_sweep or not config.report:
+        return None
+    from dermaexp.report.regenerate import figures_of  # with SciPy, which refusals do not need
+
+    if not any(figures_of(config)):
         return None
     tracked = any((config.logger or {}).values())  # a tracker takes the figures when a run ends
     if tracked or config.sweep.stop_on_failure:
