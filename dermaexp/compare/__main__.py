@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,7 @@ def main() -> None:
     try:
         with lean_imports.without_collections():
             comparison = comparison_of(arguments.folders)
+        gc.freeze()  # else the imports and figures of the page look for garbage among all runs
         if not arguments.force:
             _refuse_other_data(comparison)
         output = arguments.output or _output(arguments.folders)

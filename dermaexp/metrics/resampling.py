@@ -71,12 +71,17 @@ def bootstrap(
     is_class = indicators(targets, probabilities[0].shape[1])
     runs = [_Run(is_class, run, several=targets.ndim == 2) for run in probabilities]
     of_class = _rows_of(is_class).matrix(len(targets))
-    blocks = []
+    found: dict[str, np.ndarray] = {}
+    start = 0
     for counts in bootstrap_counts(len(targets), resamples, seed):
         positives = of_class @ counts
-        found = [run.scores(counts, positives) for run in runs]
-        blocks.append({name: np.stack([one[name] for one in found]) for name in found[0]})
-    return {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
+        block = slice(start, start := start + counts.shape[1])
+        for place, run in enumerate(runs):
+            for name, scores in run.scores(counts, positives).items():
+                if name not in found:
+                    found[name] = np.empty((len(runs), resamples))
+                found[name][place, block] = scores
+    return found
 
 
 class _Run:
