@@ -196,6 +196,7 @@ def test_a_server_that_is_gone_is_no_reason_to_stop(shard_set: Server, cache_fol
     assert "answered 404" in refusal(url=pattern(shard_set), size=4)
 
 
+@pytest.mark.slow
 def test_a_run_on_shards(shard_set: Server, cli, capsys: pytest.CaptureFixture[str]) -> None:
     url = f'dataset.url="{pattern(shard_set)}"'
     own = ["dataset=shards", url, "dataset.size=8", "model=ffn", "epochs=1", "hydra.run.dir=run"]
