@@ -29,7 +29,7 @@ def data() -> tuple[str, list[str]]:
     if folder := os.environ.get("DERMAEXP_TEST_DATA"):
         own = ["dataset=npz", f"dataset.path={Path(folder, REBUILT)}", "dataset.classes=dermamnist"]
         return "DermaMNIST (rebuilt)", own
-    return "DermaMNIST", ["dataset=dermamnist"]
+    return "DermaMNIST", ["dataset=dermamnist", "dataset.if_unavailable=error"]
 
 
 def train(epochs: int, seed: int, folder: Path, overrides: list[str]) -> RunDirectory:

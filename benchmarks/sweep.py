@@ -25,6 +25,7 @@ LAUNCHERS = {
 }
 SWEEPS = (("cnn", 4, 4), ("ffn", 8, 10))  # model, jobs and epochs
 MORE = 8  # jobs, which leave out Python's start
+ROUNDS = 3  # of the cost of a job
 
 
 def swept(model: str, jobs: int, *extra: str) -> tuple[float, float]:
@@ -48,10 +49,13 @@ def seconds_of(model: str, jobs: int, words: list[str]) -> float:
 def job(callbacks: str) -> dict[str, Spread | str]:
     """Return the seconds of one more job of a sweep of FFNs, of its fit and of all else."""
     words = ("epochs=3", f"callbacks={callbacks}")
-    one, more = (swept("ffn", jobs, *words) for jobs in (1, 1 + MORE))
-    whole, fit = ((after - before) / MORE for before, after in zip(one, more, strict=True))
-    parts = {"s a job": whole, "its fit": fit, "beyond it": whole - fit}
-    return {"callbacks": callbacks} | {name: Spread([value]) for name, value in parts.items()}
+    parts: dict[str, list[float]] = {"s a job": [], "its fit": [], "beyond it": []}
+    for _ in range(ROUNDS):
+        one, more = (swept("ffn", jobs, *words) for jobs in (1, 1 + MORE))
+        whole, fit = ((after - before) / MORE for before, after in zip(one, more, strict=True))
+        for values, value in zip(parts.values(), (whole, fit, whole - fit), strict=True):
+            values.append(value)
+    return {"callbacks": callbacks} | {name: Spread(values) for name, values in parts.items()}
 
 
 def measure() -> list[Table]:
