@@ -1,9 +1,10 @@
 """How many seconds of training does 0.768 test accuracy take? python -m benchmarks speedrun
 
 0.768 is the best that MedMNIST's authors published for DermaMNIST at 28 px (Google AutoML Vision).
-The recipe is `experiment=quick` with a shorter schedule: the shortest of `EPOCHS` with which the
-mean accuracy of the seeds on val reaches 0.768. Test is read for that one alone. The data are
-DermaMNIST's official split, downloaded, or dermamnist_rebuilt_28.npz in $DERMAEXP_TEST_DATA.
+The recipe is `experiment=quick` with a shorter schedule and no moving average, which would lag
+behind it: the shortest of `EPOCHS` with which the mean accuracy of the seeds on val exceeds that by
+a point. Test is read for that one alone. The data are DermaMNIST's official split, downloaded, or
+dermamnist_rebuilt_28.npz in $DERMAEXP_TEST_DATA.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from dermaexp.core.console import quiet
 from dermaexp.runs.directory import RunDirectory
 
 GOAL = 0.768
-EPOCHS = (6, 8, 10, 12, 16, 20, 28)
+MARGIN = 0.01  # between val, by which the schedule is chosen, and test
+EPOCHS = (6, 8, 10, 12, 16, 28)
 SEEDS = (0, 1, 2)
 REBUILT = "dermamnist_rebuilt_28.npz"
 
@@ -37,7 +39,7 @@ def train(epochs: int, seed: int, folder: Path, overrides: list[str]) -> RunDire
     with quiet(True):
         run = dermaexp.run(
             [
-                *("experiment=quick", "callbacks=[no_figures,ema]", "report=false", *overrides),
+                *("experiment=quick", "callbacks=no_figures", "report=false", *overrides),
                 *(f"epochs={epochs}", f"seed={seed}", f"hydra.run.dir={folder / str(seed)}"),
             ]
         )
@@ -52,7 +54,7 @@ def measure() -> list[Table]:
             runs = [train(epochs, seed, Path(folder, str(epochs)), overrides) for seed in SEEDS]
             numbers = [run.read_metrics() for run in runs]
             val, test = ([n[split]["accuracy"] for n in numbers] for split in ("val", "test"))
-            if statistics.mean(val) >= GOAL:
+            if statistics.mean(val) >= GOAL + MARGIN:
                 break
         seconds = [n["seconds"]["fit"] for n in numbers]
     row = {

@@ -25,7 +25,7 @@ LAUNCHERS = {
 }
 SWEEPS = (("cnn", 4, 4), ("ffn", 8, 10))  # model, jobs and epochs
 MORE = 8  # jobs, which leave out Python's start
-ROUNDS = 3  # of the cost of a job
+ROUNDS = 3
 
 
 def swept(model: str, jobs: int, *extra: str) -> tuple[float, float]:
@@ -66,7 +66,7 @@ def measure() -> list[Table]:
             name: partial(seconds_of, model, count, [f"epochs={epochs}", *words])
             for name, words in LAUNCHERS.items()
         }
-        seconds = alternate(sides, rounds=1, warm_up=False)
+        seconds = alternate(sides, ROUNDS, warm_up=False)
         title = f"{count} jobs of model={model}, {epochs} epochs, with all figures"
         tables.append(Table(title, compared(seconds, BASELINE)))
     return tables
