@@ -8,14 +8,13 @@ import importlib.machinery
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import FIGURES
+from helpers import FIGURES, serving
 
 from dermaexp.core.console import print_note
 from dermaexp.core.errors import UserError
@@ -59,12 +58,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(data_file: Path) -> Iterator[Server]:
     server = Server(("127.0.0.1", 0), Handler)
     server.content = data_file.read_bytes()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(server):
+        yield server
 
 
 @pytest.fixture

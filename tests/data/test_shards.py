@@ -6,13 +6,12 @@ import http.server
 import io
 import json
 import tarfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import NO_FIGURES
+from helpers import NO_FIGURES, serving
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 from PIL import Image
@@ -71,12 +70,8 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     server = Server(("127.0.0.1", 0), Handler)
     server.files, server.requests = {}, []
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(server):
+        yield server
 
 
 def png(level: int, size: int = 8) -> bytes:

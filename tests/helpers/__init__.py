@@ -2,6 +2,7 @@
 
 from helpers.command import FIGURES, NO_FIGURES, compare_command, exit_code
 from helpers.interruption import DropoutNet, Killed, kill_at_write, numbers
+from helpers.local_server import serving
 from helpers.medmnist_files import small_set
 from helpers.output import Page, comparison_page, confusions, notes, parsed, rows, texts
 from helpers.processes import printed, processes_in, run_lean, started
@@ -54,6 +55,7 @@ __all__ = [
     "real_file",
     "rows",
     "run_lean",
+    "serving",
     "small_arrays",
     "small_set",
     "started",

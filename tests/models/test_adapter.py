@@ -9,13 +9,12 @@ import http.server
 import io
 import json
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from helpers import NO_FIGURES
+from helpers import NO_FIGURES, serving
 from torch import nn
 from torchvision.models import ShuffleNet_V2_X0_5_Weights, WeightsEnum, get_model
 
@@ -210,8 +209,6 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     folder = tmp_path / "server"
     folder.mkdir()
     server = Server(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     member = ShuffleNet_V2_X0_5_Weights.IMAGENET1K_V1
 
@@ -224,10 +221,8 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         return tmp_path / "torch" / "hub" / "checkpoints" / file.name
 
     serve.server = server
-    yield serve
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(server):
+        yield serve
 
 
 def saved(content: object) -> bytes:
