@@ -1,7 +1,11 @@
 """What do eight seeds cost, trained at once, against eight jobs one after the other?
 
-Both sides run in this process, with the same seeds and all that a run leaves but pictures; the
-comparison at the end of the sweep, the same on both sides, is left out.
+All sides run in this process, on the GPU if there is one, with the same seeds and all that a run
+leaves but pictures; the comparison at the end of the sweep, the same on all sides, is left out.
+  one after the other   eight jobs
+  looped                replicas whose steps follow each other, as on a CPU
+  stacked               replicas that take one step together, as on a GPU
+  one                   one of the jobs alone
 """
 
 from __future__ import annotations
@@ -9,11 +13,13 @@ from __future__ import annotations
 import functools
 import tempfile
 import time
+from collections.abc import Sequence
 from unittest import mock
 
 from benchmarks.measure import Table, alternate, compared
 from dermaexp.core.console import quiet
 from dermaexp.launch.command import execute, isolated
+from dermaexp.training import replicas
 
 JOBS = 8
 FEWER = ("+trainer.limit_train_batches=8", "+trainer.limit_val_batches=2")
@@ -22,31 +28,39 @@ RECIPES = {  # with 110 batches an epoch; resnet11 with 8, as it takes so long
     "cnn": ("epochs=1",),
     "resnet11": ("epochs=1", "dataset.grayscale=false", *FEWER, "+trainer.limit_test_batches=2"),
 }
-SIDES = {"one after the other": (), "at once": (f"sweep.replicas={JOBS}",)}
+SIDES = {  # their seeds, and the kinds of devices on which replicas are stacked
+    "one after the other": (JOBS, 1, ()),
+    "looped": (JOBS, JOBS, ()),
+    "stacked": (JOBS, JOBS, ("cpu", "cuda")),
+    "one": (1, 1, ()),
+}
 
 
-def sweep_seconds(model: str, *overrides: str) -> float:
-    """Return the seconds of a sweep of eight seeds without its comparison."""
-    seeds = f"seed={','.join(map(str, range(JOBS)))}"
-    options = ("dataset=synthetic", "trainer=cpu", "callbacks=no_figures", seeds)
+def sweep_seconds(
+    model: str, recipe: Sequence[str], jobs: int, at_once: int, stacked_on: tuple[str, ...]
+) -> float:
+    """Return the seconds of a sweep over seeds without its comparison."""
+    seeds = f"seed={','.join(map(str, range(jobs)))}"
+    options = ("dataset=synthetic", "callbacks=no_figures", seeds, f"sweep.replicas={at_once}")
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch("dermaexp.compare.output.compare", return_value=0),
+        mock.patch.object(replicas, "STACKED_ON", stacked_on),
         isolated(),
         quiet(True),
     ):
         started = time.perf_counter()
-        execute(["-m", f"model={model}", *options, *overrides, f"hydra.sweep.dir={folder}"])
+        execute(["-m", f"model={model}", *options, *recipe, f"hydra.sweep.dir={folder}"])
         return time.perf_counter() - started
 
 
 def measure() -> list[Table]:
-    sweep_seconds("ffn", "epochs=1", *FEWER)  # imports all
+    sweep_seconds("ffn", ("epochs=1", *FEWER), *SIDES["looped"])  # imports all
     tables = []
     for model, recipe in RECIPES.items():
         sides = {
-            side: functools.partial(sweep_seconds, model, *recipe, *overrides)
-            for side, overrides in SIDES.items()
+            side: functools.partial(sweep_seconds, model, recipe, *options)
+            for side, options in SIDES.items()
         }
         spreads = alternate(sides, rounds=2, warm_up=False)
         tables.append(Table(f"{JOBS} jobs of {model}", compared(spreads, next(iter(SIDES)))))

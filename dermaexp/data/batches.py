@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -69,6 +69,23 @@ class Batches(Sampler):
         shuffled = self.indices[order].to(self.device)
         for start, end in self.bounds:
             yield shuffled[start + self.process : end : self.processes]
+
+
+class SeveralOrders(Sampler):
+    """The batches of several orders of the same samples, one behind the other in each batch."""
+
+    def __init__(self, orders: Sequence[Batches]) -> None:
+        self.orders = orders
+
+    def set_epoch(self, epoch: int) -> None:
+        for order in self.orders:
+            order.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.orders[0])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return map(torch.cat, zip(*self.orders, strict=True))
 
 
 def mixed_seed(*numbers: int) -> int:

@@ -6,7 +6,7 @@ Images above `dataset.max_resident_gb` stay in files, and a batch is read from t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dermaexp.core import memory
 from dermaexp.data import mapped
-from dermaexp.data.batches import Batches
+from dermaexp.data.batches import Batches, SeveralOrders
 from dermaexp.data.gray import prepared_lazily
 from dermaexp.data.random_split import strata
 from dermaexp.data.sample import spread
@@ -169,7 +169,11 @@ class ImageDataModule(LightningDataModule):
         return images.to(device), labels.to(device), indices.to(device)
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader("train", seed=self.seed, weights=self._weights())
+        return self.train_dataloader_of([self.seed])
+
+    def train_dataloader_of(self, seeds: Sequence[int]) -> DataLoader:
+        """Return a loader whose batches join those of several seeds, one behind the other."""
+        return self._loader("train", seeds)
 
     def val_dataloader(self) -> DataLoader:
         return self._loader("val")
@@ -215,14 +219,16 @@ class ImageDataModule(LightningDataModule):
             processes=processes,
         )
 
-    def _loader(
-        self, split: str, seed: int | None = None, weights: Tensor | None = None
-    ) -> DataLoader:
+    def _loader(self, split: str, seeds: Sequence[int] = ()) -> DataLoader:
+        """Return the loader of a split in the orders of the `seeds`, or else in its own."""
         trainer = self.trainer
         place = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         images = self._on_device(split)
-        batches = self.batches(split, seed, weights, *place)
-        batches.device = images.labels.device
+        weights = self._weights() if seeds else None
+        orders = [self.batches(split, seed, weights, *place) for seed in seeds or (None,)]
+        for order in orders:
+            order.device = images.labels.device
+        batches = SeveralOrders(orders) if len(orders) > 1 else orders[0]
         # Where the system can keep the whole file in memory, threads only slow down the model.
         is_large = isinstance(images, MappedImages) and images.nbytes > memory.available()
         loader = ReadAhead if is_large else Loader

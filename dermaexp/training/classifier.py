@@ -102,19 +102,32 @@ class Classifier(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, targets, _ = batch
-        images, goals = as_floats(images), targets
-        if self.augment is not None:
-            images, goals = self.augment(images, targets)
-        logits = self._logits(images)
-        loss = self.loss(logits, goals)
-        answers = logits > 0 if self.task == "multi-label" else logits.argmax(dim=1)
-        self.sums.add(loss, answers == targets)
-        self._check_losses()
+        loss, logits = self.loss_of(*self.augmented(as_floats(images), targets))
+        self.count(loss, self.are_correct(logits, targets).sum(), targets.shape)
         if self.trainer.world_size > 1:
             # Lightning averages the processes' gradients: weighted so, that is the batch's mean.
             batches = cast(Batches, cast(DataLoader, self.trainer.train_dataloader).sampler)
             loss = loss * batches.weight(batch_idx)
         return loss
+
+    def augmented(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the images and their targets as a step trains on them."""
+        return self.augment(pixels, targets) if self.augment is not None else (pixels, targets)
+
+    def loss_of(self, pixels: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean loss and the logits of augmented images."""
+        logits = self._logits(pixels)
+        return self.loss(logits, goals), logits
+
+    def are_correct(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return which answers (…, N) or (…, N, L) are those of the targets."""
+        answers = logits > 0 if self.task == "multi-label" else logits.argmax(dim=-1)
+        return answers == targets
+
+    def count(self, loss: Tensor, correct: Tensor, shape: Sequence[int]) -> None:
+        """Add a training batch to the epoch's sums; UserError where an earlier loss diverged."""
+        self.sums.add(loss, correct, shape)
+        self._check_losses()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._read_losses()  # nothing that diverged is kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -34,11 +35,11 @@ class EpochSums:
         self._sizes: list[int] = []
         self._unread: list[tuple[Tensor, Tensor]] = []
 
-    def add(self, loss: Tensor, correct: Tensor) -> None:
-        """Add a batch: its mean loss, and which answers are correct, (N,) or (N, L)."""
-        self._unread.append((loss.detach(), correct.sum()))
-        self._sizes.append(len(correct))
-        self._answers += correct.numel()
+    def add(self, loss: Tensor, correct: Tensor, shape: Sequence[int]) -> None:
+        """Add a batch: its mean loss, and how many of its answers, (N,) or (N, L), are correct."""
+        self._unread.append((loss.detach(), correct))
+        self._sizes.append(shape[0])
+        self._answers += math.prod(shape)
         if len(self._unread) == READ_EVERY:
             self.read()
 

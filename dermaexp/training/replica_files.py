@@ -76,6 +76,7 @@ class WriteReplicas(Callback):
         self.callbacks = callbacks
         self.timer = timer
         self.earlier = checkpoints
+        self.stacked = False
         self.seconds = [0.0 for _ in classifiers]  # of the fits in earlier attempts
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -120,7 +121,7 @@ class WriteReplicas(Callback):
     def _share(self, joint: Callable[[], dict[str, Any]], number: int) -> dict[str, Any]:
         """Return the checkpoint of the replica of this number, with the states of its callbacks."""
         replicas = len(self.classifiers)
-        own = split(joint(), number, replicas)
+        own = split(joint(), number, replicas, stacked=self.stacked)
         elapsed = self.timer.state_dict()["time_elapsed"]
         elapsed = {stage: seconds / replicas for stage, seconds in elapsed.items()}
         elapsed["train"] += self.seconds[number]
@@ -136,9 +137,11 @@ class JoinedCheckpointIO(AtomicCheckpointIO):
     def __init__(self, checkpoints: Sequence[Mapping[str, Any] | None]) -> None:
         super().__init__()
         self.checkpoints = checkpoints
+        self.stacked = False
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
-        return join([checkpoint for checkpoint in self.checkpoints if checkpoint])
+        given = [checkpoint for checkpoint in self.checkpoints if checkpoint]
+        return join(given, stacked=self.stacked)
 
 
 def prefix(number: int) -> str:
@@ -146,22 +149,30 @@ def prefix(number: int) -> str:
     return f"classifiers.{number}."
 
 
-def split(joint: Mapping[str, Any], number: int, replicas: int) -> dict[str, Any]:
-    """Return the share of the replica of this number of a joint Lightning checkpoint."""
+def split(joint: Mapping[str, Any], number: int, replicas: int, *, stacked: bool) -> dict[str, Any]:
+    """Return the share of the replica of this number of a joint Lightning checkpoint.
+
+    In a `stacked` one the optimizer's tensors hold those of all replicas.
+    """
     start = prefix(number)
     (optimizer,) = joint["optimizer_states"]
     (group,) = optimizer["param_groups"]
-    count = len(group["params"]) // replicas
-    first = number * count
-    state = {
-        index: optimizer["state"][first + index]
-        for index in range(count)
-        if first + index in optimizer["state"]
-    }
+    state = optimizer["state"]
+    count = len(group["params"])
+    if stacked:
+        state = {
+            index: {name: _own(value, number) for name, value in values.items()}
+            for index, values in state.items()
+        }
+    else:
+        count //= replicas
+        first = number * count
+        state = {i: state[first + i] for i in range(count) if first + i in state}
     return {
         **joint,
         "state_dict": {
-            name.removeprefix(start): value
+            # A clone, as a view would be written with the weights of all.
+            name.removeprefix(start): value.clone() if stacked else value
             for name, value in joint["state_dict"].items()
             if name.startswith(start)
         },
@@ -171,11 +182,23 @@ def split(joint: Mapping[str, Any], number: int, replicas: int) -> dict[str, Any
     }
 
 
-def join(checkpoints: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def join(checkpoints: Sequence[Mapping[str, Any]], *, stacked: bool) -> dict[str, Any]:
     """Return the joint checkpoint of replicas of one epoch; it has no callbacks' states."""
     states = [checkpoint["optimizer_states"][0] for checkpoint in checkpoints]
     group = states[0]["param_groups"][0]
     count = len(group["params"])
+    if stacked:
+        state = {
+            index: {name: _joined([own["state"][index][name] for own in states]) for name in values}
+            for index, values in states[0]["state"].items()
+        }
+    else:
+        state = {
+            number * count + index: value
+            for number, own in enumerate(states)
+            for index, value in own["state"].items()
+        }
+        count *= len(states)
     return {
         **checkpoints[0],
         "callbacks": {},
@@ -186,13 +209,17 @@ def join(checkpoints: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for name, value in checkpoint["state_dict"].items()
         },
         "optimizer_states": [
-            {
-                "state": {
-                    number * count + index: value
-                    for number, state in enumerate(states)
-                    for index, value in state["state"].items()
-                },
-                "param_groups": [{**group, "params": list(range(count * len(states)))}],
-            }
+            {"state": state, "param_groups": [{**group, "params": list(range(count))}]}
         ],
     }
+
+
+def _own(value: Any, number: int) -> Any:
+    """Return a replica's part of what a stacked optimizer keeps: a count is that of all."""
+    is_stacked = isinstance(value, Tensor) and value.dim()
+    return value[number].clone() if is_stacked else value
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    is_stacked = isinstance(values[0], Tensor) and values[0].dim()
+    return torch.stack(list(values)) if is_stacked else values[0]

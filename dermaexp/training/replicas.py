@@ -1,12 +1,12 @@
-"""Runs that differ by the seed alone, trained at once: one loop over all of them.
+"""Runs that differ by the seed alone, trained at once.
 
 What a step costs beyond its arithmetic is paid once for all. Each replica keeps its own weights,
-order of images and random numbers, and its steps are those of its own single run.
+order of images and random numbers. On a CPU its steps are those of its own single run; on a GPU
+all steps are one where the model allows it (see `stacked`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import statistics
 from collections.abc import Iterator, Sequence
@@ -20,24 +20,31 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.utilities.types import OptimizerConfig, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from dermaexp.core import allocator
+from dermaexp.core.console import console
 from dermaexp.core.errors import UserError
 from dermaexp.data.batches import mixed_seed
-from dermaexp.data.datamodule import Batch, ImageDataModule
+from dermaexp.data.datamodule import Batch, ImageDataModule, as_floats
 from dermaexp.data.splits import Splits
 from dermaexp.runs.directory import RunDirectory
+from dermaexp.training import stacked
 from dermaexp.training.build import build_classifier, build_data, build_trainer
 from dermaexp.training.callbacks import load_checkpoint
 from dermaexp.training.classifier import Classifier
 from dermaexp.training.experiment import describe_device, exits_as_errors, quieten_lightning
 from dermaexp.training.lightning_internals import lean_hooks
+from dermaexp.training.random_stream import RandomStream
 from dermaexp.training.replica_files import (
     JoinedCheckpointIO,
     WriteReplicas,
     writing_callbacks,
 )
+
+STACKED_ON = ("cuda",)  # kinds of devices; on a CPU a loop over the models is faster
+TRIED = 4  # images of the step that shows whether models can be stacked
 
 
 @dataclass
@@ -74,16 +81,12 @@ def train(replicas: Sequence[Replica]) -> None:
 def _train(replicas: Sequence[Replica], checkpoints: Sequence[dict[str, Any] | None]) -> None:
     """Train replicas of one epoch: all of them new, or each with its own checkpoint."""
     config = replicas[0].config
-    shared = build_data(config, replicas[0].splits)
-    classifiers, data = [], []
+    data = build_data(config, replicas[0].splits)
+    classifiers = []
     for replica in replicas:
         lightning.seed_everything(replica.config.seed, workers=True, verbose=False)
-        own = copy.copy(shared)  # the images are the same
-        own.seed = replica.config.seed
         initial = None if replica.resumed else replica.record.get("initial_weights")
-        classifiers.append(build_classifier(replica.config, own, initial))
-        data.append(own)
-    module = Replicas(classifiers, data)
+        classifiers.append(build_classifier(replica.config, data, initial))
     timer = Timer(verbose=False)
     writing = WriteReplicas(
         classifiers,
@@ -97,22 +100,39 @@ def _train(replicas: Sequence[Replica], checkpoints: Sequence[dict[str, Any] | N
         progress = joined.callbacks.get("progress")
         joined.callbacks = {"progress": progress} if progress else {}
         joined.logger = {}
-    trainer = build_trainer(
-        joined,
-        replicas[0].directory,
-        timer,
-        [writing],
-        JoinedCheckpointIO(checkpoints),
-    )
+    checkpoint_io = JoinedCheckpointIO(checkpoints)
+    trainer = build_trainer(joined, replicas[0].directory, timer, [writing], checkpoint_io)
     if trainer.world_size > 1:
         raise UserError("runs of several processes are trained alone")
     for replica in replicas:
         replica.record["device"] = describe_device(trainer)
         replica.record["replicas"] = [other.config.seed for other in replicas]
         replica.directory.write_run(replica.record)
+    writing.stacked = checkpoint_io.stacked = is_stacked = _are_stacked(
+        config, classifiers, data, trainer.strategy.root_device
+    )
+    module = Replicas(classifiers, data, [replica.config.seed for replica in replicas], is_stacked)
     last = replicas[0].directory.last_checkpoint if checkpoints[0] else None
     with lean_hooks():
         trainer.fit(module, ckpt_path=last)
+
+
+def _are_stacked(
+    config: DictConfig,
+    classifiers: Sequence[Classifier],
+    data: ImageDataModule,
+    device: torch.device,
+) -> bool:
+    """Whether the classifiers train as one; a line says why they do not on a GPU."""
+    if device.type not in STACKED_ON:
+        return False
+    images, targets, _ = data.images["train"][torch.from_numpy(data.used["train"][:TRIED])]
+    optimizer = config.optimizer._target_.rpartition(".")[2]
+    reason = stacked.obstacle(classifiers, optimizer, as_floats(images), targets)
+    if reason:
+        line = f"they take their steps one after the other: {reason}"
+        console.print(line, soft_wrap=True, markup=False)
+    return reason is None
 
 
 class Replicas(LightningModule):
@@ -121,11 +141,20 @@ class Replicas(LightningModule):
     The loss is the sum of theirs, of which the gradient of each one's weights is that of its own.
     """
 
-    def __init__(self, classifiers: Sequence[Classifier], data: Sequence[ImageDataModule]) -> None:
+    def __init__(
+        self,
+        classifiers: Sequence[Classifier],
+        data: ImageDataModule,
+        seeds: Sequence[int],
+        is_stacked: bool,
+    ) -> None:
         super().__init__()
         self.classifiers = nn.ModuleList(classifiers)
         self.data = data
-        self.streams = [RandomStream() for _ in data]
+        self.seeds = seeds
+        self.is_stacked = is_stacked
+        self.stack: stacked.Stack | None = None  # from the weights on the device
+        self.streams = [RandomStream() for _ in seeds]
         self.max_steps = classifiers[0].max_steps
 
     def each(self) -> Iterator[Classifier]:
@@ -146,30 +175,57 @@ class Replicas(LightningModule):
         return sum(classifier.epoch_samples for classifier in self.each())
 
     def setup(self, stage: str) -> None:
+        self.data.trainer = self.trainer
         for classifier in self.each():
             classifier.trainer = self.trainer
 
-    def train_dataloader(self) -> list[DataLoader]:
-        return [data.train_dataloader() for data in self.data]
+    def train_dataloader(self) -> DataLoader:
+        return self.data.train_dataloader_of(self.seeds)
 
     def val_dataloader(self) -> DataLoader:
-        return self.data[0].val_dataloader()
+        return self.data.val_dataloader()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for classifier, own in zip(self.each(), checkpoint["replicas"], strict=True):
             classifier.on_load_checkpoint(own)
 
     def on_train_epoch_start(self) -> None:
-        for classifier, data, stream in zip(self.each(), self.data, self.streams, strict=True):
+        for classifier, seed, stream in zip(self.each(), self.seeds, self.streams, strict=True):
             classifier.on_train_epoch_start()
-            stream.seed(mixed_seed(data.seed, self.current_epoch, 0), self.device)
+            stream.seed(mixed_seed(seed, self.current_epoch, 0), self.device)
 
-    def training_step(self, batches: Sequence[Batch], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Take a step on the joined batches of all replicas."""
+        images, targets, indices = (part.unflatten(0, (len(self.seeds), -1)) for part in batch)
+        if self.stack:
+            return self._stacked_step(self.stack, images, targets)
         losses = []
-        for classifier, batch, stream in zip(self.each(), batches, self.streams, strict=True):
+        for number, (classifier, stream) in enumerate(zip(self.each(), self.streams, strict=True)):
+            own = (images[number], targets[number], indices[number])
             with stream.drawn_from(self.device):
-                losses.append(classifier.training_step(batch, batch_idx))
+                losses.append(classifier.training_step(own, batch_idx))
         return torch.stack(losses).sum()
+
+    def _stacked_step(self, stack: stacked.Stack, images: Tensor, targets: Tensor) -> Tensor:
+        pixels = as_floats(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+        losses, logits = stack.step(*self._augmented(pixels, targets))
+        first = next(self.each())
+        correct = first.are_correct(logits, targets).flatten(1).sum(dim=1)
+        for classifier, loss, own in zip(self.each(), losses.detach(), correct, strict=True):
+            classifier.count(loss, own, targets.shape[1:])
+        return losses.sum()
+
+    def _augmented(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Augment the images of each replica with its own random numbers."""
+        if next(self.each()).augment is None:
+            return pixels, targets
+        changed = []
+        parts = (self.each(), self.streams, pixels, targets)
+        for classifier, stream, *own in zip(*parts, strict=True):
+            with stream.drawn_from(self.device):
+                changed.append(classifier.augmented(*own))
+        images, goals = zip(*changed, strict=True)
+        return torch.stack(images), torch.stack(_alike(goals))
 
     def on_validation_epoch_start(self) -> None:
         for classifier in self.each():
@@ -185,8 +241,10 @@ class Replicas(LightningModule):
 
     def configure_optimizers(self) -> OptimizerConfig | OptimizerLRSchedulerConfig:
         """One optimizer for all: torch's treat each parameter by itself."""
+        if self.is_stacked:
+            self.stack = stacked.Stack(list(self.each()))
         first = next(self.each())
-        return first.optimizer_of(self.parameters())
+        return first.optimizer_of(self.stack.parameters() if self.stack else self.parameters())
 
     def configure_gradient_clipping(
         self,
@@ -200,27 +258,16 @@ class Replicas(LightningModule):
                 optimizer, gradient_clip_val, gradient_clip_algorithm
             )
             return
+        if self.stack:
+            self.stack.clip_gradients(gradient_clip_val)
+            return
         for classifier in self.each():
             nn.utils.clip_grad_norm_(classifier.parameters(), gradient_clip_val)
 
 
-class RandomStream:
-    """torch's random numbers of one replica, drawn in turn with those of the others."""
-
-    def seed(self, seed: int, device: torch.device) -> None:
-        """Start as `SeedEveryEpoch` does for a single run."""
-        torch.manual_seed(seed % 2**32)
-        self._keep(device)
-
-    @contextlib.contextmanager
-    def drawn_from(self, device: torch.device) -> Iterator[None]:
-        torch.set_rng_state(self.state)
-        if device.type != "cpu":
-            torch.get_device_module(device).set_rng_state(self.device_state, device)
-        yield
-        self._keep(device)
-
-    def _keep(self, device: torch.device) -> None:
-        self.state = torch.get_rng_state()
-        if device.type != "cpu":
-            self.device_state = torch.get_device_module(device).get_rng_state(device)
+def _alike(goals: Sequence[Tensor]) -> list[Tensor]:
+    """Return goals of one shape: shares of the classes, if the images of a replica are mixed."""
+    shares = next((own.shape[-1] for own in goals if own.is_floating_point()), None)
+    if shares is None:
+        return list(goals)
+    return [(functional.one_hot(g, shares) if g.dim() == 1 else g).float() for g in goals]

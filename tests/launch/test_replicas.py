@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers import NO_FIGURES, Killed, kill_at_write, numbers
@@ -13,6 +14,8 @@ from helpers import NO_FIGURES, Killed, kill_at_write, numbers
 from dermaexp.core.errors import UserError
 from dermaexp.launch.replicas import expanded, grouped
 from dermaexp.models.ffn import FFN
+from dermaexp.runs.directory import RunDirectory
+from dermaexp.training import replicas
 
 SEEDS = 3
 RECIPES = {
@@ -95,6 +98,78 @@ def test_killed_replicas_resume(sweep, monkeypatch) -> None:
             kill_at_write(written, patch)
             sweep(name, *recipe, "sweep.replicas=8")
         assert_equal(sweep(name, *recipe, "sweep.replicas=8"), alone)
+
+
+AUGMENTED = ("augment=strong", "augment.mixup=0.5", "scheduler=onecycle", "sampler=balanced")
+STACKED = {  # with the largest difference in a probability or weight
+    "Adam": (("model=ffn", *AUGMENTED), 2e-4),
+    # Pooling takes another one of two equal values in rare steps.
+    "running statistics, clipped gradients": (
+        (
+            "model=resnet11",
+            "model.width=4",
+            "trainer.gradient_clip_val=1",
+            "optimizer=sgd",
+            *AUGMENTED,
+        ),
+        4e-3,
+    ),
+}
+
+
+def assert_close(ours: list[Path], others: list[Path], atol: float) -> None:
+    """Predictions, scores, weights and the optimizer's states, but for float noise."""
+    for own, other in zip(ours, others, strict=True):
+        answers = [RunDirectory(run).read_predictions() for run in (own, other)]
+        for name, values in answers[0].items():
+            np.testing.assert_allclose(values, answers[1][name], atol=atol, err_msg=name)
+        rows = [RunDirectory(run).read_history() for run in (own, other)]
+        for row, expected in zip(*rows, strict=True):
+            del row["seconds"], expected["seconds"]
+            assert row == pytest.approx(expected, abs=10 * atol)
+        files = [run / "checkpoints" / "last.ckpt" for run in (own, other)]
+        weights, expected = (torch.load(file, weights_only=True)["state_dict"] for file in files)
+        torch.testing.assert_close(weights, expected, rtol=0, atol=atol)
+        states = (optimizer_state(own), optimizer_state(other))
+        torch.testing.assert_close(*states, rtol=0, atol=25 * atol)
+        sizes = [file.stat().st_size for file in files]
+        assert sizes[0] == pytest.approx(sizes[1], rel=0.05), "nobody else's weights are in it"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tables_only")
+@pytest.mark.parametrize(("recipe", "atol"), STACKED.values(), ids=STACKED)
+def test_a_stacked_replica_is_its_single_run(
+    sweep, recipe: tuple[str, ...], atol: float, monkeypatch, capsys
+) -> None:
+    """As on a GPU: also where it was killed."""
+    alone = sweep("alone", *recipe)
+    answers = [RunDirectory(run).read_predictions()["test_probabilities"] for run in alone]
+    assert np.abs(answers[0] - answers[1]).max() > 5 * atol, "other seeds give other numbers"
+    monkeypatch.setattr(replicas, "STACKED_ON", ("cpu",))
+    capsys.readouterr()
+    together = sweep("together", *recipe, "sweep.replicas=8")
+    output = capsys.readouterr()
+    assert "jobs 0, 1, 2 are trained at once" in output.out
+    assert "one after the other" not in output.out
+    assert not output.err
+    assert_close(together, alone, atol)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at_write(24, patch)
+        sweep("killed", *recipe, "sweep.replicas=8")
+    assert_close(sweep("killed", *recipe, "sweep.replicas=8"), alone, atol)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tables_only")
+def test_what_cannot_be_stacked_is_looped_over(sweep, monkeypatch, capsys) -> None:
+    recipe = RECIPES["random numbers in the model and the augmentation"]
+    alone = sweep("alone", *recipe)
+    monkeypatch.setattr(replicas, "STACKED_ON", ("cpu",))
+    together = sweep("together", *recipe, "sweep.replicas=8")
+    said = capsys.readouterr().out
+    assert said.count("they take their steps one after the other: vmap: called random") == 1
+    assert_equal(together, alone)
 
 
 @pytest.mark.slow

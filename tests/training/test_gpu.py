@@ -87,6 +87,26 @@ def test_the_numbers_are_those_of_the_cpu(train) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
 
 
+@pytest.mark.usefixtures("tables_only")
+@pytest.mark.parametrize("model", ["cnn", "resnet11"])
+def test_stacked_replicas_are_single_runs(
+    cli: Callable[..., int], data_file: Path, tmp_path: Path, capsys, model: str
+) -> None:
+    data = ("dataset=npz", f"dataset.path={data_file}", "trainer=gpu", f"model={model}")
+    options = (*data, "epochs=2", "optimizer=sgd", *NO_FIGURES, "report=false", "seed=0,1")
+    for name, replicas in (("alone", 1), ("together", 2)):
+        assert cli("-m", *options, f"name={name}", f"sweep.replicas={replicas}") == 0
+    assert "one after the other" not in capsys.readouterr().out
+    alone, together = (
+        [RunDirectory(run) for run in sorted((tmp_path / "multirun" / name).glob("seed=*"))]
+        for name in ("alone", "together")
+    )
+    for own, other in zip(together, alone, strict=True):
+        assert own.read_run()["replicas"] == [0, 1]
+        answers = [run.read_predictions()["test_probabilities"] for run in (own, other)]
+        np.testing.assert_allclose(*answers, atol=1e-2)
+
+
 @pytest.mark.parametrize("fits", [True, False])
 def test_images_are_on_the_device_if_they_fit(
     data_file: Path, fits: bool, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,144 @@
+"""Several classifiers as one: their weights in stacked tensors, their steps in one call.
+
+A device then launches as many kernels for a step of all of them as for a step of one. The numbers
+are those of each classifier alone, but for float noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+from torch.overrides import TorchFunctionMode
+
+from dermaexp.training.classifier import Classifier
+
+# torch's optimizers that change each element by itself, so that stacked weights change nothing.
+ELEMENTWISE = (
+    *("Adadelta", "Adagrad", "Adam", "Adamax", "AdamW"),
+    *("NAdam", "RAdam", "RMSprop", "Rprop", "SGD"),
+)
+TOLERANCE = 1e-3  # of the largest logit, between stacked and single steps
+
+State = dict[str, Tensor]
+
+
+class Stack:
+    """The weights and buffers of N classifiers as tensors (N, …).
+
+    The classifiers' own become views of these, so that each validates, and is saved, as always.
+    """
+
+    def __init__(self, classifiers: Sequence[Classifier]) -> None:
+        steps = [_Step(classifier) for classifier in classifiers]
+        self._step = steps[0]
+        self._weights, self._buffers = _stacked(steps)
+        for number, step in enumerate(steps):
+            for own, stacked in (
+                (step.named_parameters(), self._weights),
+                (step.named_buffers(), self._buffers),
+            ):
+                for name, tensor in own:
+                    tensor.data = stacked[name].detach()[number]
+
+    def parameters(self) -> list[Tensor]:
+        """Return the stacked weights, in the order of a classifier's own."""
+        return list(self._weights.values())
+
+    def step(self, pixels: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the losses (N,) and logits (N, B, K) of each one's images (N, B, C, H, W)."""
+        return _stepped(self._step, self._weights, self._buffers, pixels, goals)
+
+    def clip_gradients(self, largest: float) -> None:
+        """Scale down the gradients of each classifier whose norm over all its weights is larger."""
+        gradients = [weight.grad for weight in self.parameters() if weight.grad is not None]
+        norms = [torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients]
+        norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)
+        factor = (largest / (norm + 1e-6)).clamp(max=1)  # as torch's clip_grad_norm_
+        for gradient in gradients:
+            gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
+
+
+def obstacle(
+    classifiers: Sequence[Classifier], optimizer: str, pixels: Tensor, targets: Tensor
+) -> str | None:
+    """Return why the classifiers cannot be stacked; None if they can be.
+
+    Tries a step on the images (B, C, H, W) and targets, without changing the classifiers.
+    `optimizer` is the name of its class.
+    """
+    if optimizer not in ELEMENTWISE:
+        return f"{optimizer} may treat the elements of a weight together"
+    steps = [_Step(classifier) for classifier in classifiers]
+    if any(not weight.dim() for weight in steps[0].parameters()):
+        return "a weight without dimensions is one number"
+    goals = targets
+    try:
+        with torch.no_grad():
+            shape = (len(steps), *[-1] * pixels.dim())
+            together = _stepped(
+                steps[0],
+                *_stacked(steps),
+                pixels.expand(shape),
+                goals.expand(shape[: goals.dim() + 1]),
+            )
+            alone = [
+                functional_call(step, {n: t.clone() for n, t in _state(step)}, (pixels, goals))
+                for step in steps
+            ]
+    except Exception as error:  # a model may do anything that vmap does not know
+        return str(error).partition("\n")[0]
+    for ours, theirs in zip(together, zip(*alone, strict=True), strict=True):
+        expected = torch.stack(theirs)
+        if not torch.allclose(ours, expected, rtol=0, atol=TOLERANCE * float(expected.abs().max())):
+            return "stacked models give other numbers"
+    return None
+
+
+class _Step(nn.Module):
+    """What of a classifier's training step can be stacked."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, pixels: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
+        return self.classifier.loss_of(pixels, goals)
+
+
+class _AnyLayout(TorchFunctionMode):
+    """Leaves the layout of tensors to torch: vmap does not know a model's wish for another one."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        others = {key: value for key, value in (kwargs or {}).items() if key != "memory_format"}
+        return func(*args, **others)
+
+
+def _stacked(steps: Sequence[_Step]) -> tuple[State, State]:
+    """Return copies of the weights and buffers of all, stacked."""
+    weights, buffers = stack_module_state(list(steps))
+    return weights, buffers
+
+
+def _state(step: _Step) -> Iterator[tuple[str, Tensor]]:
+    yield from step.named_parameters()
+    yield from step.named_buffers()
+
+
+def _stepped(
+    step: _Step, weights: State, buffers: State, pixels: Tensor, goals: Tensor
+) -> tuple[Tensor, Tensor]:
+    def of_one(weights: State, buffers: State, pixels: Tensor, goals: Tensor) -> Any:
+        return functional_call(step, (weights, buffers), (pixels, goals))
+
+    with _AnyLayout():
+        return vmap(of_one)(weights, buffers, pixels, goals)
