@@ -45,7 +45,13 @@ UNLESS_OWN = WrapValidator(
 )
 
 
-class Component(BaseModel):
+class Rules(BaseModel):
+    """The base of all rules, which pydantic compiles when they are first used: most never are."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class Component(Rules):
     """The base of a component's rules: another key than its own is a typo, and refused."""
 
     model_config = ConfigDict(extra="forbid")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import AfterValidator, BaseModel, Field, create_model, model_validator
+from pydantic import AfterValidator, Field, create_model, model_validator
 
 from dermaexp.core.errors import UserError, nearest
 from dermaexp.core.rules import (
@@ -17,6 +17,7 @@ from dermaexp.core.rules import (
     NonEmpty,
     NotNegative,
     Positive,
+    Rules,
     Text,
 )
 from dermaexp.data.how import FOLDS, GROUP_COLUMN, SHARES, How
@@ -99,7 +100,7 @@ MedMNISTFlag = Annotated[
 ]
 
 
-class DatasetConfig(BaseModel):
+class DatasetConfig(Rules):
     """The keys that every dataset has; a source that needs no file of lesion groups says so."""
 
     groups_key: ClassVar = "dataset.groups=FILE"  # what names the lesion groups

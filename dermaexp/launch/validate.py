@@ -53,7 +53,7 @@ class SweepConfig(Component):
     replicas: Count = 1
 
 
-class TopLevel(BaseModel):
+class TopLevel(rules.Rules):
     """The keys that are no config group."""
 
     name: Text

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel
-
-from dermaexp.core.rules import UNLESS_OWN, Count, Flag
+from dermaexp.core.rules import UNLESS_OWN, Count, Flag, Rules
 
 
-class NoOptions(BaseModel):
+class NoOptions(Rules):
     pass
 
 
-class MontageConfig(BaseModel):
+class MontageConfig(Rules):
     columns: Count
 
 
-class ReliabilityConfig(BaseModel):
+class ReliabilityConfig(Rules):
     calibrate: Flag
 
 
-class MisclassifiedConfig(BaseModel):
+class MisclassifiedConfig(Rules):
     count: Count
 
 
-class FigureCallbacks(BaseModel):
+class FigureCallbacks(Rules):
     montage: Annotated[MontageConfig | None, UNLESS_OWN] = None
     reliability: Annotated[ReliabilityConfig | None, UNLESS_OWN] = None
     misclassified: Annotated[MisclassifiedConfig | None, UNLESS_OWN] = None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from annotated_types import Predicate
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from dermaexp.core.errors import UserError
 from dermaexp.core.rules import (
@@ -17,6 +17,7 @@ from dermaexp.core.rules import (
     Index,
     NotNegative,
     Positive,
+    Rules,
     Share,
 )
 
@@ -36,7 +37,7 @@ Milestones = Annotated[
 ]
 
 
-class OptimizerConfig(BaseModel):
+class OptimizerConfig(Rules):
     lr: Positive | None = None
     weight_decay: NotNegative | None = None
     fused: Flag | None = None
@@ -104,11 +105,11 @@ class AugmentConfig(Component):
         return self
 
 
-class EMAConfig(BaseModel):
+class EMAConfig(Rules):
     decay: Share | None = None
 
 
-class EarlyStoppingConfig(BaseModel):
+class EarlyStoppingConfig(Rules):
     monitor: Literal["val_loss", "val_accuracy", "val_macro_auroc"] | None = None
     mode: Literal["min", "max"] = "min"  # Lightning's default
     patience: Index | None = None
@@ -124,7 +125,7 @@ class EarlyStoppingConfig(BaseModel):
         return self
 
 
-class TrainingCallbacks(BaseModel):
+class TrainingCallbacks(Rules):
     ema: Annotated[EMAConfig | None, UNLESS_OWN] = None
     early_stopping: Annotated[EarlyStoppingConfig | None, UNLESS_OWN] = None
 

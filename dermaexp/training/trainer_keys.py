@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Predicate
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from dermaexp.core.errors import UserError, nearest
-from dermaexp.core.rules import Count, Flag, NotNegative
+from dermaexp.core.rules import Count, Flag, NotNegative, Rules
 
 # Keys that build.build_trainer sets itself -> what to give instead. A test compares the two.
 SET_BY_US = {
@@ -107,7 +107,7 @@ Devices = Annotated[Any, Field(description="a number, a list of indices or auto"
 Deterministic = Annotated[Flag | Literal["warn"], Field(description="true, false or warn")]
 
 
-class TrainerConfig(BaseModel):
+class TrainerConfig(Rules):
     accelerator: Accelerator = None
     devices: Devices = None
     num_nodes: Count = 1
