@@ -23,7 +23,9 @@ from dermaexp.data.decoded import (
     write_pixels,
 )
 from dermaexp.data.picture_cache import Facts
-from dermaexp.data.shard_files import Sample, samples, versions
+from dermaexp.data.shard_files import Sample, samples
+from dermaexp.data.shard_streams import versions
+from dermaexp.data.shard_tries import WAITS
 from dermaexp.data.splits import Note
 
 VERSION = 1  # raise it when the same shards give other facts
@@ -44,11 +46,11 @@ def read_once(
     source = [VERSION, urls, columns, how.decode()]
     beginning = f"{_short_digest(source)}-"
     notes = []
+    cached_before = picture_cache.newest(beginning, size)
     try:
-        asked = versions(urls)
+        asked = versions(urls, () if cached_before else WAITS)
         name = beginning + _short_digest(asked)
     except UserError as error:
-        cached_before = picture_cache.newest(beginning, size)
         if cached_before is None:
             raise
         name, asked = cached_before, []

@@ -1,33 +1,24 @@
-"""Shards as streams: asked for their version, opened by fsspec, and read member by member."""
+"""Shards read member by member, from streams of their bytes."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
-from dermaexp.core.errors import UserError, causes, typed
-from dermaexp.core.extras import required
-from dermaexp.core.files import expanded
+from dermaexp.core.errors import UserError
 from dermaexp.data.pictures import SUFFIXES, is_passed_over
-from dermaexp.data.shard_urls import SCHEMES, shown
+from dermaexp.data.shard_streams import BLOCK, Stream
+from dermaexp.data.shard_tries import failure
+from dermaexp.data.shard_urls import shown
 
-if TYPE_CHECKING:
-    import fsspec
-
-TIMEOUT = 20  # seconds without an answer
-AT_ONCE = 16  # shards that are asked for their version
-BLOCK = 2**20  # bytes that are read at once
 MOST = 2**28  # bytes of a member
 EXAMPLE = '{"label": "melanoma", "lesion": 7}'
-# What a server or file system says about a file's version, by any of these names.
-VERSIONS = ("size", "ETag", "Last-Modified", "LastModified", "md5Hash", "generation", "mtime")
 
 
 @dataclass
@@ -68,21 +59,6 @@ def _text(value: object) -> str:
     return "" if value is None else str(value).strip()
 
 
-def versions(urls: Sequence[str]) -> list[dict[str, str]]:
-    """Return what tells the version of each shard: its size, ETag, time, as far as it has them.
-
-    Raises UserError for the first that does not answer.
-    """
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(_version, urls))
-
-
-def _version(url: str) -> dict[str, str]:
-    with _naming(url):
-        info = _file_system(url).info(_place(url))
-        return {key: str(info[key]) for key in VERSIONS if info.get(key) is not None}
-
-
 def samples(url: str, advance: Callable[[int], object]) -> Iterator[Sample]:
     """Yield the samples of a shard, which is read as a stream; nothing is extracted to a disk.
 
@@ -115,9 +91,9 @@ def samples(url: str, advance: Callable[[int], object]) -> Iterator[Sample]:
 
 def _members(url: str, advance: Callable[[int], object]) -> Iterator[tuple[str, bytes]]:
     """The names and contents of the members of a sample."""
-    with _naming(url), _opened(url) as file:
-        stream = cast(BinaryIO, _Counted(file, advance))
-        with tarfile.open(fileobj=stream, mode="r|*", bufsize=BLOCK, tarinfo=_Member) as tar:
+    with _naming(url), contextlib.closing(Stream(url, advance)) as stream:
+        file = cast(BinaryIO, stream)
+        with tarfile.open(fileobj=file, mode="r|*", bufsize=BLOCK, tarinfo=_Member) as tar:
             for member in tar:
                 if member.isreg() and _is_wanted(member.name):
                     if member.size > MOST:
@@ -157,42 +133,6 @@ class _Member(tarfile.TarInfo):
             raise tarfile.ReadError(f"no header at byte {tar.offset:,}: {error}") from error
 
 
-class _Counted:
-    """A stream that says how much was read of it."""
-
-    def __init__(self, file: BinaryIO, advance: Callable[[int], object]) -> None:
-        self.file, self.advance = file, advance
-
-    def read(self, size: int) -> bytes:
-        content = self.file.read(size)
-        self.advance(len(content))
-        return content
-
-
-def _opened(url: str) -> contextlib.AbstractContextManager[BinaryIO]:
-    whole = {"block_size": 0} if urlsplit(url).scheme.startswith("http") else {}
-    return _file_system(url).open(_place(url), "rb", **whole)  # one request, not one a block
-
-
-def _place(url: str) -> str:
-    return url if urlsplit(url).scheme else str(expanded(url).absolute())
-
-
-def _file_system(url: str) -> fsspec.AbstractFileSystem:
-    import fsspec
-
-    scheme = urlsplit(url).scheme
-    if package := SCHEMES[scheme]:
-        required(package, scheme)
-    options: dict[str, Any] = {}
-    if scheme.startswith("http"):
-        import aiohttp
-
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT, sock_read=TIMEOUT)
-        options = {"client_kwargs": {"timeout": timeout, "trust_env": True}}  # proxies
-    return fsspec.filesystem(scheme or "file", **options)
-
-
 @contextlib.contextmanager
 def _naming(url: str) -> Iterator[None]:
     """Raise any error as a UserError that names the shard."""
@@ -202,25 +142,5 @@ def _naming(url: str) -> Iterator[None]:
         raise
     except tarfile.TarError as error:
         raise UserError(f"{shown(url)} is cut short or no tar file ({error})") from error
-    except Exception as error:  # those of HTTP, S3 and file systems have nothing in common
-        raise UserError(f"{shown(url)} cannot be read ({_why(error, url)})") from error
-
-
-def _why(error: BaseException, url: str) -> str:
-    import aiohttp
-
-    host = urlsplit(url).hostname
-    for cause in causes(error):
-        if isinstance(cause, aiohttp.ClientResponseError):
-            return f"{host} answered {cause.status} {cause.message}"
-        if isinstance(cause, TimeoutError):
-            return f"no answer from {host} within {TIMEOUT} s"
-        if isinstance(cause, (aiohttp.ClientConnectorError, ConnectionRefusedError)):
-            return f"no connection to {host}"
-        if isinstance(cause, (aiohttp.ClientError, ConnectionError)):
-            return f"the connection to {host} broke"
-        if isinstance(cause, FileNotFoundError):
-            return "there is no such file"
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-    return typed(next(causes(error)))
+    except Exception as error:  # those of packed content have nothing in common
+        raise failure(url, error) from error
