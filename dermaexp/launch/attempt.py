@@ -128,20 +128,22 @@ def prepare(
     for note in splits.notes:
         print_note(*note)
     if before:
-        longer.check_data(directory, before, splits.record, asked=asks_longer)
+        earlier.check_data(directory, before, splits.record)
     record["data"] = splits.record
     weights = initial_weights(config, before)
     if weights:
         record["initial_weights"] = weights
     record["config_digest"] = config_digest(identity(record["config"], splits.record, weights))
-    resumed = before is not None and earlier.can_resume(
-        directory, before, record, longer=asks_longer or longer.was_asked(before)
-    )
-    if before and resumed:
-        earlier.continue_record(record, before, longer=asks_longer, is_new=not job.trained)
-    elif before:
-        console.print("no checkpoint of this run to resume from: it starts anew")
-        directory.clear(before.get("name", record["name"]))
+    resumed = False
+    if before:
+        was_longer = asks_longer or longer.was_asked(before)
+        reason = earlier.reason_to_start_anew(directory, before, record, longer=was_longer)
+        if reason:
+            console.print(f"{reason}: it starts anew", soft_wrap=True)
+            directory.clear(before.get("name", record["name"]))
+        else:
+            earlier.continue_record(record, before, longer=asks_longer, is_new=not job.trained)
+            resumed = True
     directory.write_run(record)
     return splits, resumed
 

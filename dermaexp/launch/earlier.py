@@ -51,7 +51,7 @@ def check_same_run(
         config_digest(identity(values if in_sweep else _resumable(values, longer), record, start))
         for values, start in ((effective(config), weights), (earlier["config"], before))
     )
-    # A single run whose data file has changed starts anew; a sweep's job is another job then.
+    # Whether a single run's data have changed shows when they are loaded, see check_data.
     if own != other or (in_sweep and _has_other_data(config, earlier["data"])):
         raise UserError(
             f"{directory.path} holds a run of another config or of other data than those composed "
@@ -81,20 +81,31 @@ def _has_other_data(config: DictConfig, earlier: Mapping[str, Any]) -> bool:
     return record is not None and record["fingerprint"] != earlier["fingerprint"]
 
 
-def can_resume(
+def check_data(directory: RunDirectory, earlier: RunRecord, data: Mapping[str, Any]) -> None:
+    """Raise UserError where the run would start anew on other data, and lose what it has."""
+    has_results = directory.last_checkpoint.exists() or directory.has_metrics()
+    same = earlier.get("data", {}).get("fingerprint") == data["fingerprint"]
+    if has_results and not same:
+        raise UserError(
+            f"{directory.path} was trained on other data than there are now: it would start anew "
+            "and lose its epochs; give the data as they were, or start a new run"
+        )
+
+
+def reason_to_start_anew(
     directory: RunDirectory, earlier: RunRecord, record: Mapping[str, Any], *, longer: bool
-) -> bool:
-    """Whether the run of `record` can start from last.ckpt of the `earlier` attempt.
+) -> str | None:
+    """Return why the run of `record` cannot start from last.ckpt of the `earlier` attempt.
 
     A failed attempt starts anew if the code has changed, as that may be the repair; but not one
     that has results of fewer epochs (`longer`), which would be lost.
     """
+    if not directory.last_checkpoint.exists():
+        return "no checkpoint of this run to resume from"
     same_code = all(earlier.get(key) == record.get(key) for key in ("code_digest", "own_code"))
-    return (
-        directory.last_checkpoint.exists()
-        and earlier.get("data", {}).get("fingerprint") == record["data"]["fingerprint"]
-        and (earlier["status"] != "failed" or same_code or longer)
-    )
+    if earlier["status"] == "failed" and not (same_code or longer):
+        return "the code has changed since this run failed"
+    return None
 
 
 def continue_record(

@@ -56,18 +56,6 @@ def check(config: DictConfig, directory: RunDirectory, before: RunRecord) -> Non
         raise _refusal(config, reason)
 
 
-def check_data(
-    directory: RunDirectory, before: RunRecord, data: Mapping[str, Any], *, asked: bool
-) -> None:
-    """Raise UserError where other data would make a longer run start anew, and lose its results."""
-    has_results = (asked or was_asked(before)) and directory.has_metrics()
-    if has_results and before["data"]["fingerprint"] != data["fingerprint"]:
-        raise UserError(
-            f"{directory.path} was trained on other data than there are now: more epochs would "
-            "start anew; start a new run instead"
-        )
-
-
 def was_asked(before: RunRecord) -> bool:
     """Whether the run has results of fewer epochs, which must last until it finishes."""
     return any("earlier_epochs" in attempt for attempt in before.get("resumed", []))

@@ -94,8 +94,8 @@ Time = Annotated[
 Clip = Annotated[NotNegative, Field(description="a number from 0, or null")]
 Precision = Annotated[
     Any,
-    Predicate(lambda value: not str(value).endswith("16-true")),
-    Field(description="32-true, bf16-mixed, 16-mixed or 64-true"),
+    Predicate(lambda value: not re.search("16-true$|^64", str(value))),
+    Field(description="32-true, bf16-mixed or 16-mixed"),
 ]
 Strategy = Annotated[
     Any,

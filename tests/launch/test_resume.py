@@ -152,18 +152,29 @@ def test_other_data_are_not_gone_on_with(
     data_file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys,
 ) -> None:
     with monkeypatch.context() as patch:
         kill_at_write(9, patch)
         with pytest.raises(Killed):
             cli(*options, "hydra.run.dir=killed")
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    before = {file: file.read_bytes() for file in checkpoints.iterdir()}
+    original = data_file.read_bytes()
     arrays["train_images"][0] += 1
     np.savez(data_file, **arrays)
     load._kept.clear()
-    assert cli(*options, "hydra.run.dir=anew") == 0
+    capsys.readouterr()
+    assert cli("resume=killed") == 1
+    errors = capsys.readouterr().err
+    assert "killed was trained on other data than there are now" in errors
+    assert errors.count("\n") == 1
+    assert {file: file.read_bytes() for file in checkpoints.iterdir()} == before
+    data_file.write_bytes(original)
+    load._kept.clear()
     assert cli("resume=killed") == 0
-    assert numbers(tmp_path / "killed") == numbers(tmp_path / "anew")
-    assert "resumed" not in json.loads((tmp_path / "killed" / "run.json").read_text())
+    assert cli(*options, "hydra.run.dir=whole") == 0
+    assert numbers(tmp_path / "killed") == numbers(tmp_path / "whole")
 
 
 @pytest.mark.slow
@@ -195,6 +206,7 @@ def test_a_failed_run_is_retried(
     capsys.readouterr()
     assert cli("resume=run") == 0
     output = capsys.readouterr().out
+    assert ("the code has changed since this run failed" in output) == code_changed
     assert [n for n in range(1, EPOCHS + 1) if f"epoch {n}/" in output] == seeds_epoch
     assert numbers(tmp_path / "run") == numbers(runs / "whole")
 

@@ -95,6 +95,8 @@ def test_what_we_set_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ({"limit_train_batches": 0}, "trainer.limit_train_batches=0: expected a number of batches"),
         ({"limit_test_batches": 0}, "trainer.limit_test_batches=0: expected a number of batches"),
         ({"precision": "bf16-true"}, "trainer.precision=bf16-true: expected 32-true, bf16-mixed"),
+        ({"precision": 64}, "trainer.precision=64: expected 32-true, bf16-mixed or 16-mixed"),
+        ({"precision": "64-true"}, "trainer.precision=64-true: expected 32-true, bf16-mixed"),
         ({"limit_val_batches": -1}, "limit_val_batches=-1: expected a number of batches from 1"),
         ({"limit_test_batches": 1.5}, "limit_test_batches=1.5: expected a number of batches"),
         ({"limit_test_batches": True}, "limit_test_batches=true: expected a number of batches"),
