@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,17 @@ from dermaexp.core.errors import UserError, nearest
 from dermaexp.core.files import expanded
 from dermaexp.data.config import FolderConfig, OnError
 from dermaexp.data.picture_pool import Known, picture_pool
-from dermaexp.data.pictures import BACKGROUND, KINDS, is_passed_over, is_picture, pictures_below
+from dermaexp.data.pictures import (
+    BACKGROUND,
+    KINDS,
+    is_passed_over,
+    is_picture,
+    note_on_others,
+    pictures_below,
+)
 from dermaexp.data.pool import Pool
 from dermaexp.data.split_names import SPLIT_NAMES, split_of
-from dermaexp.data.splits import SPLITS
+from dermaexp.data.splits import SPLITS, Note
 
 
 def load(
@@ -38,16 +47,16 @@ def load(
     splits = _split_folders(root)
     first = splits["train"] if splits else root
     classes = tuple(folder.name for folder in _class_folders(first))
-    found = {name: list(_labelled(folder, classes)) for name, folder in splits.items()}
-    if not splits:
-        found = {"": list(_labelled(root, classes))}
+    others: Counter[str] = Counter()
+    parts = splits or {"": root}
+    found = {name: list(_labelled(part, classes, others)) for name, part in parts.items()}
     _check_classes_have_pictures(first, classes, found["train" if splits else ""])
     pairs = [pair for own in found.values() for pair in own]
     known = Known(
         np.array([label for _, label in pairs], np.int64),
         np.repeat([*found], [len(own) for own in found.values()]) if splits else None,
     )
-    return picture_pool(
+    pool = picture_pool(
         str(name or root.name),
         classes,
         [file for file, _ in pairs],
@@ -57,6 +66,8 @@ def load(
         background=background,
         on_error=on_error,
     )
+    note = note_on_others(others)
+    return replace(pool, notes=(*pool.notes, Note(note))) if note else pool
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
@@ -96,13 +107,15 @@ def _class_folders(parent: Path) -> list[Path]:
     return folders
 
 
-def _labelled(parent: Path, classes: tuple[str, ...]) -> Iterator[tuple[Path, int]]:
-    """Each picture of the class folders of `parent` with its label."""
+def _labelled(
+    parent: Path, classes: tuple[str, ...], others: Counter[str]
+) -> Iterator[tuple[Path, int]]:
+    """Each picture of the class folders of `parent` with its label; counts `others`."""
     count = 0
     for folder in _class_folders(parent):
         if folder.name not in classes:
             raise UserError(f"{folder}: no such class in train; {nearest(folder.name, classes)}")
-        for file in pictures_below(folder):
+        for file in pictures_below(folder, others):
             yield file, classes.index(folder.name)
             count += 1
     if stray := next((entry for entry in sorted(parent.iterdir()) if is_picture(entry)), None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
@@ -11,8 +12,10 @@ from PIL import Image, ImageCms, ImageColor, ImageOps
 
 from dermaexp.core.errors import UserError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".tif", ".tiff", ".bmp", ".webp"})
 KINDS = "PNG, JPEG, TIFF, BMP or WEBP"
+# Pictures of kinds that are not read: who keeps some must know that they are left out.
+OTHERS = frozenset({".gif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".dcm", ".dng", ".svg"})
 # Pillow has another program decode some others, such as EPS.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 PASSED_OVER = frozenset({"__macosx", "thumbs.db"})  # of operating systems, beside hidden files
@@ -29,15 +32,28 @@ def is_passed_over(path: PurePath) -> bool:
     return path.name.startswith(".") or path.name.lower() in PASSED_OVER
 
 
-def pictures_below(folder: Path) -> Iterator[Path]:
-    """Yield the pictures in the folder and its subfolders, sorted by path."""
+def pictures_below(folder: Path, others: Counter[str] | None = None) -> Iterator[Path]:
+    """Yield the pictures in the folder and its subfolders, sorted by path.
+
+    Counts those of other kinds in `others`, by suffix.
+    """
     for entry in sorted(folder.iterdir()):
         if is_passed_over(entry):
             continue
         if entry.is_dir() and not _leads_back(entry):
-            yield from pictures_below(entry)
+            yield from pictures_below(entry, others)
         elif is_picture(entry):
             yield entry
+        elif others is not None and (suffix := entry.suffix.lower()) in OTHERS:
+            others[suffix] += 1
+
+
+def note_on_others(others: Counter[str]) -> str:
+    """Return a line that counts the pictures of kinds that are not read; "" without any."""
+    if not others:
+        return ""
+    counts = ", ".join(f"{count:,} {suffix}" for suffix, count in sorted(others.items()))
+    return f"pictures of other kinds are left out ({counts}): convert them to {KINDS}"
 
 
 def _leads_back(folder: Path) -> bool:

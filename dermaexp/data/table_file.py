@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,13 +31,7 @@ def read_table(file: Path, text: bool = True) -> pd.DataFrame:
         if suffix == ".parquet":
             table = _as_text(pd.read_parquet(file))
         else:
-            table = pd.read_csv(
-                file,
-                sep=_separator(file, SEPARATORS[suffix]),
-                encoding="utf-8-sig",
-                dtype=str if text else None,
-                keep_default_na=False,  # "NA" and "None" are words
-            )
+            table = _read_text(file, SEPARATORS[suffix], str if text else None)
     except ImportError:
         raise UserError(
             f"{file} needs pyarrow: pip install 'dermaexp[parquet]', or save it as .csv"
@@ -59,7 +53,13 @@ def column_of(table: pd.DataFrame, name: str, key: str, file: Path) -> pd.Series
         raise UserError(
             f"{file} has no column {name}, dataset.{key}: {nearest(name, map(str, table.columns))}"
         )
-    return table[name]
+    column = table[name]
+    if column.ndim > 1:
+        raise UserError(
+            f"{file} has {column.shape[1]} columns {name}, dataset.{key}: expected one; rename the "
+            "others"
+        )
+    return column
 
 
 def groups_of(table: pd.DataFrame, column: str | None, file: Path) -> np.ndarray | None:
@@ -67,6 +67,23 @@ def groups_of(table: pd.DataFrame, column: str | None, file: Path) -> np.ndarray
     if column is None:
         return None
     return column_of(table, column, "group_column", file).to_numpy(str)
+
+
+def _read_text(file: Path, separator: str, dtype: type | None) -> pd.DataFrame:
+    """Return the table with the names of its header: pandas would number equal ones."""
+    import pandas as pd
+
+    options: dict[str, Any] = {
+        "sep": _separator(file, separator),
+        "encoding": "utf-8-sig",
+        "keep_default_na": False,  # "NA" and "None" are words
+    }
+    table = pd.read_csv(file, dtype=dtype, **options)
+    names = pd.read_csv(file, dtype=str, header=None, nrows=1, **options).iloc[0]
+    if len(names) == len(table.columns):
+        named = zip(names, table.columns, strict=True)
+        table.columns = [name or numbered for name, numbered in named]
+    return table
 
 
 def _separator(file: Path, expected: str) -> str:

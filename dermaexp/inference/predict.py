@@ -6,17 +6,18 @@ import argparse
 import csv
 import itertools
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dermaexp.core import lean_imports
-from dermaexp.core.console import console, print_error, print_table
+from dermaexp.core.console import console, print_error, print_table, print_warning
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
 from dermaexp.core.grid import Grid
-from dermaexp.data.pictures import KINDS, fitted, pictures_below, read_picture
+from dermaexp.data.pictures import KINDS, fitted, note_on_others, pictures_below, read_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -171,9 +172,12 @@ def _row(
 def files_of(path: Path, column: str) -> Iterator[Path]:
     """Yield the pictures that a path of the command line means; UserError if there are none."""
     if path.is_dir():
-        found = list(pictures_below(path))
+        others: Counter[str] = Counter()
+        found = list(pictures_below(path, others))
         if not found:
             raise UserError(f"{path} has no pictures: expected {KINDS} files in it")
+        if note := note_on_others(others):
+            print_warning(f"{path}: {note}")
         yield from found
     elif path.suffix.lower() == ".csv":
         try:

@@ -70,6 +70,23 @@ def test_hidden_and_other_entries_are_left_out(root: Path) -> None:
     assert loaded(root).fingerprint == expected
 
 
+def test_pictures_of_other_kinds_are_counted(root: Path) -> None:
+    assert loaded(root).notes == ()
+    for name in ("a.HEIC", "b.heic", "deeper/c.gif"):
+        (root / "train" / "red" / name).parent.mkdir(exist_ok=True)
+        (root / "train" / "red" / name).touch()
+    (root / "val" / "red" / "._d.gif").touch()
+    (note,) = loaded(root).notes
+    assert "left out (1 .gif, 2 .heic): convert them to PNG" in note.text
+
+
+def test_a_jpeg_may_be_called_jfif(root: Path) -> None:
+    file = root / "train" / "red" / "1.JPG"
+    before = loaded(root).fingerprint
+    file.rename(file.with_suffix(".jfif"))
+    assert loaded(root).fingerprint == before
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

@@ -181,6 +181,26 @@ def test_files_that_are_no_tables(
         table.load(str(tmp_path / name))
 
 
+@pytest.mark.parametrize(
+    "header", ["image,label,label", "image,label, label ", '"image","label",label']
+)
+def test_a_column_that_is_there_twice(pictures: Path, header: str) -> None:
+    (pictures / "t.csv").write_text(f"{header}\nim0,a,b\nim1,b,a\n")
+    with pytest.raises(UserError, match="2 columns label, dataset"):
+        table.load(str(pictures / "t.csv"))
+
+
+def test_columns_that_are_not_asked_for_may_be_there_twice(pictures: Path) -> None:
+    plain = rows()
+    plain.to_csv(pictures / "t.csv", index=False)
+    expected = table.load(str(pictures / "t.csv")).labels
+    plain.insert(0, "note", "x")
+    plain.insert(0, "note", "y", allow_duplicates=True)
+    plain.insert(0, "", range(len(plain)))
+    plain.to_csv(pictures / "t.csv", index=False)
+    assert table.load(str(pictures / "t.csv")).labels.tolist() == expected.tolist()
+
+
 def test_all_faults_are_counted_and_named_or_left_out(pictures: Path) -> None:
     names = [f"im{k}" for k in range(8)] + ["im9", "", "im2", "im3", "im4"]
     labels = ["a", "b", "a", "b", "a", "b", "", "c", "a", "a", "a", "a", "a"]

@@ -21,6 +21,7 @@ from PIL import Image
 import dermaexp
 from dermaexp.core.errors import UserError
 from dermaexp.data import npz
+from dermaexp.inference.predict import files_of
 from dermaexp.inference.trained import trained_model
 from dermaexp.launch.command import LIGHTNING, RESOLVERS
 from dermaexp.runs.directory import RunDirectory
@@ -99,6 +100,13 @@ def test_predict_writes_a_row_for_each_picture(
     (tmp_path / "list.csv").write_text("picture\npictures/1.png\n")
     assert cli("predict", "run", "list.csv", "--column", "picture", "--min-confidence", "1") == 0
     assert "\N{EN DASH}" in capsys.readouterr().out, "it abstains"
+
+
+def test_pictures_of_other_kinds_are_counted(tmp_path: Path, capsys) -> None:
+    for name in ("a.png", "b.heic", "c.HEIC"):
+        (tmp_path / name).touch()
+    assert [file.name for file in files_of(tmp_path, "file")] == ["a.png"]
+    assert "left out (2 .heic)" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(
