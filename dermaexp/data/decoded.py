@@ -20,7 +20,8 @@ from dermaexp.core.console import console
 from dermaexp.core.errors import UserError
 from dermaexp.data import pictures
 from dermaexp.data.mapped import Rows
-from dermaexp.data.picture_cache import Facts, cached
+from dermaexp.data.picture_cache import cached
+from dermaexp.data.picture_parts import Facts
 
 VERSION = 2  # raise it when the same file gives other pixels
 AHEAD = 256  # pictures in memory while decoding

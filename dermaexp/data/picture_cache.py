@@ -6,7 +6,7 @@ import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pooch
@@ -14,24 +14,24 @@ from filelock import FileLock
 
 from dermaexp.core.files import read_json, write_json, written_whole
 from dermaexp.data.mapped import Rows
-
-Facts = dict[str, Any]
+from dermaexp.data.picture_parts import Facts, growing
 
 
 def cached(
-    name: str, size: tuple[int, int], fill: Callable[[BinaryIO], Facts]
+    name: str, size: tuple[int, int], fill: Callable[[BinaryIO], Facts], part: str | None = None
 ) -> tuple[Rows | np.ndarray, Facts]:
     """Return the pictures (N, H, W, 3) uint8 of that name in the cache, and what is known of them.
 
     If they are not there, `fill` writes their pixels one after the other and returns the facts. Two
     processes at once fill once. Where the cache cannot be written, the pictures stay in memory.
+    Where `part` names a file, what an interrupted `fill` wrote is in its `sink` the next time.
     """
     rows, facts = _files(name)
     try:
         rows.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(rows.with_name(f".{name}.lock")):
+        with FileLock(rows.with_name(f".{part or name}.lock")):
             if not _is_whole(rows, facts, size):
-                with written_whole(rows) as sink:
+                with growing(rows.with_name(part), rows) if part else written_whole(rows) as sink:
                     start = _write_header(sink, (0, *size, 3))
                     found = fill(sink)
                     count = (sink.tell() - start) // int(np.prod((*size, 3)))

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import BinaryIO
 
 from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
@@ -22,7 +23,7 @@ from dermaexp.data.decoded import (
     in_order,
     write_pixels,
 )
-from dermaexp.data.picture_cache import Facts
+from dermaexp.data.picture_parts import Facts, finished
 from dermaexp.data.shard_files import Sample, samples
 from dermaexp.data.shard_streams import versions
 from dermaexp.data.shard_tries import WAITS
@@ -57,10 +58,13 @@ def read_once(
         notes.append(Note(f"{error}: the pictures are those that were read from it before"))
 
     def fill(sink: BinaryIO) -> Facts:
-        rows = _rows(urls, asked, size, background, columns)
-        return _fill(sink, rows, how, urls, size)
+        def shards(start: int) -> Iterator[Facts]:
+            return _shards(sink, urls[start:], asked[start:], size, background, columns)
 
-    images, facts = picture_cache.cached(name, size, fill)
+        picture = 3 * size[0] * size[1]
+        return _merged(finished(sink, picture, asked or [{}] * len(urls), shards), how)
+
+    images, facts = picture_cache.cached(name, size, fill, f"{beginning}part")
     found = Decoded(images, bad_of(facts), facts["with_16_bits"], facts["digest"])
     return found, facts, notes
 
@@ -73,67 +77,72 @@ def _short_digest(content: object) -> str:
 class _Row:
     """What the cache keeps of a sample; `digest` is that of its picture's content."""
 
-    shard: int
     name: str
     label: str
     group: str
     read: Read
-    digest: bytes
+    digest: str
 
 
-def _rows(
+def _shards(
+    sink: BinaryIO,
     urls: Sequence[str],
     asked: Sequence[Mapping[str, str]],
     size: tuple[int, int],
     background: str,
     columns: Columns,
-) -> Iterator[_Row]:
-    """All samples in their order, decoded by several threads, with a bar of the bytes."""
+) -> Iterator[Facts]:
+    """Write the pixels of one shard after the other, with a bar of the bytes; yield its facts."""
     sizes = [int(version["size"]) for version in asked if "size" in version]
     total = sum(sizes) if len(sizes) == len(urls) else None
     bar_columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*bar_columns, console=console, transient=True) as progress:
         bar = progress.add_task(f"reading {len(urls):,} shards", total=total)
-        found = (
-            (shard, sample)
-            for shard, url in enumerate(urls)
-            for sample in samples(url, lambda count: progress.advance(bar, count))
-        )
-        yield from in_order(lambda own: _row(*own, size, background, columns), found, AHEAD)
+        for url in urls:
+            found = samples(url, lambda count: progress.advance(bar, count))
+            rows = in_order(lambda sample: _row(sample, size, background, columns), found, AHEAD)
+            yield _shard(sink, rows, size)
 
 
-def _row(
-    shard: int, sample: Sample, size: tuple[int, int], background: str, columns: Columns
-) -> _Row:
+def _row(sample: Sample, size: tuple[int, int], background: str, columns: Columns) -> _Row:
     label, group = sample.texts(*columns)
     if sample.picture is None:
         missing = f"{sample.name} has no picture", False
-        return _Row(shard, sample.name, label, group, missing, b"none".ljust(32))
+        return _Row(sample.name, label, group, missing, b"none".ljust(32).hex())
     pixels, is_wide = decoded_content(sample.picture, size, background)
     read = f"{sample.name} {pixels}" if isinstance(pixels, str) else pixels
-    digest = hashlib.sha256(sample.picture).digest()
-    return _Row(shard, sample.name, label, group, (read, is_wide), digest)
+    digest = hashlib.sha256(sample.picture).hexdigest()
+    return _Row(sample.name, label, group, (read, is_wide), digest)
 
 
-def _fill(
-    sink: BinaryIO, rows: Iterator[_Row], how: bytes, urls: Sequence[str], size: tuple[int, int]
-) -> Facts:
+def _shard(sink: BinaryIO, rows: Iterator[_Row], size: tuple[int, int]) -> Facts:
     """Write the pixels of all samples to the `sink`; return the facts about them."""
-    names: list[str] = []
-    labels: list[str] = []
-    groups: list[str] = []
-    counts = [0] * len(urls)
-    digest = hashlib.sha256(how)
+    known: Facts = {"names": [], "labels": [], "groups": [], "digests": []}
 
     def reads() -> Iterator[Read]:
         for row in rows:
-            names.append(row.name)
-            labels.append(row.label)
-            groups.append(row.group)
-            counts[row.shard] += 1
-            digest.update(row.digest)
+            known["names"].append(row.name)
+            known["labels"].append(row.label)
+            known["groups"].append(row.group)
+            known["digests"].append(row.digest)
             yield row.read
 
-    found = write_pixels(sink, reads(), size)
-    known = {"names": names, "labels": labels, "groups": groups, "counts": counts}
-    return {**found, **known, "digest": digest.hexdigest()}
+    return {**write_pixels(sink, reads(), size), **known}
+
+
+def _merged(shards: Sequence[Facts], how: bytes) -> Facts:
+    """The facts of all shards as those of one set."""
+    counts = [len(shard["names"]) for shard in shards]
+    bad = {
+        str(start + place): reason
+        for start, shard in zip(accumulate(counts, initial=0), shards, strict=False)
+        for place, reason in bad_of(shard).items()
+    }
+    all_of = {
+        key: [item for shard in shards for item in shard[key]]
+        for key in ("names", "labels", "groups", "digests")
+    }
+    digest = hashlib.sha256(how + bytes.fromhex("".join(all_of.pop("digests"))))
+    wide = sum(shard["with_16_bits"] for shard in shards)
+    found = {"bad": bad, "with_16_bits": wide, **all_of}
+    return {**found, "counts": counts, "digest": digest.hexdigest()}

@@ -11,7 +11,7 @@ import aiohttp
 import numpy as np
 import pytest
 from helpers import NO_FIGURES
-from helpers.shards import CONTENT, ShardServer, loaded, refusal, tar
+from helpers.shards import CONTENT, ShardServer, cached, loaded, refusal, tar
 from yarl import URL
 
 from dermaexp.core.errors import UserError
@@ -22,10 +22,6 @@ from dermaexp.data.splits import SPLITS
 FIRST = "/derma/train-0.tar"
 # More than what lies on the way between two programs: half of it arrives before the end is seen.
 LARGE = tar([*CONTENT["train-0"], ("notes.bin", bytes(2**25))])
-
-
-def cached(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.rglob("*.*") if file.suffix != ".lock"}
 
 
 @pytest.mark.parametrize("takes_ranges", [True, False])

@@ -6,6 +6,7 @@ import http.server
 import io
 import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hydra.errors import InstantiationException
@@ -140,3 +141,9 @@ def refusal(**own: object) -> str:
     line = line_of(error.value)
     assert "\n" not in line
     return line
+
+
+def cached(folder: Path) -> dict[str, bytes]:
+    """The files of all pictures in this cache that are whole."""
+    files = [file for file in folder.rglob("*.*") if file.suffix in (".npy", ".json")]
+    return {file.name: file.read_bytes() for file in files}
