@@ -74,7 +74,11 @@ def _targets(node: Any) -> set[str]:
 
 def _origin(module: str) -> Path | None:
     """The file or the folder of a top-level module; None if it has none."""
-    spec = importlib.util.find_spec(module)
+    try:
+        spec = importlib.util.find_spec(module)
+    except ValueError:  # it was not imported: __main__ of a script or a notebook
+        file = getattr(sys.modules[module], "__file__", None)
+        return Path(file) if file else None
     if spec is None:
         return None
     if spec.submodule_search_locations:

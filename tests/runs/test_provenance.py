@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import sys
+import types
 from pathlib import Path
 
 import pytest
 
-from dermaexp.runs.provenance import components, git_commit
+from dermaexp.runs.provenance import code_digest, components, git_commit
 
 
 def test_the_commit_is_that_of_the_code(tmp_path: Path) -> None:
@@ -59,3 +61,18 @@ def test_the_users_own_code_and_packages_are_named(
     timm = pytest.importorskip("timm")
     config = {"model": {"_target_": "dermaexp.models.timm_net.build"}}
     assert components(config) == {"versions": {"timm": timm.__version__}, "own_code": {}}
+
+
+@pytest.mark.parametrize("is_script", [True, False], ids=["script", "notebook"])
+def test_classes_of_a_script_or_a_notebook(
+    is_script: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their module, __main__, was not imported and has no spec; a notebook has no file either."""
+    module = types.ModuleType("its_main")
+    if is_script:
+        file = tmp_path / "script.py"
+        file.write_text("class Net: ...")
+        module.__file__ = str(file)
+    monkeypatch.setitem(sys.modules, "its_main", module)
+    found = components({"model": {"_target_": "its_main.Net"}})["own_code"]
+    assert found == ({"its_main": code_digest(file)} if is_script else {})
