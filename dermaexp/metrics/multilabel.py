@@ -57,20 +57,22 @@ def split_metrics(
     correct = is_correct(targets, probabilities)
     constant = np.broadcast_to(majority(train_targets), targets.shape).astype(np.float32)
     found = per_label(targets, probabilities, classes)
+    scores = headline_scores(targets, probabilities)
     right = int(correct.all(axis=1).sum())
     return {
         "loss": classification.cross_entropy(targets, probabilities),
-        **headline_scores(targets, probabilities),
+        **scores,
         "expected_calibration_error": classification.expected_calibration_error(
             targets, probabilities
         ),
         "intervals": {
             **intervals.bootstrap_intervals(targets, probabilities),
             "subset_accuracy": intervals.wilson_interval(right, len(targets)),
-            "macro_average_precision": intervals.percentile_interval(
+            "macro_average_precision": intervals.unbiased_interval(
                 resampling.bootstrap_average_precision(targets, probabilities, intervals.RESAMPLES)
                 if targets.any()
-                else np.full(1, np.nan)
+                else np.full(1, np.nan),
+                scores["macro_average_precision"],
             ),
         },
         "per_class_accuracy": dict(zip(classes, correct.mean(axis=0).tolist(), strict=True)),

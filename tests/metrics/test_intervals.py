@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from helpers import random_predictions
 from scipy.stats import binom, norm
-from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    roc_auc_score,
+)
 
 from dermaexp.metrics import classification, intervals, resampling
 
@@ -135,3 +140,35 @@ def test_balanced_accuracy_interval_holds_the_true_one() -> None:
         low, high = found["balanced_accuracy"]
         held += low <= recall.mean() <= high
     assert held >= FEWEST - 0.02 * SETS, "a percentile interval is a little too narrow"
+
+
+def test_resamples_that_are_all_higher_are_moved_to_the_estimate() -> None:
+    resampled = np.linspace(0.30, 0.40, 1001)
+    assert intervals.unbiased_interval(resampled, 0.27) == pytest.approx((0.2225, 0.3175))
+    assert intervals.unbiased_interval(resampled, 0.35) == pytest.approx(
+        intervals.percentile_interval(resampled)
+    )
+    assert intervals.unbiased_interval(resampled, 0.04) == pytest.approx((0.0, 0.0875)), "a share"
+    assert np.isnan(intervals.unbiased_interval(np.array([np.nan, np.nan]), np.nan)).all()
+    assert np.isnan(intervals.unbiased_interval(np.full(9, 0.5), 0.5)).all()
+
+
+def test_average_precision_without_skill_is_covered() -> None:
+    """Scores that say nothing have the labels' mean share in the long run."""
+    generator = np.random.default_rng(0)
+    shares = np.array([0.02, 0.05, 0.2])
+    covers = np.zeros(2)
+    for _ in range(80):
+        targets = (generator.random((600, 3)) < shares).astype(np.int64)
+        scores = generator.random((600, 3)).astype(np.float32)
+        pairs = zip(targets.T, scores.T, strict=True)
+        estimate = np.mean([average_precision_score(*pair) for pair in pairs])
+        resampled = resampling.bootstrap_average_precision(targets, scores, 200)
+        for side, (low, high) in enumerate(
+            (
+                intervals.percentile_interval(resampled),
+                intervals.unbiased_interval(resampled, estimate),
+            )
+        ):
+            covers[side] += low <= shares.mean() <= high
+    assert covers[0] < 70 < covers[1], "of 80"
