@@ -22,6 +22,7 @@ from dermaexp.core.errors import UserError
 from dermaexp.core.overrides import escaped
 from dermaexp.data.datamodule import ImageDataModule
 from dermaexp.data.splits import SPLITS, Splits
+from dermaexp.metrics.predictions import Predictions
 from dermaexp.models.adapter import Backbone
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.training import distributed, trainer_keys
@@ -30,7 +31,14 @@ from dermaexp.training.callbacks import PruneTrial
 from dermaexp.training.clock import Clock
 from dermaexp.training.lightning_internals import is_signal
 from dermaexp.training.logger import Trackers
-from dermaexp.training.steps import check_checkpoints, evaluate, fit, predict, select_weights
+from dermaexp.training.steps import (
+    Fitted,
+    check_checkpoints,
+    evaluate,
+    fit,
+    predict,
+    select_weights,
+)
 
 
 @contextlib.contextmanager
@@ -98,13 +106,7 @@ def run(
         "trial": trial and dict(trial),
     }
     if trainer.world_size > 1 and not processes.are_launched():
-        from dermaexp.training import elastic  # with torch's agent, which few runs need
-
-        try:
-            elastic.launch(job, trainer.world_size)
-        finally:
-            record |= directory.read_run()  # with the device, which process 0 has added
-        return
+        return _run_in_processes(job, trainer.world_size, record, directory)
     record["device"] = describe_device(trainer)
     if isinstance(classifier.net, Backbone):  # it may have found its size by trial
         record.setdefault("input_size", classifier.net.side or max(data.image_shape[1:]))
@@ -124,11 +126,8 @@ def run(
             predictions = predict(trainer, classifier, data, selected.weights)
         if processes.rank() > 0:
             return
-        used = {split: len(predictions[split].targets) for split in ("val", "test")}
         results = {
-            "data": record["data"] | describe_images(data, {"train": fitted.samples, **used}),
-            "model": {"name": record["choices"]["model"], "parameters": parameters},
-            "train": fitted.train,
+            **_facts(record, data, fitted, predictions, parameters),
             **evaluate(predictions, data, calibrate=config.calibrate),
             "tested_with": config.checkpoint.test_with,
             "best_epoch": selected.best_epoch,
@@ -145,6 +144,34 @@ def quieten_lightning() -> None:
     """Let Lightning log no hints, only warnings."""
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _run_in_processes(
+    job: Mapping[str, Any], count: int, record: dict[str, Any], directory: RunDirectory
+) -> None:
+    """Start the processes that run the job, and wait for them."""
+    from dermaexp.training import elastic  # with torch's agent, which few runs need
+
+    try:
+        elastic.launch(job, count)
+    finally:
+        record |= directory.read_run()  # with the device, which process 0 has added
+
+
+def _facts(
+    record: Mapping[str, Any],
+    data: ImageDataModule,
+    fitted: Fitted,
+    predictions: Mapping[str, Predictions],
+    parameters: int,
+) -> dict[str, Any]:
+    """Return what metrics.json says of data, model and training beside the numbers."""
+    used = {split: len(predictions[split].targets) for split in ("val", "test")}
+    return {
+        "data": record["data"] | describe_images(data, {"train": fitted.samples, **used}),
+        "model": {"name": record["choices"]["model"], "parameters": parameters},
+        "train": fitted.train,
+    }
 
 
 def _write_record(record: Mapping[str, Any], directory: RunDirectory) -> None:

@@ -11,7 +11,8 @@ from http.server import ThreadingHTTPServer
 @contextlib.contextmanager
 def serving(server: ThreadingHTTPServer) -> Iterator[None]:
     """Answer requests until the context ends."""
-    thread = threading.Thread(target=server.serve_forever)
+    # Half a second, its default, would pass until it sees that it is to end.
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield
