@@ -11,6 +11,7 @@ from typing import NoReturn
 from dermaexp.audit.findings import audit
 from dermaexp.core.console import console, print_error, print_note
 from dermaexp.core.errors import INTERRUPTED, UserError
+from dermaexp.core.given_once import Flags
 from dermaexp.data.load import load_splits
 from dermaexp.launch import validate
 from dermaexp.launch.dataset import composed
@@ -22,7 +23,7 @@ def main() -> None:
     """Audits the dataset that the arguments configure; an error ends as one line."""
     parser = _parser()
     try:
-        arguments = parser.parse_intermixed_args()
+        arguments = parser.parse_intermixed_args(namespace=Flags())
         config = composed(arguments.overrides, arguments.config_dir)
         validate.check_dataset(config)
         splits = load_splits(config.dataset)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from dermaexp.core import lean_imports
 from dermaexp.core.console import console, print_error
 from dermaexp.core.errors import UserError, line_of
+from dermaexp.core.given_once import Flags
 
 if TYPE_CHECKING:
     from dermaexp.compare.comparison import Comparison
@@ -34,12 +35,12 @@ def main() -> None:
         metavar="DIR",
         help="for the files; default: the sweep's own folder, or a new one in comparisons/",
     )
-    arguments = parser.parse_args()
-    from dermaexp.compare import tables  # with NumPy and pydantic
-    from dermaexp.compare.comparison import comparison_of
-    from dermaexp.compare.output import write
-
     try:
+        arguments = parser.parse_args(namespace=Flags())
+        from dermaexp.compare import tables  # with NumPy and pydantic
+        from dermaexp.compare.comparison import comparison_of
+        from dermaexp.compare.output import write
+
         with lean_imports.without_collections():
             comparison = comparison_of(arguments.folders)
         gc.freeze()  # else the imports and figures of the page look for garbage among all runs

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dermaexp.core.console import console
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
+from dermaexp.core.given_once import Flags
 from dermaexp.core.grid import Grid
 from dermaexp.core.shortened import short_command, shortened
 from dermaexp.core.tasks import Task, task_of
@@ -30,7 +31,7 @@ FLAG = re.compile(r"dermaexp\.data\.medmnist\.")  # begins the source that has o
 
 
 def main() -> None:
-    given = _parser().parse_args()
+    given = _parser().parse_args(namespace=Flags())
     if given.output and given.output.exists():
         raise UserError(f"{given.output} exists, and may hold what you added: move it away")
     text = card(RunDirectory(given.run))

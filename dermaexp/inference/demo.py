@@ -18,6 +18,7 @@ from pathlib import Path
 from dermaexp.core.console import console, print_warning
 from dermaexp.core.errors import UserError
 from dermaexp.core.extras import required
+from dermaexp.core.given_once import Flags
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.runs.finished import finished
 
@@ -38,7 +39,7 @@ OFFLINE = {  # Gradio reads these when it is imported
 
 def main() -> None:
     """Serve the page until Ctrl-C; what was uploaded is deleted then."""
-    given = _parser().parse_args()
+    given = _parser().parse_args(namespace=Flags())
     if given.port is not None and not 1 <= given.port <= 65535:
         raise UserError(f"--port {given.port}: expected a number from 1 to 65535")
     directory = RunDirectory(given.run)

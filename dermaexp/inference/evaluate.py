@@ -14,6 +14,7 @@ from dermaexp.core import lean_imports
 from dermaexp.core.console import console, print_note, print_table
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import finite
+from dermaexp.core.given_once import Flags
 from dermaexp.core.grid import Grid
 from dermaexp.core.overrides import command
 from dermaexp.core.owned import Kind, write_files
@@ -40,7 +41,7 @@ KIND = Kind(
 
 
 def main() -> None:
-    given = _parser().parse_intermixed_args()
+    given = _parser().parse_intermixed_args(namespace=Flags())
     overrides = [word for word in given.arguments if "=" in word and not Path(word).exists()]
     runs = [word for word in given.arguments if word not in overrides]
     if not runs:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dermaexp.core.console import console, print_error
 from dermaexp.core.errors import UserError, nearest
 from dermaexp.core.extras import required
+from dermaexp.core.given_once import Flags
 from dermaexp.core.overrides import command
 from dermaexp.core.owned import Kind, write_files
 from dermaexp.core.shortened import short_command
@@ -35,10 +36,10 @@ MOST = 100  # pictures of a sheet
 
 def main() -> None:
     """Write the sheets; exit with 1 if a picture could not be read."""
-    given = _parser().parse_intermixed_args()
+    given = _parser().parse_intermixed_args(namespace=Flags())
     directory = RunDirectory(given.run)
     record, metrics = finished(directory)
-    target = _label(given.label, metrics["data"]["classes"])
+    target = _label(given.class_, metrics["data"]["classes"])
     if given.top < 1:
         raise UserError(f"--top {given.top}: expected a number from 1")
     if target is not None and not given.pictures:
@@ -156,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         help="pictures, folders or lists of them",
     )
     parser.add_argument(
-        "--class", dest="label", metavar="NAME", help="explain this class of the pictures"
+        "--class", dest="class_", metavar="NAME", help="explain this class of the pictures"
     )
     parser.add_argument(
         "--split", choices=("val", "test"), default="test", help="without pictures; default test"

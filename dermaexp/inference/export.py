@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dermaexp.core.console import console
 from dermaexp.core.errors import UserError, one_line
 from dermaexp.core.extras import required
+from dermaexp.core.given_once import Flags
 from dermaexp.core.owned import Kind, write_files
 from dermaexp.core.shortened import shortened
 from dermaexp.core.tasks import task_of
@@ -34,7 +35,7 @@ CHECKED = 256  # test images
 
 
 def main() -> None:
-    given = _parser().parse_args()
+    given = _parser().parse_args(namespace=Flags())
     directory = RunDirectory(given.run)
     finished(directory)
     name, packages = FORMATS[given.format]

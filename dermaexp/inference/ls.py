@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from dermaexp.core.console import print_table
 from dermaexp.core.errors import UserError
+from dermaexp.core.given_once import Flags
 from dermaexp.core.grid import Grid
 from dermaexp.core.text import age_text, runs_text, size_text
 from dermaexp.runs.collect import Run, read_runs
@@ -62,7 +63,7 @@ ORDER = {  # the first row is
 
 def main() -> None:
     """Print the table of runs; UserError where there is none."""
-    given = _parser().parse_args()
+    given = _parser().parse_args(namespace=Flags())
     words = list(given.words)
     if words and (Path(words[0]).is_dir() or os.sep in words[0]):
         folders = [Path(words.pop(0))]

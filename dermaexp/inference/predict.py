@@ -16,6 +16,7 @@ from dermaexp.core import lean_imports
 from dermaexp.core.console import console, print_error, print_table, print_warning
 from dermaexp.core.errors import UserError
 from dermaexp.core.files import write_bytes
+from dermaexp.core.given_once import Flags
 from dermaexp.core.grid import Grid
 from dermaexp.data.pictures import KINDS, fitted, note_on_others, pictures_below, read_picture
 
@@ -36,7 +37,7 @@ ABSTAINED = "\N{EN DASH}"
 
 def main() -> None:
     """Print or write the predictions; exit with 1 if a picture could not be read."""
-    given = _parser().parse_args()
+    given = _parser().parse_args(namespace=Flags())
     if not 0 <= given.min_confidence <= 1:
         raise UserError(f"--min-confidence {given.min_confidence}: expected a number from 0 to 1")
     if given.top < 1:

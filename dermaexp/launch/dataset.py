@@ -9,6 +9,7 @@ from hydra import compose
 from omegaconf import DictConfig
 
 from dermaexp.core.errors import UserError
+from dermaexp.core.given_once import check_keys
 from dermaexp.launch.config_folder import config_folder
 from dermaexp.launch.hydra_internals import initialized
 
@@ -22,6 +23,7 @@ def composed(overrides: Sequence[str], config_dir: Path | None = None) -> DictCo
                 f"'{override}' is not an override of the dataset: expected dataset=OPTION or "
                 "dataset.KEY=VALUE"
             )
+    check_keys(overrides)
     if config_dir is not None and not config_dir.is_dir():
         raise UserError(f"--config-dir {config_dir} is not a folder: expected one with dataset/")
     with initialized(config_folder(), config_dir and config_dir.absolute()):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 from dermaexp.core.errors import UserError, nearest, nearest_of
+from dermaexp.core.given_once import Flags
 from dermaexp.core.overrides import as_typed
 from dermaexp.launch.hydra_internals import flag_parser, flags_of
 
@@ -27,15 +28,15 @@ class CommandLine(NamedTuple):
 def parsed(arguments: list[str]) -> CommandLine:
     """Sort the arguments: Hydra itself takes no override after a flag.
 
-    Raises UserError for a flag that Hydra does not have, naming the nearest that it has, and for a
-    value that Hydra would change.
+    Raises UserError for a flag that Hydra does not have, naming the nearest that it has, for one
+    with two values, and for a value that Hydra would change.
     """
     # Before Hydra's parser, which reads -model as -m with a value.
     for word in arguments:
         if re.match("-[a-z]{2}", word) and (hint := _as_override(word, arguments, 1.0)):
             raise UserError(f"the flag {word} is unknown: {hint}")
     parser = flag_parser(_raise_user_error)
-    known, rest = parser.parse_known_args(arguments)
+    known, rest = parser.parse_known_args(arguments, Flags())
     for flag in rest:
         if flag.startswith("-"):
             hint = _as_override(flag, arguments, 0.6) or nearest(flag, flags_of(parser))

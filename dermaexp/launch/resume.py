@@ -64,7 +64,7 @@ def expanded(arguments: Sequence[str]) -> list[str]:
             f"{given[0]} resumes a sweep with its own config: expected no {changed[0]}; start a "
             "new sweep with it"
         )
-    old = EPOCHS if any(argument.startswith(EPOCHS) for argument in changed) else ()
+    old = tuple(key for key in OTHERS if any(argument.startswith(key) for argument in changed))
     kept = [argument for argument in start["arguments"] if not argument.startswith(old)]
     start = {**start, "arguments": [*kept, *changed]}
     _print_start(folder, start)

@@ -13,7 +13,7 @@ import medmnist
 import numpy as np
 import pytest
 import yaml
-from helpers import NO_FIGURES
+from helpers import NO_FIGURES, overridden
 from omegaconf import OmegaConf
 
 from dermaexp.core.errors import UserError
@@ -407,7 +407,8 @@ def test_a_part_without_images(small: Splits) -> None:
 def run(cli: Cli, data_file: Path, group_file: str) -> Callable[..., int]:
     def start(*arguments: str) -> int:
         options = [f"dataset.path={data_file}", f"dataset.groups={group_file}", "trainer=cpu"]
-        return cli("model=ffn", "dataset=npz", *options, "epochs=1", *NO_FIGURES, *arguments)
+        options += ["model=ffn", "dataset=npz", "epochs=1", *NO_FIGURES]
+        return cli(*overridden(options, *arguments))
 
     return start
 

@@ -1,6 +1,6 @@
 """What several test files use."""
 
-from helpers.command import FIGURES, NO_FIGURES, compare_command, exit_code
+from helpers.command import FIGURES, NO_FIGURES, compare_command, exit_code, overridden
 from helpers.interruption import DropoutNet, Killed, kill_at_write, numbers
 from helpers.local_server import serving
 from helpers.medmnist_files import small_set
@@ -48,6 +48,7 @@ __all__ = [
     "make_sweep",
     "notes",
     "numbers",
+    "overridden",
     "parsed",
     "printed",
     "processes_in",

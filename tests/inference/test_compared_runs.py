@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import NO_FIGURES, make_sweep
+from helpers import NO_FIGURES, make_sweep, overridden
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.version import getbase
@@ -61,7 +61,7 @@ def test_failed_jobs(words: list[str], capsys: pytest.CaptureFixture[str]) -> No
     assert len(swept.runs) == 1
     assert "1 of the sweep's jobs did not finish" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"no job of the sweep in .*weights"):
-        dermaexp.sweep([*words[1:], "model=ffn", "name=bad", "loss=weighted", "loss.weights=[1,1]"])
+        dermaexp.sweep(overridden(words, "name=bad", "loss=weighted", "loss.weights=[1,1]"))
     with pytest.raises(UserError, match="did you mean 'model'"):
         dermaexp.sweep(["modle=cnn,ffn"])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import NO_FIGURES
+from helpers import NO_FIGURES, overridden
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 import dermaexp
@@ -27,7 +27,8 @@ def train(cli: Cli, data_file: Path, tmp_path: Path) -> Train:
 
     def run(folder: str, *options: str) -> RunDirectory:
         data = ["dataset=npz", f"dataset.path={data_file}", NAMES, "epochs=2", "trainer=cpu"]
-        assert cli(*data, *options, *NO_FIGURES, f"hydra.run.dir={folder}") == 0
+        words = overridden([*data, *NO_FIGURES], *options)
+        assert cli(*words, f"hydra.run.dir={folder}") == 0
         return RunDirectory(tmp_path / folder)
 
     return run

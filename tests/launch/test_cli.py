@@ -18,8 +18,10 @@ from hydra import compose, initialize_config_dir
 
 import dermaexp
 from dermaexp.core.errors import UserError
+from dermaexp.core.given_once import check_keys
 from dermaexp.core.overrides import as_typed
 from dermaexp.data import load
+from dermaexp.launch import flags
 from dermaexp.launch.command import isolated
 from dermaexp.launch.explain import explain
 
@@ -56,6 +58,23 @@ BAD_INPUT = [  # arguments, a key part of the line
     (["name=a "], "'name=a ' has blanks at an end of its value: type 'name=\"a \"'"),
     (["--batch-size=3"], "the flag --batch-size=3 is unknown: give batch_size=3"),
     (["--dataset.path", "/a b"], "give 'dataset.path=/a b'"),
+    (["epochs=3", "seed=1", "epochs=5"], "epochs is given twice, epochs=3 and epochs=5: give it"),
+    (["+trainer.x=1", "++trainer.x=2"], "trainer.x is given twice, +trainer.x=1 and ++trainer.x"),
+    (["model=cnn", "model=ffn"], "model is given twice, model=cnn and model=ffn: give it once"),
+    (["replicas=2", "seed=0", "seed=4"], "seed is given twice, seed=0 and seed=4: give it once"),
+    (
+        ["-m", "seed=0", "seed=1"],
+        "seed=0 and seed=1: give it once, with commas between the values of a sweep",
+    ),
+    (
+        ["dataset=shards", "dataset.url=/a/b0.tar", "dataset.url=/a/b1.tar"],
+        "dataset.url is given twice, dataset.url=/a/b0.tar and dataset.url=/a/b1.tar: give it "
+        "once, in quotes if the shell expanded braces",
+    ),
+    (
+        ["--config-dir", "a", "--config-dir=b"],
+        "error: --config-dir is given twice, a and b: give it once",
+    ),
     (["-cn", "foo"], "--config-name foo is unknown: expected one of: config"),
     (["model=CNN"], "model=CNN is unknown: did you mean 'cnn'?"),
     (["Batch_Size=3"], "the key Batch_Size is unknown: did you mean 'batch_size'?"),
@@ -161,6 +180,32 @@ def test_bad_input_is_reported_in_one_line(
     assert line in output.err
     assert output.err.count("\n") == 1, output.err
     assert "Traceback" not in output.out + output.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["epochs=3", "epochs=3"],
+        ["-m", "--multirun"],
+        ["~seed", "+seed=3"],
+        ["epochs=3", "~epochs"],
+        ["model=ffn", "model.hidden=[3]", "+model.x=1", "name=model"],
+        ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+        ["++trainer={a: 1}", "++trainer={b: 2}"],
+        ["+loss@a=focal", "+loss@b=weighted"],
+    ],
+)
+def test_what_is_not_given_twice(words: list[str]) -> None:
+    check_keys(words)
+    flags.parsed(words)
+
+
+def test_a_key_with_two_urls_shows_none(cli: Cli, capsys: pytest.CaptureFixture) -> None:
+    urls = [f"dataset.url=https://me:secret@host/{number}.tar?key=secret" for number in (0, 1)]
+    assert cli("dataset=shards", *urls) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: dataset.url is given twice, with two URLs: give it once, in")
+    assert "secret" not in errors
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import NO_FIGURES, Killed, kill_at_write, numbers, small_arrays
+from helpers import NO_FIGURES, Killed, kill_at_write, numbers, overridden, small_arrays
 from omegaconf import OmegaConf
 
 import dermaexp
@@ -68,7 +68,7 @@ def test_a_run_starts_from_another(given: str, folder: Path, capsys: pytest.Capt
 def test_a_run_is_resumed_without_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = folder / "w.ckpt"
     shutil.copy(folder / "first/checkpoints/best.ckpt", file)
-    options = [*OPTIONS, "epochs=3", "model.weights=w.ckpt"]
+    options = overridden(OPTIONS, "epochs=3", "model.weights=w.ckpt")
     dermaexp.run([*options, "hydra.run.dir=whole"])
     with monkeypatch.context() as patch:
         kill_at_write(9, patch)
@@ -151,6 +151,6 @@ def test_what_cannot_be_started_from(
     (folder / "failed/run.json").write_text(json.dumps(record | {"status": "failed"}))
     for name in ("run.json", "metrics.json"):
         shutil.copy(folder / "first" / name, folder / "freed")
-    assert cli(*OPTIONS, *given, "hydra.run.dir=second") == 1
+    assert cli(*overridden(OPTIONS, *given), "hydra.run.dir=second") == 1
     errors = capsys.readouterr().err
     assert line in errors and errors.count("\n") == 1

@@ -16,11 +16,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import NO_FIGURES, Killed, kill_at_write, numbers, small_arrays, started
+from helpers import (
+    NO_FIGURES,
+    Killed,
+    kill_at_write,
+    make_run,
+    numbers,
+    overridden,
+    small_arrays,
+    started,
+)
 
 import dermaexp
 from dermaexp.core.overrides import quoted
 from dermaexp.data import load
+from dermaexp.launch import resume
 from dermaexp.runs import provenance
 from dermaexp.runs.locks import locked
 from dermaexp.training.callbacks import AtomicCheckpointIO
@@ -98,7 +108,7 @@ def test_killed_at_any_write_it_ends_with_the_same_numbers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One recipe at the even writes, the other at the odd: they write the same files."""
-    options += more
+    options = overridden(options, *more)
     assert cli(*options, "hydra.run.dir=whole") == 0
     expected = numbers(tmp_path / "whole")
     for writes in itertools.count(first, 2):
@@ -366,6 +376,19 @@ def test_a_run_that_starts_anew_keeps_the_users_files(cli: Cli, run: Path) -> No
     assert cli(f"resume={run}") == 1
     assert (run / "run.json").read_text() == '{"id": 3}'
     assert (run / "metrics.json").exists()
+
+
+def test_what_the_command_gives_takes_the_place_of_what_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line that is printed can be pasted: it gives no key twice."""
+    monkeypatch.chdir(tmp_path)
+    given = ["epochs=3", "trainer.devices=2", "model=ffn", "epochs=5"]  # before a check of keys
+    make_run(tmp_path / "run", start={"folder": str(tmp_path), "arguments": given})
+    folders = [f'hydra.run.dir="{tmp_path}/run"', f'resume="{tmp_path}/run"']
+    words = ["resume=run", "trainer.devices=1", "epochs=9"]
+    assert resume.expanded(words) == ["model=ffn", *words[1:], *folders]
+    assert resume.expanded(words[:1]) == [*given, *folders]
 
 
 @pytest.mark.slow

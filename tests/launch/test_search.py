@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from helpers import NO_FIGURES, Killed, kill_at_write
+from helpers import NO_FIGURES, Killed, kill_at_write, overridden
 from omegaconf import DictConfig
 
 from dermaexp.core.errors import UserError
@@ -51,7 +51,7 @@ def search(cli: Callable[..., int], data_file: Path) -> Search:
 
     def run(*arguments: str, trials: int = 3, name: str = "study") -> int:
         options = ("hparams_search=optuna", f"hydra.sweeper.n_trials={trials}", f"name={name}")
-        return cli("-m", *options, *data, *small, *SPACE, *arguments)
+        return cli("-m", *overridden([*options, *data, *small, *SPACE], *arguments))
 
     return run
 

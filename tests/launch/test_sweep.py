@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import NO_FIGURES
+from helpers import NO_FIGURES, overridden
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from PIL import Image
@@ -27,7 +27,8 @@ from dermaexp.runs.locks import locked
 def sweep(cli: Callable[..., int], data_file: Path, tmp_path: Path) -> Callable[..., Path]:
     def run(*arguments: str, code: int = 0) -> Path:
         data = ("dataset=npz", f"dataset.path={data_file}", "trainer=cpu")
-        assert cli("-m", *data, "epochs=2", *NO_FIGURES, *arguments) == code
+        options = ("-m", *data, "epochs=2", *NO_FIGURES)
+        assert cli(*overridden(options, *arguments)) == code
         (folder,) = (file.parent for file in tmp_path.glob("multirun/**/multirun.yaml"))
         return folder
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import FIGURES, NO_FIGURES
+from helpers import FIGURES, NO_FIGURES, overridden
 from PIL import Image
 
 from dermaexp.core import files
@@ -38,7 +38,7 @@ def train(cli: Cli, data_file: Path, tmp_path: Path) -> Callable[..., Path]:
     def run(*arguments: str, folder: str = "run", code: int = 0, figures: bool = False) -> Path:
         options = ["dataset=npz", f"dataset.path={data_file}", "trainer=cpu", "epochs=3"]
         options += [] if figures else NO_FIGURES
-        assert cli(*options, f"hydra.run.dir={folder}", *arguments) == code
+        assert cli(*overridden(options, *arguments), f"hydra.run.dir={folder}") == code
         return tmp_path / folder
 
     return run
@@ -433,7 +433,7 @@ def test_a_stop_iteration_is_a_failure(
 )
 def test_too_few_images_for_a_process(train, given: list[str], line: str, capsys) -> None:
     """Refused before anything is trained, and before other processes start."""
-    run = train("model=ffn", *given, code=1)
+    run = train(*overridden(["model=ffn"], *given), code=1)
     errors = capsys.readouterr().err
     assert line in errors
     assert errors.count("\n") == 1

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from helpers import NO_FIGURES
+from helpers import NO_FIGURES, overridden
 
 from dermaexp.data import npz
 from dermaexp.data.datamodule import ImageDataModule
@@ -52,7 +52,7 @@ def train(
     def run(*given: str, folder: str = "run") -> Path:
         options = ("dataset=npz", f"dataset.path={data_file}", "trainer=gpu", "model=cnn")
         options = (*options, "epochs=2", "batch_size=8", *NO_FIGURES, f"hydra.run.dir={folder}")
-        assert cli(*options, *given) == 0
+        assert cli(*overridden(options, *given)) == 0
         return tmp_path / folder
 
     return run

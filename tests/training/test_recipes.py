@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import NO_FIGURES
+from helpers import NO_FIGURES, overridden
 
 from dermaexp.data import npz
 from dermaexp.data.batches import Batches
@@ -29,7 +29,7 @@ def train(cli: Callable[..., int], data_file: Path, tmp_path: Path) -> Train:
     def run(*arguments: str, folder: str = "run") -> Path:
         options = ["dataset=npz", f"dataset.path={data_file}", "trainer=cpu", "model=cnn"]
         options += ["epochs=3", *NO_FIGURES]
-        assert cli(*options, f"hydra.run.dir={folder}", *arguments) == 0
+        assert cli(*overridden(options, *arguments), f"hydra.run.dir={folder}") == 0
         return tmp_path / folder
 
     return run

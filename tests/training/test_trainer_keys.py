@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as lightning
 import torch
-from helpers import NO_FIGURES
+from helpers import NO_FIGURES, overridden
 from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Timer
 
@@ -32,7 +32,7 @@ def train(cli: Cli, data_file: Path, tmp_path: Path) -> Callable[..., Path]:
     def run(*arguments: str, folder: str = "run", code: int = 0) -> Path:
         options = ["dataset=npz", f"dataset.path={data_file}", "trainer=cpu", "epochs=4"]
         options += ["batch_size=24", "model=ffn", *NO_FIGURES]
-        assert cli(*options, f"hydra.run.dir={folder}", *arguments) == code
+        assert cli(*overridden(options, *arguments), f"hydra.run.dir={folder}") == code
         return tmp_path / folder
 
     return run
