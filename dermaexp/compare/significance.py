@@ -9,11 +9,10 @@ from functools import partial
 from itertools import islice
 
 import numpy as np
-from rich.progress import Progress
 
 from dermaexp.compare.resampled import TESTED, resampled_scores
 from dermaexp.compare.run_groups import RunGroup
-from dermaexp.core.console import console
+from dermaexp.core.console import progress_bar
 from dermaexp.metrics import resampling, significance
 from dermaexp.metrics.names import METRICS
 from dermaexp.metrics.significance import LEVEL, Difference, p_text
@@ -164,7 +163,7 @@ def _scores(
 ) -> dict[str, _Scores]:
     """The scores of each group's runs by label, with a progress bar."""
     scores = {}
-    with Progress(console=console, transient=True) as progress:
+    with progress_bar() as progress:
         runs = sum(len(group.runs) for group in groups)
         bar = progress.add_task(f"resampling the test images for {runs:,} runs", total=runs)
         by_fold = [

@@ -7,8 +7,10 @@ import functools
 import os
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD, Box
+from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.panel import Panel
@@ -16,6 +18,9 @@ from rich.table import Table
 
 from dermaexp.core.grid import Grid
 from dermaexp.core.text import cell_text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
 
 LOG_WIDTH = 120  # characters, where the output is no terminal
 
@@ -77,9 +82,22 @@ def print_table(
     """Print the `grid` with a `note` below; `undefined` stands for None."""
     table = Table(title=escape(title), title_style="bold", box=box, padding=(0, 1))
     table.caption, table.caption_justify = escape(note) or None, "left"
+    rows = [
+        [cell_text(cell, undefined) for cell in row]
+        for row in (*grid.rows, *([grid.foot] if grid.foot else ()))
+    ]
+    widest = max((cell_len(row[0]) for row in rows), default=0)
     for place, heading in enumerate(grid.headings):
         justify: JustifyMethod = "left" if place in grid.texts else "right"
-        table.add_column(escape(heading), justify=justify, overflow="fold")
-    for row in (*grid.rows, *([grid.foot] if grid.foot else ())):
-        table.add_row(*(escape(cell_text(cell, undefined)) for cell in row))
+        is_name = place == 0 and widest <= console.width // 3  # it stays whole, to be copied
+        table.add_column(escape(heading), justify=justify, overflow="fold", no_wrap=is_name)
+    for row in rows:
+        table.add_row(*map(escape, row))
     console.print(table)
+
+
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """A bar in a terminal, gone at its end; nothing elsewhere, such as in a notebook or log."""
+    from rich.progress import Progress
+
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -14,9 +14,8 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 import PIL
 from PIL import Image
-from rich.progress import Progress
 
-from dermaexp.core.console import console
+from dermaexp.core.console import progress_bar
 from dermaexp.core.errors import UserError
 from dermaexp.data import pictures
 from dermaexp.data.mapped import Rows
@@ -57,7 +56,7 @@ def decode(files: Sequence[Path], size: tuple[int, int], background: str) -> Dec
             return f"cannot be read: {error.strerror}", False
 
     def fill(sink: BinaryIO) -> Facts:
-        with Progress(console=console, transient=True) as progress:
+        with progress_bar() as progress:
             what = f"decoding {len(files):,} pictures"
             reads = progress.track(in_order(read, files, AHEAD), len(files), description=what)
             return write_pixels(sink, reads, size)

@@ -130,4 +130,6 @@ def _check_classes_have_pictures(
     known = {label for _, label in found}
     for label, name in enumerate(classes):
         if label not in known:
-            raise UserError(f"{parent / name} has no images: expected {KINDS} files in it")
+            raise UserError(
+                f"{parent / name} has no images: expected {KINDS} files in it, or no such folder"
+            )

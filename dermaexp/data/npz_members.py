@@ -108,14 +108,12 @@ def _unpacked(archive: zipfile.ZipFile, file: Path, info: zipfile.ZipInfo) -> Pa
 
 
 def _unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, whole: Path) -> None:
-    from rich.progress import Progress
-
-    from dermaexp.core.console import console
+    from dermaexp.core.console import progress_bar
 
     with (
         written_whole(whole) as sink,
         archive.open(info) as member,
-        Progress(console=console, transient=True) as progress,
+        progress_bar() as progress,
     ):
         bar = progress.add_task(f"unpacking {info.filename}", total=info.file_size)
         while chunk := member.read(CHUNK):

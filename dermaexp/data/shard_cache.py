@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
-from dermaexp.core.console import console
+from dermaexp.core.console import progress_bar
 from dermaexp.core.errors import UserError
 from dermaexp.data import picture_cache
 from dermaexp.data.decoded import (
@@ -96,7 +96,7 @@ def _shards(
     sizes = [int(version["size"]) for version in asked if "size" in version]
     total = sum(sizes) if len(sizes) == len(urls) else None
     bar_columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*bar_columns, console=console, transient=True) as progress:
+    with progress_bar(*bar_columns) as progress:
         bar = progress.add_task(f"reading {len(urls):,} shards", total=total)
         for url in urls:
             found = samples(url, lambda count: progress.advance(bar, count))

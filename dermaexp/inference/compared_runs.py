@@ -78,8 +78,10 @@ class ComparedRuns:
         for table in self.comparison.tables:
             rows = tables.shown_rows(table, names, 4, " ± ", "majority baseline")
             shown = tables.shown_scores(table.task)
-            frame = pd.DataFrame(rows, columns=["rank", *names, *table.counts, *shown])
-            text = frame.astype(object).fillna("").to_html(index=False)
+            frame = pd.DataFrame(
+                rows, columns=["rank", *names, *table.counts, *shown], dtype=object
+            )
+            text = frame.fillna("").to_html(index=False)
             parts.append(f"<b>{html.escape(table.title)}</b>{text}")
         return "".join([*parts, f"<p>{self._counts}</p>"])
 

@@ -97,10 +97,13 @@ def evaluate_own(directories: Sequence[RunDirectory]) -> Evaluation:
         )
     classes = common_classes([metrics for _, metrics in own])
     members, notes, found = [], [], []
+    names = [record["name"] for record, _ in own]
     for directory, (record, metrics) in zip(directories, own, strict=True):
         repeated = repeat(directory)
         found.append(repeated)
         name = record["name"]
+        if names.count(name) > 1:
+            name = directory.path.name
         predictions = repeated.predictions["test"]
         members.append(Member(directory.path, name, metrics, predictions, repeated.numbers["test"]))
         devices = f"on {repeated.device['name']}, the run on {record['device']['name']}"

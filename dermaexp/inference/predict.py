@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -65,9 +66,12 @@ def main() -> None:
         write_bytes(given.csv, Grid.of(columns, rows).csv())
         console.print(f"{len(rows):,} predictions: {given.csv}", soft_wrap=True, markup=False)
     elif rows:
-        title = f"{given.run.name}: {len(rows):,} pictures"
+        folder, names = split_paths([row["file"] for row in rows])
+        number = "1 picture" if len(rows) == 1 else f"{len(rows):,} pictures"
+        title = f"{given.run.name}: {number}{f' in {folder}' if folder else ''}"
         shown = [name for name in columns if not name.startswith("p(")]
-        print_table(title, Grid.of(shown, rows[:SHOWN]))
+        below = [row | {"file": name} for row, name in zip(rows[:SHOWN], names, strict=False)]
+        print_table(title, Grid.of(shown, below))
         if len(rows) > SHOWN:
             console.print(f"… and {len(rows) - SHOWN:,} more: give --csv FILE", markup=False)
     sys.exit(failed > 0)
@@ -168,6 +172,19 @@ def _row(
     for place, label in enumerate(order[1:], 2):
         row |= {f"{place}.": classes[label], f"confidence {place}": float(probabilities[label])}
     return row | {f"p({name})": float(p) for name, p in zip(classes, probabilities, strict=True)}
+
+
+def split_paths(files: Sequence[str]) -> tuple[str, list[str]]:
+    """The deepest folder that holds all files, and their names below it.
+
+    The folder is empty, and the names are as given, for files in the current folder, and where only
+    some of the paths are absolute.
+    """
+    try:
+        folder = os.path.commonpath([Path(file).parent for file in files])
+    except ValueError:
+        folder = ""
+    return folder, [str(Path(file).relative_to(folder)) if folder else file for file in files]
 
 
 def files_of(path: Path, column: str) -> Iterator[Path]:

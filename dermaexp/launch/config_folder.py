@@ -25,4 +25,4 @@ def options(group: str) -> list[str]:
 def options_with(key: str, group: str) -> list[str]:
     """The options of a config group whose own file has the key, such as width."""
     files = {option: config_folder() / group / f"{option}.yaml" for option in options(group)}
-    return [option for option, file in files.items() if key in OmegaConf.load(file)]
+    return [option for option, file in files.items() if key in list(OmegaConf.load(file))]

@@ -156,6 +156,9 @@ def _nearest_key(given: str, keys: list[str]) -> str:
     is_part = group in several and part in config_folder.options(group)
     if is_part and f"{group}.{part}" not in keys:
         return f"give {several[group]} too"
+    is_direct = given.count(".") == 1
+    if is_direct and (having := config_folder.options_with(part, group)):
+        return f"it is a key of {group}={', '.join(having)}"
     leaf = given.rpartition(".")[2].casefold()
     for key in keys:
         if key.rpartition(".")[2].casefold() == leaf:
@@ -183,5 +186,9 @@ def _nearest_key_of_hydra(given: str, keys: list[str]) -> str:
 
 def _explain_instantiation(error: InstantiationException) -> str:
     """Hydra keeps the reason in the cause."""
-    reason = typed(next(causes(error.__cause__))) if error.__cause__ else one_line(error)
-    return f"{framework_errors.instantiated_key(error)} cannot be built: {reason}"
+    cause = next(causes(error.__cause__)) if error.__cause__ else None
+    line = f"{framework_errors.instantiated_key(error)} cannot be built: "
+    line += typed(cause) if cause else one_line(error)
+    if isinstance(cause, ModuleNotFoundError):
+        line += "; python -m dermaexp finds modules in the current folder and those of PYTHONPATH"
+    return line

@@ -178,11 +178,13 @@ def per_class_accuracy(
         axes = ax or new.subplots()
     rows = np.arange(len(classes))
     errors = np.abs(bounds.T - recalls).clip(min=0)
-    axes.barh(rows, recalls, color=BLUE, height=0.65)
+    axes.barh(rows, np.nan_to_num(recalls), color=BLUE, height=0.65)
     axes.errorbar(recalls, rows, xerr=errors, fmt="none", ecolor="black", capsize=4)
     for row, (recall, high) in enumerate(zip(recalls, bounds[:, 1], strict=True)):
         if np.isfinite(recall):
             axes.text(high + 0.012, row, percent(recall), va="center", fontsize=TEXT)
+        else:
+            axes.text(0.012, row, "no images", va="center", fontsize=TEXT, color="0.4")
     axes.axvline(overall, color=ORANGE, linewidth=2, label=f"overall accuracy {percent(overall)}")
     axes.set_yticks(rows, names, fontsize=SMALL)
     axes.invert_yaxis()

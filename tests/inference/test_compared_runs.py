@@ -48,6 +48,7 @@ def test_a_sweep_in_a_hydra_app_of_ones_own(words: list[str], tmp_path: Path) ->
     assert board["p_accuracy"][1] == float(written[1]["p_accuracy"])
     page = swept._repr_html_()
     assert "Leaderboard on small" in page
+    assert "<td>1</td>" in page, "ranks are whole numbers"
     assert "2 runs compared, 0 left out" in page
     assert "2 runs compared" in repr(swept)
 

@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 import dermaexp
 from dermaexp.core.files import finite
+from dermaexp.inference.evaluation import evaluate_own
 from dermaexp.inference.repeat import differences
 from dermaexp.runs.directory import RunDirectory
 
@@ -55,6 +56,12 @@ def test_own_data_give_the_same_numbers_to_the_last_digit(train: Train, options:
     assert ("calibration" in numbers) == ("calibrate=true" in options)
     for split, own in found.predictions.items():
         assert (own.probabilities == run.read_predictions()[f"{split}_probabilities"]).all()
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(train: Train) -> None:
+    runs = [train(folder, "model=ffn", "name=study").path for folder in ("a", "b")]
+    found = evaluate_own([RunDirectory(run) for run in runs])
+    assert [note.split(": ")[0] for note in found.notes[:2]] == ["a", "b"]
 
 
 def test_numbers_that_differ_are_reported(train: Train) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import os
 import signal
@@ -100,6 +101,32 @@ def test_predict_writes_a_row_for_each_picture(
     (tmp_path / "list.csv").write_text("picture\npictures/1.png\n")
     assert cli("predict", "run", "list.csv", "--column", "picture", "--min-confidence", "1") == 0
     assert "\N{EN DASH}" in capsys.readouterr().out, "it abstains"
+
+
+def test_predict_shows_names_below_the_folder_of_all_pictures(
+    cli: Cli, run_of: Callable[..., RunDirectory], pictures: Path, tmp_path: Path, capsys
+) -> None:
+    run_of("model=ffn")
+    capsys.readouterr()
+    deep = Path("a_folder_whose_name_is_long") / "and_another_folder_whose_name_is_long"
+    (deep / "left").mkdir(parents=True)
+    (pictures / "0.png").rename(deep / "left" / "0.png")
+    (pictures / "1.png").rename(deep / "1.png")
+    assert cli("predict", "run", str(deep)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"2 pictures in {deep}" in " ".join(lines[:2]).replace("  ", "")
+    assert {line.split()[0] for line in lines if ".png" in line} == {"1.png", "left/0.png"}
+    assert cli("predict", "run", str(deep.absolute() / "1.png"), "pictures/2.png") == 0
+    assert "pictures/2.png" in capsys.readouterr().out, "absolute and relative paths have no folder"
+
+
+def test_a_model_of_a_script_needs_that_script(run_of: Callable[..., RunDirectory]) -> None:
+    run = run_of("model=ffn")
+    record = json.loads((run.path / "run.json").read_text())
+    record["config"]["model"] = {"_target_": "__main__.Gone"}
+    (run.path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="Gone is not defined by the program that runs"):
+        trained_model(run)
 
 
 def test_pictures_of_other_kinds_are_counted(tmp_path: Path, capsys) -> None:

@@ -59,6 +59,15 @@ def test_confusion_matrix_with_an_empty_class() -> None:
     assert [text.get_text() for text in shares.texts] == ["75", "25", "0", "17", "0", "83"]
 
 
+def test_per_class_accuracy_names_a_class_without_images_beside_its_place() -> None:
+    confusion = np.array([[3, 1, 0], [1, 0, 5], [0, 0, 0]])
+    figure = plots.per_class_accuracy(confusion, LESIONS, title="")
+    (axes,) = figure.axes
+    bottom, top = axes.get_ylim()
+    assert bottom > 2 + 0.65 / 2 > top, "its place is as high as those of the others"
+    assert "no images" in [text.get_text() for text in axes.texts]
+
+
 def test_per_class_accuracy_has_bars_intervals_and_the_overall_line() -> None:
     figure = plots.per_class_accuracy(CONFUSION, LESIONS, title="cnn on Data, test")
     (axes,) = figure.axes
