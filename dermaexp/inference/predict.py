@@ -44,11 +44,15 @@ def main() -> None:
     if given.top < 1:
         raise UserError(f"--top {given.top}: expected a number from 1")
     files = [file for path in given.pictures for file in files_of(path, given.column)]
+    from dermaexp.runs.directory import RunDirectory
+    from dermaexp.runs.finished import finished
+
+    directory = RunDirectory(given.run)
+    finished(directory)
     lean_imports.import_lightning()
     from dermaexp.inference.trained import trained_model  # with torch
-    from dermaexp.runs.directory import RunDirectory
 
-    model = trained_model(RunDirectory(given.run))
+    model = trained_model(directory)
     if given.min_confidence and model.task == "multi-label":
         raise UserError(
             "--min-confidence is of one label an image, and the model predicts several: expected "

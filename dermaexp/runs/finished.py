@@ -16,6 +16,10 @@ def finished(directory: RunDirectory) -> tuple[RunRecord, Metrics]:
     """Return run.json and metrics.json of a finished run; UserError for any other folder."""
     record = directory.read_earlier() if directory.path.is_dir() else None
     if record is None:
+        if several := sorted(file.parent for file in directory.path.glob("*/run.json")):
+            raise UserError(
+                f"{directory.path} holds several runs: expected one of them, such as {several[0]}"
+            )
         raise UserError(f"{directory.path} is no run directory: expected one with run.json in it")
     if record["status"] != "finished":
         raise UserError(

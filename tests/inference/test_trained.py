@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import dermaexp
+from dermaexp.core import lean_imports
 from dermaexp.core.errors import UserError
 from dermaexp.data import npz
 from dermaexp.inference.predict import files_of
@@ -127,6 +128,19 @@ def test_a_model_of_a_script_needs_that_script(run_of: Callable[..., RunDirector
     (run.path / "run.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match="Gone is not defined by the program that runs"):
         trained_model(run)
+
+
+def test_what_is_no_run_is_said_before_torch_is_imported(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(lean_imports, "import_lightning", lambda: pytest.fail("it takes seconds"))
+    (tmp_path / "0.png").touch()
+    for job in ("seed=1", "seed=0"):
+        (tmp_path / "sweep" / job).mkdir(parents=True)
+        (tmp_path / "sweep" / job / "run.json").touch()
+    assert cli("predict", "sweep", "0.png") == 1
+    line = "error: sweep holds several runs: expected one of them, such as sweep/seed=0\n"
+    assert capsys.readouterr().err == line
 
 
 def test_pictures_of_other_kinds_are_counted(tmp_path: Path, capsys) -> None:
