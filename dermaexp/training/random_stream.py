@@ -18,6 +18,7 @@ class RandomStream:
 
     @contextlib.contextmanager
     def drawn_from(self, device: torch.device) -> Iterator[None]:
+        """Let torch take this stream's next numbers, and keep where it stops."""
         torch.set_rng_state(self.state)
         if device.type != "cpu":
             torch.get_device_module(device).set_rng_state(self.device_state, device)

@@ -171,8 +171,7 @@ def split(joint: Mapping[str, Any], number: int, replicas: int, *, stacked: bool
     return {
         **joint,
         "state_dict": {
-            # A clone, as a view would be written with the weights of all.
-            name.removeprefix(start): value.clone() if stacked else value
+            name.removeprefix(start): _copied(value) if stacked else value
             for name, value in joint["state_dict"].items()
             if name.startswith(start)
         },
@@ -212,6 +211,11 @@ def join(checkpoints: Sequence[Mapping[str, Any]], *, stacked: bool) -> dict[str
             {"state": state, "param_groups": [{**group, "params": list(range(count))}]}
         ],
     }
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of a weight: a view would be written with the weights of all."""
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 def _own(value: Any, number: int) -> Any:

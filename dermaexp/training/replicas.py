@@ -187,6 +187,7 @@ class Replicas(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for classifier, own in zip(self.each(), checkpoint["replicas"], strict=True):
+            classifier.load_state_dict(own["state_dict"])  # with its own statistics of pixels
             classifier.on_load_checkpoint(own)
 
     def on_train_epoch_start(self) -> None:
@@ -217,7 +218,8 @@ class Replicas(LightningModule):
 
     def _augmented(self, pixels: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Augment the images of each replica with its own random numbers."""
-        if next(self.each()).augment is None:
+        augment = next(self.each()).augment
+        if augment is None or not getattr(augment, "changes", True):  # one's own may not say
             return pixels, targets
         changed = []
         parts = (self.each(), self.streams, pixels, targets)

@@ -6,7 +6,8 @@ are those of each classifier alone, but for float noise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ ELEMENTWISE = (
     *("Adadelta", "Adagrad", "Adam", "Adamax", "AdamW"),
     *("NAdam", "RAdam", "RMSprop", "Rprop", "SGD"),
 )
-TOLERANCE = 1e-3  # of the largest logit, between stacked and single steps
+TOLERANCE = 1e-3  # of the largest logit or value of a buffer, between stacked and single steps
 
 State = dict[str, Tensor]
 
@@ -72,30 +73,30 @@ def obstacle(
     """
     if optimizer not in ELEMENTWISE:
         return f"{optimizer} may treat the elements of a weight together"
-    steps = [_Step(classifier) for classifier in classifiers]
-    if any(not weight.dim() for weight in steps[0].parameters()):
+    if any(not weight.dim() for weight in classifiers[0].parameters()):
         return "a weight without dimensions is one number"
-    goals = targets
+    shape = (len(classifiers), *[-1] * pixels.dim())
+    images, goals = pixels.expand(shape), targets.expand(shape[: targets.dim() + 1])
     try:
+        steps = [_Step(copy.deepcopy(classifier)) for classifier in classifiers]
+        weights, buffers = _stacked(steps)
         with torch.no_grad():
-            shape = (len(steps), *[-1] * pixels.dim())
-            together = _stepped(
-                steps[0],
-                *_stacked(steps),
-                pixels.expand(shape),
-                goals.expand(shape[: goals.dim() + 1]),
-            )
-            alone = [
-                functional_call(step, {n: t.clone() for n, t in _state(step)}, (pixels, goals))
-                for step in steps
-            ]
+            first = copy.deepcopy(steps[0])
+            together = (*_stepped(first, weights, buffers, images, goals), *buffers.values())
+            alone = [(*step(pixels, targets), *step.buffers()) for step in steps]
     except Exception as error:  # a model may do anything that vmap does not know
-        return str(error).partition("\n")[0]
+        return str(error).partition("\n")[0] or type(error).__name__
     for ours, theirs in zip(together, zip(*alone, strict=True), strict=True):
-        expected = torch.stack(theirs)
-        if not torch.allclose(ours, expected, rtol=0, atol=TOLERANCE * float(expected.abs().max())):
+        if not _are_close(ours.float(), torch.stack(theirs).float()):
             return "stacked models give other numbers"
     return None
+
+
+def _are_close(ours: Tensor, theirs: Tensor) -> bool:
+    largest = float(theirs.abs().max()) if theirs.numel() else 0.0
+    return ours.shape == theirs.shape and torch.allclose(
+        ours, theirs, rtol=0, atol=TOLERANCE * largest
+    )
 
 
 class _Step(nn.Module):
@@ -127,11 +128,6 @@ def _stacked(steps: Sequence[_Step]) -> tuple[State, State]:
     """Return copies of the weights and buffers of all, stacked."""
     weights, buffers = stack_module_state(list(steps))
     return weights, buffers
-
-
-def _state(step: _Step) -> Iterator[tuple[str, Tensor]]:
-    yield from step.named_parameters()
-    yield from step.named_buffers()
 
 
 def _stepped(

@@ -16,6 +16,7 @@ from dermaexp.launch.replicas import expanded, grouped
 from dermaexp.models.ffn import FFN
 from dermaexp.runs.directory import RunDirectory
 from dermaexp.training import replicas
+from dermaexp.training.random_stream import RandomStream
 
 SEEDS = 3
 RECIPES = {
@@ -100,6 +101,25 @@ def test_killed_replicas_resume(sweep, monkeypatch) -> None:
         assert_equal(sweep(name, *recipe, "sweep.replicas=8"), alone)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("tables_only")
+@pytest.mark.parametrize("grayscale", ["true", "false"])
+def test_replicas_from_a_run_resume(sweep, grayscale: str, monkeypatch, capsys) -> None:
+    """With its statistics of pixels, which their checkpoints hold and their config does not."""
+    colours = f"dataset.grayscale={grayscale}"
+    first, *_ = sweep("first", "model=ffn", colours, "dataset.normalize=true")
+    recipe = ("model=ffn", colours, f"model.init_from='{first}'")
+    alone = sweep("alone", *recipe)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        kill_at_write(22, patch)
+        sweep("killed", *recipe, "sweep.replicas=8")
+    capsys.readouterr()
+    assert_equal(sweep("killed", *recipe, "sweep.replicas=8"), alone)
+    output = capsys.readouterr()
+    assert "are trained at once" in output.out
+    assert not output.err
+
+
 AUGMENTED = ("augment=strong", "augment.mixup=0.5", "scheduler=onecycle", "sampler=balanced")
 STACKED = {  # with the largest difference in a probability or weight
     "Adam": (("model=ffn", *AUGMENTED), 2e-4),
@@ -158,6 +178,17 @@ def test_a_stacked_replica_is_its_single_run(
         kill_at_write(24, patch)
         sweep("killed", *recipe, "sweep.replicas=8")
     assert_close(sweep("killed", *recipe, "sweep.replicas=8"), alone, atol)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tables_only")
+def test_stacked_steps_without_augmentation_take_no_turns(sweep, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(replicas, "STACKED_ON", ("cpu",))
+    monkeypatch.delattr(RandomStream, "drawn_from")
+    sweep("together", "model=ffn", "augment=none", "sweep.replicas=8")
+    output = capsys.readouterr()
+    assert "are trained at once" in output.out
+    assert not output.err
 
 
 @pytest.mark.slow

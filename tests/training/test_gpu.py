@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +12,23 @@ import numpy as np
 import pytest
 import torch
 from helpers import NO_FIGURES, overridden
+from torch import nn
 
 from dermaexp.data import npz
 from dermaexp.data.datamodule import ImageDataModule
+from dermaexp.models.cnn import CNN
 from dermaexp.runs.directory import RunDirectory
+from dermaexp.training.augment import Augment
+from dermaexp.training.classifier import Classifier
+from dermaexp.training.losses import FocalLoss, WeightedCrossEntropy
+from dermaexp.training.replicas import Replicas
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"),
 ]
+
+DEVICE = torch.device("cuda")
 
 # From the end of an epoch's first step, which may allocate, to the end of its last.
 OWN = """
@@ -87,12 +96,49 @@ def test_the_numbers_are_those_of_the_cpu(train) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
 
 
+@pytest.mark.parametrize("loss", [FocalLoss, WeightedCrossEntropy])
+def test_no_stacked_step_waits_for_the_device(loss: Callable[..., nn.Module]) -> None:
+    """But for an epoch's first step, which may allocate."""
+    shape, classes, seeds, batch = (1, 28, 28), 7, (0, 1), 8
+    counts = dict.fromkeys(map(str, range(classes)), 10)
+    adam = functools.partial(torch.optim.Adam, fused=True)
+    augment = Augment(classes, dihedral=True, rotation=10, erase=0.5, mixup=0.5)
+    classifiers = [
+        Classifier(CNN(shape, classes), adam, loss=loss(counts), augment=augment) for _ in seeds
+    ]
+    module = Replicas(classifiers, None, seeds, is_stacked=True).to(DEVICE)  # type: ignore[arg-type]
+    optimizer = module.configure_optimizers()["optimizer"]
+    module.on_train_epoch_start()
+    total = len(seeds) * batch
+    images = torch.randint(256, (total, *shape), dtype=torch.uint8, device=DEVICE)
+    targets = torch.randint(classes, (total,), device=DEVICE)
+    indices = torch.arange(total, device=DEVICE)
+    try:
+        for number in range(20):
+            optimizer.zero_grad()
+            module.training_step((images, targets, indices), number).backward()
+            module.configure_gradient_clipping(optimizer, 1.0)
+            optimizer.step()
+            torch.cuda.set_sync_debug_mode("error")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert [classifier.sums.means()[2] for classifier in classifiers] == [20 * batch] * len(seeds)
+
+
 @pytest.mark.usefixtures("tables_only")
 @pytest.mark.parametrize("model", ["cnn", "resnet11"])
+@pytest.mark.parametrize(("precision", "atol"), [("32-true", 1e-2), ("bf16-mixed", 5e-2)])
 def test_stacked_replicas_are_single_runs(
-    cli: Callable[..., int], data_file: Path, tmp_path: Path, capsys, model: str
+    cli: Callable[..., int],
+    data_file: Path,
+    tmp_path: Path,
+    capsys,
+    model: str,
+    precision: str,
+    atol: float,
 ) -> None:
-    data = ("dataset=npz", f"dataset.path={data_file}", "trainer=gpu", f"model={model}")
+    given = ("trainer=gpu", f"model={model}", f"trainer.precision={precision}")
+    data = ("dataset=npz", f"dataset.path={data_file}", *given)
     options = (*data, "epochs=2", "optimizer=sgd", *NO_FIGURES, "report=false", "seed=0,1")
     for name, replicas in (("alone", 1), ("together", 2)):
         assert cli("-m", *options, f"name={name}", f"sweep.replicas={replicas}") == 0
@@ -104,7 +150,7 @@ def test_stacked_replicas_are_single_runs(
     for own, other in zip(together, alone, strict=True):
         assert own.read_run()["replicas"] == [0, 1]
         answers = [run.read_predictions()["test_probabilities"] for run in (own, other)]
-        np.testing.assert_allclose(*answers, atol=1e-2)
+        np.testing.assert_allclose(*answers, atol=atol)
 
 
 @pytest.mark.parametrize("fits", [True, False])
@@ -115,9 +161,8 @@ def test_images_are_on_the_device_if_they_fit(
         ImageDataModule(npz.load(str(data_file)), batch_size=8, grayscale=False, seed=0)
         for _ in range(2)
     )
-    device = torch.device("cuda")
     data.trainer = SimpleNamespace(  # type: ignore[assignment]  # what it reads of one
-        global_rank=0, world_size=1, strategy=SimpleNamespace(root_device=device)
+        global_rank=0, world_size=1, strategy=SimpleNamespace(root_device=DEVICE)
     )
     if not fits:
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (1000, 1000))

@@ -85,13 +85,26 @@ def test_each_one_takes_its_own_steps(build, options, clip: float | None) -> Non
         assert any(not torch.equal(before[name], value) for name, value in after.items())
 
 
+class CountingSteps(ResNet11):
+    """Keeps a number that is no buffer."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args, width=4)
+        self.steps = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.steps += 1
+        return super().forward(images)
+
+
 def test_a_try_changes_nothing() -> None:
-    together = classifiers(functools.partial(ResNet11, width=4))
+    together = classifiers(CountingSteps)
     before = copy.deepcopy([c.state_dict() for c in together])
     pixels, goals = batch()
-    stacked.obstacle(together, "SGD", pixels[0], goals[0])
+    assert stacked.obstacle(together, "SGD", pixels[0], goals[0]) is None
     for own, other in zip(before, (c.state_dict() for c in together), strict=True):
         assert all(torch.equal(value, other[name]) for name, value in own.items())
+    assert not any(c.net.steps for c in together)
 
 
 class Branching(FFN):
@@ -113,6 +126,23 @@ class Unlike(FFN):
         return super().forward(images) * self.factor
 
 
+class Assigning(FFN):
+    """Puts another tensor in a buffer's place, which is lost with vmap."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.register_buffer("steps", torch.zeros(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.steps = self.steps + 1
+        return super().forward(images)
+
+
+class Refusing(FFN):
+    def forward(self, images: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
 class Scaled(FFN):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -126,6 +156,8 @@ class Scaled(FFN):
         (DropoutNet, "SGD", "random operation"),
         (Branching, "SGD", "data-dependent control flow"),
         (Unlike, "SGD", "other numbers"),
+        (Assigning, "SGD", "other numbers"),
+        (Refusing, "SGD", "NotImplementedError"),
         (Scaled, "SGD", "without dimensions"),
     ],
 )
