@@ -30,6 +30,7 @@ from dermaexp.training.distributed import gathered
 from dermaexp.training.epoch_sums import EpochSums
 from dermaexp.training.finetune import Finetune, scale_learning_rates
 from dermaexp.training.lightning_internals import is_fitting
+from dermaexp.training.optimizer_states import match_layouts
 from dermaexp.training.probabilities import PROBABILITIES
 
 LAST_EPOCH = ("epoch_metrics", "trained_samples")  # kept for a run resumed after its training
@@ -136,6 +137,9 @@ class Classifier(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, value in checkpoint["last_epoch"].items():
             setattr(self, name, value)
+
+    def on_train_start(self) -> None:
+        match_layouts(self.trainer.optimizers)
 
     def on_train_epoch_start(self) -> None:
         self.sums.clear()

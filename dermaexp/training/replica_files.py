@@ -18,6 +18,7 @@ from pytorch_lightning.callbacks import Timer
 from torch import Tensor
 
 from dermaexp.runs.directory import RunDirectory
+from dermaexp.training import stacked as stacking
 from dermaexp.training.callbacks import AtomicCheckpointIO, History
 from dermaexp.training.classifier import Classifier
 from dermaexp.training.lightning_internals import checkpoint_of
@@ -213,17 +214,20 @@ def join(checkpoints: Sequence[Mapping[str, Any]], *, stacked: bool) -> dict[str
     }
 
 
-def _copied(value: Any) -> Any:
-    """Return a copy of a weight: a view would be written with the weights of all."""
-    return value.clone() if isinstance(value, Tensor) else value
-
-
 def _own(value: Any, number: int) -> Any:
     """Return a replica's part of what a stacked optimizer keeps: a count is that of all."""
     is_stacked = isinstance(value, Tensor) and value.dim()
-    return value[number].clone() if is_stacked else value
+    return _copied(stacking.part(value, number)) if is_stacked else value
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy as a single run has it: a view would be written with the weights of all."""
+    if not isinstance(value, Tensor):
+        return value
+    layout = torch.contiguous_format if value.dim() == 2 else torch.preserve_format
+    return value.clone(memory_format=layout)
 
 
 def _joined(values: Sequence[Any]) -> Any:
     is_stacked = isinstance(values[0], Tensor) and values[0].dim()
-    return torch.stack(list(values)) if is_stacked else values[0]
+    return stacking.joined(values) if is_stacked else values[0]

@@ -1,8 +1,8 @@
 """Runs that differ by the seed alone, trained at once.
 
 What a step costs beyond its arithmetic is paid once for all. Each replica keeps its own weights,
-order of images and random numbers. On a CPU its steps are those of its own single run; on a GPU
-all steps are one where the model allows it (see `stacked`).
+order of images and random numbers. Where it pays and the model allows it, all replicas take one
+step together (see `stacked`); else each takes that of its own single run.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from dermaexp.training.callbacks import load_checkpoint
 from dermaexp.training.classifier import Classifier
 from dermaexp.training.experiment import describe_device, exits_as_errors, quieten_lightning
 from dermaexp.training.lightning_internals import lean_hooks
+from dermaexp.training.optimizer_states import match_layouts
 from dermaexp.training.random_stream import RandomStream
 from dermaexp.training.replica_files import (
     JoinedCheckpointIO,
@@ -43,7 +44,7 @@ from dermaexp.training.replica_files import (
     writing_callbacks,
 )
 
-STACKED_ON = ("cuda",)  # kinds of devices; on a CPU a loop over the models is faster
+STACKED_ON = ("cuda",)  # kinds of devices
 TRIED = 4  # images of the step that shows whether models can be stacked
 
 
@@ -123,8 +124,10 @@ def _are_stacked(
     data: ImageDataModule,
     device: torch.device,
 ) -> bool:
-    """Whether the classifiers train as one; a line says why they do not on a GPU."""
-    if device.type not in STACKED_ON:
+    """Whether the classifiers train as one; a line says why they do not where it would pay."""
+    # On a CPU stacked convolutions, which become grouped ones, take longer than a loop over them.
+    is_dense = all(weight.dim() <= 2 for weight in classifiers[0].parameters())
+    if not is_dense and device.type not in STACKED_ON:
         return False
     images, targets, _ = data.images["train"][torch.from_numpy(data.used["train"][:TRIED])]
     optimizer = config.optimizer._target_.rpartition(".")[2]
@@ -189,6 +192,9 @@ class Replicas(LightningModule):
         for classifier, own in zip(self.each(), checkpoint["replicas"], strict=True):
             classifier.load_state_dict(own["state_dict"])  # with its own statistics of pixels
             classifier.on_load_checkpoint(own)
+
+    def on_train_start(self) -> None:
+        match_layouts(self.trainer.optimizers)
 
     def on_train_epoch_start(self) -> None:
         for classifier, seed, stream in zip(self.each(), self.seeds, self.streams, strict=True):

@@ -22,13 +22,14 @@ ELEMENTWISE = (
     *("Adadelta", "Adagrad", "Adam", "Adamax", "AdamW"),
     *("NAdam", "RAdam", "RMSprop", "Rprop", "SGD"),
 )
+MATRICES = 3  # dimensions of stacked ones
 TOLERANCE = 1e-3  # of the largest logit or value of a buffer, between stacked and single steps
 
 State = dict[str, Tensor]
 
 
 class Stack:
-    """The weights and buffers of N classifiers as tensors (N, …).
+    """The weights and buffers of N classifiers as tensors (N, …), see `joined`.
 
     The classifiers' own become views of these, so that each validates, and is saved, as always.
     """
@@ -36,14 +37,16 @@ class Stack:
     def __init__(self, classifiers: Sequence[Classifier]) -> None:
         steps = [_Step(classifier) for classifier in classifiers]
         self._step = steps[0]
-        self._weights, self._buffers = _stacked(steps)
+        weights, self._buffers = _stacked(steps)
+        self._weights = {
+            name: _transposed(weight).detach().requires_grad_(weight.requires_grad)
+            for name, weight in weights.items()
+        }
         for number, step in enumerate(steps):
-            for own, stacked in (
-                (step.named_parameters(), self._weights),
-                (step.named_buffers(), self._buffers),
-            ):
-                for name, tensor in own:
-                    tensor.data = stacked[name].detach()[number]
+            for name, weight in step.named_parameters():
+                weight.data = part(self._weights[name].detach(), number)
+            for name, buffer in step.named_buffers():
+                buffer.data = self._buffers[name][number]
 
     def parameters(self) -> list[Tensor]:
         """Return the stacked weights, in the order of a classifier's own."""
@@ -51,7 +54,11 @@ class Stack:
 
     def step(self, pixels: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
         """Return the losses (N,) and logits (N, B, K) of each one's images (N, B, C, H, W)."""
-        return _stepped(self._step, self._weights, self._buffers, pixels, goals)
+        weights = {
+            name: weight.mT if weight.dim() == MATRICES else weight
+            for name, weight in self._weights.items()
+        }
+        return _stepped(self._step, weights, self._buffers, pixels, goals)
 
     def clip_gradients(self, largest: float) -> None:
         """Scale down the gradients of each classifier whose norm over all its weights is larger."""
@@ -61,6 +68,19 @@ class Stack:
         factor = (largest / (norm + 1e-6)).clamp(max=1)  # as torch's clip_grad_norm_
         for gradient in gradients:
             gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Return what an optimizer keeps of each classifier's weight as it keeps that of the stack.
+
+    Matrices (A, B) are stacked as (N, B, A), in the layout in which their gradients are computed.
+    """
+    return _transposed(torch.stack(list(parts)))
+
+
+def part(stacked: Tensor, number: int) -> Tensor:
+    """Return a classifier's own part of what `joined` returns, as a view."""
+    return (stacked.mT if stacked.dim() == MATRICES else stacked)[number]
 
 
 def obstacle(
@@ -93,9 +113,10 @@ def obstacle(
 
 
 def _are_close(ours: Tensor, theirs: Tensor) -> bool:
-    largest = float(theirs.abs().max()) if theirs.numel() else 0.0
+    finite = theirs.nan_to_num(posinf=0, neginf=0)
+    largest = float(finite.abs().max()) if theirs.numel() else 0.0
     return ours.shape == theirs.shape and torch.allclose(
-        ours, theirs, rtol=0, atol=TOLERANCE * largest
+        ours, theirs, rtol=0, atol=TOLERANCE * largest, equal_nan=True
     )
 
 
@@ -122,6 +143,10 @@ class _AnyLayout(TorchFunctionMode):
     ) -> Any:
         others = {key: value for key, value in (kwargs or {}).items() if key != "memory_format"}
         return func(*args, **others)
+
+
+def _transposed(stacked: Tensor) -> Tensor:
+    return stacked.mT.contiguous() if stacked.dim() == MATRICES else stacked
 
 
 def _stacked(steps: Sequence[_Step]) -> tuple[State, State]:

@@ -20,7 +20,7 @@ from dermaexp.training.random_stream import RandomStream
 
 SEEDS = 3
 RECIPES = {
-    "ffn": ("model=ffn",),
+    "cnn": ("model=cnn", "model.channels=[4]", "model.hidden=[8]"),
     "random numbers in the model and the augmentation": (
         "model=ffn",
         "model._target_=helpers.DropoutNet",
@@ -114,58 +114,54 @@ def test_replicas_from_a_run_resume(sweep, grayscale: str, monkeypatch, capsys) 
         kill_at_write(22, patch)
         sweep("killed", *recipe, "sweep.replicas=8")
     capsys.readouterr()
-    assert_equal(sweep("killed", *recipe, "sweep.replicas=8"), alone)
+    assert_close(sweep("killed", *recipe, "sweep.replicas=8"), alone)
     output = capsys.readouterr()
     assert "are trained at once" in output.out
     assert not output.err
 
 
-AUGMENTED = ("augment=strong", "augment.mixup=0.5", "scheduler=onecycle", "sampler=balanced")
-STACKED = {  # with the largest difference in a probability or weight
-    "Adam": (("model=ffn", *AUGMENTED), 2e-4),
-    # Pooling takes another one of two equal values in rare steps.
+STACKED = {
+    "Adam, on a CPU too": (
+        *("model=ffn", "augment=strong", "augment.mixup=0.5", "scheduler=onecycle"),
+    ),
+    # Small steps: a rounding that switches a ReLU must not grow.
     "running statistics, clipped gradients": (
-        (
-            "model=resnet11",
-            "model.width=4",
-            "trainer.gradient_clip_val=1",
-            "optimizer=sgd",
-            *AUGMENTED,
-        ),
-        4e-3,
+        *("model=resnet11", "model.width=4", "trainer.gradient_clip_val=0.5", "sampler=balanced"),
+        *("optimizer=sgd", "optimizer.lr=0.002", "augment=dihedral", "scheduler=cosine"),
     ),
 }
+ATOL = 2e-4
 
 
-def assert_close(ours: list[Path], others: list[Path], atol: float) -> None:
+def assert_close(ours: list[Path], others: list[Path]) -> None:
     """Predictions, scores, weights and the optimizer's states, but for float noise."""
     for own, other in zip(ours, others, strict=True):
         answers = [RunDirectory(run).read_predictions() for run in (own, other)]
         for name, values in answers[0].items():
-            np.testing.assert_allclose(values, answers[1][name], atol=atol, err_msg=name)
+            np.testing.assert_allclose(values, answers[1][name], atol=ATOL, err_msg=name)
         rows = [RunDirectory(run).read_history() for run in (own, other)]
         for row, expected in zip(*rows, strict=True):
             del row["seconds"], expected["seconds"]
-            assert row == pytest.approx(expected, abs=10 * atol)
+            assert row == pytest.approx(expected, abs=10 * ATOL)
         files = [run / "checkpoints" / "last.ckpt" for run in (own, other)]
         weights, expected = (torch.load(file, weights_only=True)["state_dict"] for file in files)
-        torch.testing.assert_close(weights, expected, rtol=0, atol=atol)
+        torch.testing.assert_close(weights, expected, rtol=0, atol=ATOL)
         states = (optimizer_state(own), optimizer_state(other))
-        torch.testing.assert_close(*states, rtol=0, atol=25 * atol)
+        torch.testing.assert_close(*states, rtol=0, atol=10 * ATOL)
         sizes = [file.stat().st_size for file in files]
         assert sizes[0] == pytest.approx(sizes[1], rel=0.05), "nobody else's weights are in it"
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("tables_only")
-@pytest.mark.parametrize(("recipe", "atol"), STACKED.values(), ids=STACKED)
+@pytest.mark.parametrize("recipe", STACKED.values(), ids=STACKED)
 def test_a_stacked_replica_is_its_single_run(
-    sweep, recipe: tuple[str, ...], atol: float, monkeypatch, capsys
+    sweep, recipe: tuple[str, ...], monkeypatch, capsys
 ) -> None:
-    """As on a GPU: also where it was killed."""
+    """Also where it was killed."""
     alone = sweep("alone", *recipe)
     answers = [RunDirectory(run).read_predictions()["test_probabilities"] for run in alone]
-    assert np.abs(answers[0] - answers[1]).max() > 5 * atol, "other seeds give other numbers"
+    assert np.abs(answers[0] - answers[1]).max() > 20 * ATOL, "other seeds give other numbers"
     monkeypatch.setattr(replicas, "STACKED_ON", ("cpu",))
     capsys.readouterr()
     together = sweep("together", *recipe, "sweep.replicas=8")
@@ -173,11 +169,11 @@ def test_a_stacked_replica_is_its_single_run(
     assert "jobs 0, 1, 2 are trained at once" in output.out
     assert "one after the other" not in output.out
     assert not output.err
-    assert_close(together, alone, atol)
+    assert_close(together, alone)
     with monkeypatch.context() as patch, pytest.raises(Killed):
         kill_at_write(24, patch)
         sweep("killed", *recipe, "sweep.replicas=8")
-    assert_close(sweep("killed", *recipe, "sweep.replicas=8"), alone, atol)
+    assert_close(sweep("killed", *recipe, "sweep.replicas=8"), alone)
 
 
 @pytest.mark.slow
