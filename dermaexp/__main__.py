@@ -10,6 +10,7 @@ import sys
 from dermaexp.core import processes
 from dermaexp.core.console import print_error
 from dermaexp.core.errors import INTERRUPTED
+from dermaexp.core.given_once import check_keys
 from dermaexp.core.version import __version__
 from dermaexp.inference import verbs
 from dermaexp.launch.command import execute
@@ -35,6 +36,9 @@ def main() -> None:
         elif "--version" in sys.argv:
             print(f"dermaexp {__version__}")
         else:
+            # As typed: what is resumed may hold a key twice, and so may a list in Python, whose
+            # author extends it on purpose.
+            check_keys(sys.argv[1:])
             execute(sys.argv[1:])
     except KeyboardInterrupt:
         print_error("interrupted")

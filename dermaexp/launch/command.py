@@ -21,7 +21,6 @@ from omegaconf import OmegaConf
 
 from dermaexp.core import allocator, lean_imports
 from dermaexp.core.console import console
-from dermaexp.core.given_once import check_keys
 from dermaexp.core.overrides import command
 from dermaexp.launch import flags, folders, replicas, resume, sweep, swept, tracked_sweep
 from dermaexp.launch.config_folder import config_folder
@@ -59,9 +58,7 @@ def execute(arguments: Sequence[str]) -> Path | None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sweep.started.clear()
     try:
-        words = without_password(arguments)
-        check_keys(words)  # as typed: what is resumed may hold one twice, from before this check
-        given = flags.parsed(replicas.expanded(resume.expanded(words)))
+        given = flags.parsed(replicas.expanded(resume.expanded(without_password(arguments))))
         swept.left[:] = swept.deferred(given.overrides) if given.is_sweep else []
         now = [override for override in given.overrides if override not in swept.left]
         sys.argv[1:] = flags.joined(given.flags, now)

@@ -22,7 +22,7 @@ from dermaexp.core.given_once import check_keys
 from dermaexp.core.overrides import as_typed
 from dermaexp.data import load
 from dermaexp.launch import flags
-from dermaexp.launch.command import isolated
+from dermaexp.launch.command import execute, isolated
 from dermaexp.launch.explain import explain
 
 Cli = Callable[..., int]
@@ -203,6 +203,12 @@ def test_bad_input_is_reported_in_one_line(
 def test_what_is_not_given_twice(words: list[str]) -> None:
     check_keys(words)
     flags.parsed(words)
+
+
+def test_a_list_in_python_may_be_extended(capsys: pytest.CaptureFixture) -> None:
+    with isolated():
+        execute(["--cfg", "job", "epochs=3", "epochs=5"])
+    assert "\nepochs: 5\n" in capsys.readouterr().out
 
 
 def test_a_key_with_two_urls_shows_none(cli: Cli, capsys: pytest.CaptureFixture) -> None:
