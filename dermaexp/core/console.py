@@ -86,7 +86,7 @@ def print_table(
         [cell_text(cell, undefined) for cell in row]
         for row in (*grid.rows, *([grid.foot] if grid.foot else ()))
     ]
-    widest = max((cell_len(row[0]) for row in rows), default=0)
+    widest = max((cell_len(line) for row in rows for line in row[0].splitlines()), default=0)
     for place, heading in enumerate(grid.headings):
         justify: JustifyMethod = "left" if place in grid.texts else "right"
         is_name = place == 0 and widest <= console.width // 3  # it stays whole, to be copied

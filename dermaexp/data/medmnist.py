@@ -47,7 +47,7 @@ def load(
                 f"{file.name} is not in {file.parent} and cannot be downloaded ({reason}): "
                 f"put {url} (MD5 {md5}) there"
             ) from reason
-        note = _synthetic_note(info["python_class"], file, url, md5, reason)
+        note = _synthetic_note(info["python_class"], flag, file, url, md5, reason)
         return replace(synthetic.load(size, max_resident_gb=max_resident_gb), notes=(note,))
     name = info["python_class"] + ("" if size == 28 else f" {size} px")
     classes = tuple(info["label"].values())
@@ -108,13 +108,17 @@ def _why(error: Exception, url: str) -> str:
     return f"the file from {host} has another MD5"
 
 
-def _synthetic_note(name: str, file: Path, url: str, md5: str, reason: Exception) -> Note:
+def _synthetic_note(
+    name: str, flag: str, file: Path, url: str, md5: str, reason: Exception
+) -> Note:
     return Note(
         f"{name} is not available: {reason}.\n"
         f"This run trains on synthetic lesions instead: its numbers say nothing about {name}.\n\n"
         f"For the real data, download:\n  {url}\n"
         f"with this MD5:\n  {md5}\n"
         f"as this file:\n  {file.resolve()}\n\n"
+        "For a file that you have already:\n"
+        f"  dataset=npz dataset.path=FILE dataset.classes={flag}\n\n"
         "To stop instead: dataset.if_unavailable=error",
         title="SYNTHETIC DATA",
     )

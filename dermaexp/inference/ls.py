@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dermaexp.core.console import print_table
+from dermaexp.core.console import console, print_table
 from dermaexp.core.errors import UserError
 from dermaexp.core.given_once import Flags
 from dermaexp.core.grid import Grid
@@ -30,6 +30,8 @@ COLUMNS = {
     "size": "size",
 }
 TEXTS = ("path", "status", "data")
+NARROW = 104  # characters of a terminal, below which the columns with the least to say are left out
+LEAST = ("runs", "age", "size")
 WORST = (  # a sweep's is its worst run's; a search prunes as it is meant to
     "running",
     "damaged",
@@ -79,10 +81,13 @@ def main() -> None:
             "name or overrides: expected a folder first, then words"
         )
     shown.sort(key=ORDER[given.sort])
-    rows = [_row(entry) for entry in shown]
+    is_narrow = console.width < NARROW
+    rows = [_row(entry, in_two_lines=is_narrow) for entry in shown]
+    left_out = set(LEAST) - {given.sort} if is_narrow else set()
+    columns = {key: text for key, text in COLUMNS.items() if key not in left_out}
     size = size_text(sum(entry.size for entry in shown))
     total = f"{runs_text(sum(entry.runs or 1 for entry in shown))}, {size}"
-    print_table(" ".join(map(str, folders)), Grid.of(COLUMNS, rows, TEXTS), note=total)
+    print_table(" ".join(map(str, folders)), Grid.of(columns, rows, TEXTS), note=total)
 
 
 def entries(folder: Path, runs: Iterable[Run]) -> Iterator[Entry]:
@@ -161,8 +166,11 @@ def _has_all(entry: Entry, words: Iterable[str]) -> bool:
     return all(word.casefold() in entry.words for word in words)
 
 
-def _row(entry: Entry) -> dict[str, Any]:
-    texts = {"age": age_text(entry.seconds), "size": size_text(entry.size)}
+def _row(entry: Entry, *, in_two_lines: bool) -> dict[str, Any]:
+    """Return the values of a row; `in_two_lines` breaks the path before its last part."""
+    parent, slash, name = str(entry.path).rpartition(os.sep)
+    path = f"{parent}{slash}\n{name}" if in_two_lines and slash else str(entry.path)
+    texts = {"path": path, "age": age_text(entry.seconds), "size": size_text(entry.size)}
     return {**entry._asdict(), **texts}
 
 

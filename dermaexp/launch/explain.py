@@ -32,6 +32,7 @@ from dermaexp.core.errors import (
 )
 from dermaexp.core.overrides import as_typed
 from dermaexp.launch import config_folder, framework_errors
+from dermaexp.launch.elsewhere import HERE, VERBS
 
 
 class RunError(BaseException):
@@ -88,6 +89,8 @@ def _line_of_framework(cause: BaseException, outer: BaseException) -> str | None
 
 def _explain_syntax(error: OverrideParseException) -> str:
     given = error.override
+    if given in VERBS:
+        return f"there is no verb {given}: python -m dermaexp model=cnn trains and tests a model"
     if "=" not in given and not given.startswith("~"):
         return f"'{given}' is not an override: expected KEY=VALUE, such as model=cnn"
     reason = framework_errors.unknown_function(error)  # others are words of the lexer
@@ -151,6 +154,8 @@ def _explain_key(error: OmegaConfBaseException, outer: BaseException) -> str:
 
 def _nearest_key(given: str, keys: list[str]) -> str:
     """A hint at the nearest of `keys`, or at how to get a key that a group does not have yet."""
+    if meant := HERE.get(given.casefold()):
+        return f"give {meant}"
     group, part = [*given.split("."), ""][:2]
     several = {"callbacks": f"'callbacks=[default,{part}]'", "logger": f"logger={part}"}
     is_part = group in several and part in config_folder.options(group)

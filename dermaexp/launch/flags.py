@@ -9,6 +9,7 @@ from typing import NamedTuple, NoReturn
 from dermaexp.core.errors import UserError, nearest, nearest_of
 from dermaexp.core.given_once import Flags
 from dermaexp.core.overrides import as_typed
+from dermaexp.launch.elsewhere import HERE
 from dermaexp.launch.hydra_internals import flag_parser, flags_of
 
 BARE = ("--info", "-i")  # flags whose value may be left out
@@ -73,6 +74,8 @@ def _as_override(flag: str, arguments: Sequence[str], cutoff: float) -> str | No
 
     key, equals, value = flag.lstrip("-").partition("=")
     top, dot, rest = key.replace("-", "_").partition(".")
+    if meant := HERE.get(key.replace("-", "_").casefold()):
+        return f"give {meant}"
     near = nearest_of(top, (*validate.KEYS, *validate.GROUPS, "experiment", *HYDRA), cutoff)
     if near is None or near in HYDRA:
         return None

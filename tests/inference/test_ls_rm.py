@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from helpers import OTHER_DATA, make_sweep, write_run
 
+from dermaexp.core.console import console
 from dermaexp.core.text import age_text, size_text
 from dermaexp.inference import rm
 from dermaexp.inference.ls import Entry, entries
@@ -125,6 +126,20 @@ def test_words_filter_and_the_order_is_given(cli: Cli, tmp_path: Path, capsys) -
     assert "none of 3 runs and sweeps has seed=1 and lr" in capsys.readouterr().err
     assert cli("ls", "no/where") == 1
     assert "no/where is not a folder" in capsys.readouterr().err
+
+
+def test_a_narrow_terminal_breaks_paths_where_folders_end(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    data = OTHER_DATA | {"name": "DermaMNIST (rebuilt)"}
+    write_run(tmp_path / "outputs" / "2026-11-29" / "16-48-34_wide_resnet", val=0.7, data=data)
+    monkeypatch.setattr(console, "width", 80)
+    assert cli("ls") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    (first,) = (number for number, words in enumerate(lines) if "outputs/2026-11-29/" in words)
+    assert lines[first][:2] == ["outputs/2026-11-29/", "finished"]
+    assert {"DermaMNIST", "0.7000"} <= set(lines[first])
+    assert "16-48-34_wide_resnet" in lines[first + 1]
 
 
 def test_ls_without_folders(cli: Cli, capsys) -> None:

@@ -31,7 +31,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 BAD_INPUT = [  # arguments, a key part of the line
     (["batch_sizee=3"], "the key batch_sizee is unknown: did you mean 'batch_size'?"),
-    (["lr=0.1"], "the key lr is unknown: did you mean 'optimizer.lr'?"),
+    (["lr=0.1"], "the key lr is unknown: give optimizer.lr=VALUE"),
     (["optimizer.lrr=3"], "the key optimizer.lrr is unknown: did you mean 'optimizer.lr'?"),
     (["model.hiden=[3]"], "the key model.hiden is unknown: did you mean 'model.hidden'?"),
     (
@@ -80,6 +80,12 @@ BAD_INPUT = [  # arguments, a key part of the line
         ["--config-dir", "a", "--config-dir=b"],
         "error: --config-dir is given twice, a and b: give it once",
     ),
+    (["learning_rate=0.1"], "the key learning_rate is unknown: give optimizer.lr=VALUE"),
+    (["device=cuda"], "the key device is unknown: give trainer=cpu or trainer=gpu"),
+    (["num_epochs=3"], "the key num_epochs is unknown: give epochs=N"),
+    (["--lr", "0.1"], "the flag --lr is unknown: give optimizer.lr=VALUE"),
+    (["--num-epochs=3"], "the flag --num-epochs=3 is unknown: give epochs=N"),
+    (["train", "model=cnn"], "there is no verb train: python -m dermaexp model=cnn trains"),
     (["-cn", "foo"], "--config-name foo is unknown: expected one of: config"),
     (["model=CNN"], "model=CNN is unknown: did you mean 'cnn'?"),
     (["Batch_Size=3"], "the key Batch_Size is unknown: did you mean 'batch_size'?"),
