@@ -70,7 +70,7 @@ def evaluation(
 def show(found: Evaluation) -> None:
     """Print the numbers as a run prints its own, and what must be known of them."""
     from dermaexp.metrics.names import headlines, labels_of
-    from dermaexp.report.summary import print_scores
+    from dermaexp.report.summary import INTERVAL, highlighted, print_scores
 
     for note in found.splits.notes:
         if note.title:
@@ -78,11 +78,14 @@ def show(found: Evaluation) -> None:
     parts = {found.splits.part(name, len(own.targets)): name for name, own in _splits(found)}
     numbers = finite(found.numbers)
     columns: dict[str, Any] = {part: numbers[name] for part, name in parts.items()}
-    columns["95 % interval"] = numbers[found.split]["intervals"]
+    columns[INTERVAL] = numbers[found.split]["intervals"]
     columns[f"majority baseline, {found.split}"] = _baseline(found)
-    print_scores(
-        f"{found.name} on {found.data_title}", columns, labels_of(*headlines(found.task)), ""
-    )
+    rows, note_below = labels_of(*headlines(found.task)), ""
+    heading = {name: part for part, name in parts.items()}
+    point = highlighted(numbers["operating_points"], heading.get("val"), heading[found.split])
+    if point:
+        columns, rows, note_below = point.beside(columns), rows | point.labels, point.note
+    print_scores(f"{found.name} on {found.data_title}", columns, rows, note_below)
     if len(found.members) > 1:
         print_table(f"Members on {found.test_part}", _members(found), undefined="undefined")
     for line in found.notes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.box import HEAVY_HEAD
 
@@ -18,6 +18,8 @@ from dermaexp.metrics.names import HEADLINES, headlines, labels_of
 from dermaexp.metrics.operating_points import HIGHLIGHTED
 from dermaexp.report.leak import columns, reading
 
+INTERVAL = "95 % interval"  # the heading of a column
+
 
 def conclude(name: str, splits: Splits, results: Mapping[str, Any]) -> None:
     """Print the numbers of metrics.json; headings say so if only a part of the images was used."""
@@ -25,24 +27,13 @@ def conclude(name: str, splits: Splits, results: Mapping[str, Any]) -> None:
     columns = {
         val: results["val"],
         test: results["test"],
-        "95 % interval": results["test"]["intervals"],
+        INTERVAL: results["test"]["intervals"],
         "majority baseline, test": baseline_of(results).scores,
     }
     rows, notes = labels_of(*headlines(task_of(results["data"]))), []
-    points = results["operating_points"]
-    if point := points["classes"].get(HIGHLIGHTED):
-        # Sides of their own: two classes have a sensitivity at 0.5, too.
-        sides = {side: f"{HIGHLIGHTED} {side}" for side in point["val"]}
-        rows = rows | {name: name for name in sides.values()}
-        level = percent(points["specificity"], 0)
-        notes.append(f"{HIGHLIGHTED}: at the threshold with {level} specificity on val")
-        for column, own in (
-            (val, point["val"]),
-            (test, point["test"]),
-            ("95 % interval", point["test"]["intervals"]),
-        ):
-            found: Mapping[str, Any] = own
-            columns[column] = columns[column] | {name: found[side] for side, name in sides.items()}
+    if found := highlighted(results["operating_points"], val, test):
+        rows, notes = rows | found.labels, [found.note]
+        columns = found.beside(columns)
     if task_of(results["data"]) == "multi-label":
         notes.append("accuracy: the share of all labels of all images, at a probability of 0.5")
     epochs = f"{results['epochs']} of {results['planned_epochs']}"
@@ -54,6 +45,40 @@ def conclude(name: str, splits: Splits, results: Mapping[str, Any]) -> None:
         notes.append(_calibration_note(calibration))
     print_scores(f"{name} on {splits.title}", columns, rows, "\n".join(notes))
     _show_leak(name, splits.title, results)
+
+
+class Highlighted(NamedTuple):
+    """Rows on the operating point of the class that must not be missed."""
+
+    labels: dict[str, str]
+    columns: dict[str | None, dict[str, Any]]  # by heading
+    note: str
+
+    def beside(self, columns: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+        """Return the columns with the values of these rows."""
+        return {name: {**own, **self.columns.get(name, {})} for name, own in columns.items()}
+
+
+def highlighted(points: Mapping[str, Any], val: str | None, test: str) -> Highlighted | None:
+    """Return the rows for columns headed `val`, if there is one, `test` and "95 % interval".
+
+    None without that class, or without images of it in val.
+    """
+    point = points["classes"].get(HIGHLIGHTED)
+    if not point or point["val"]["sensitivity"] is None:
+        return None
+    # Sides of their own: two classes have a sensitivity at 0.5, too.
+    sides = {side: f"{HIGHLIGHTED} {side}" for side in point["val"]}
+    by_heading = {val: point["val"], test: point["test"], INTERVAL: point["test"]["intervals"]}
+    level = percent(points["specificity"], 0)
+    return Highlighted(
+        {name: name for name in sides.values()},
+        {
+            heading: {name: own[side] for side, name in sides.items()}
+            for heading, own in by_heading.items()
+        },
+        f"{HIGHLIGHTED}: at the threshold with {level} specificity on val",
+    )
 
 
 def _calibration_note(calibration: Mapping[str, Any]) -> str:

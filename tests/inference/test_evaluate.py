@@ -58,6 +58,19 @@ def test_own_data_give_the_same_numbers_to_the_last_digit(train: Train, options:
         assert (own.probabilities == run.read_predictions()[f"{split}_probabilities"]).all()
 
 
+def test_it_prints_the_rows_that_the_run_printed(cli: Cli, train: Train, capsys) -> None:
+    train("run", "model=ffn")
+    tables = [capsys.readouterr().out]
+    assert cli("evaluate", "run") == 0
+    tables.append(capsys.readouterr().out)
+    rows = [
+        [line.split() for line in table.splitlines() if "melanoma s" in line] for table in tables
+    ]
+    assert len(rows[0]) == 2
+    assert rows[0] == rows[1]
+    assert "with 95 % specificity on val" in " ".join(tables[1].split())
+
+
 def test_runs_of_one_name_are_told_apart_by_their_folders(train: Train) -> None:
     runs = [train(folder, "model=ffn", "name=study").path for folder in ("a", "b")]
     found = evaluate_own([RunDirectory(run) for run in runs])
