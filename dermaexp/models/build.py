@@ -22,7 +22,7 @@ def build_net(config: DictConfig, image_shape: tuple[int, int, int], classes: in
     The weights of a library that the config names are in it; those of a file are not, see
     `models.weights`, unless the model takes them itself.
     """
-    given = copy.deepcopy(config).model  # with the rest, to which its values may refer
+    given = copy.deepcopy(config.model)
     with open_dict(given):
         given.pop("init_from", None)
         if not takes_weights(given._target_):

@@ -148,7 +148,7 @@ def build_trainer(
 
     It prints nothing of its own.
     """
-    given = copy.deepcopy(config).trainer
+    given = copy.deepcopy(config.trainer)
     with open_dict(given):
         for key in trainer_keys.USED_BY_US:
             given.pop(key, None)
