@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.measure import Table, alternate, compared
 
-WAITS = {"OpenMP default": "300000", "dermaexp": "1000"}  # spins before a thread sleeps
+WAITS = {"OpenMP default": "300000", "dermaexp": "2000"}  # spins before a thread sleeps
 OPTIONS = ["dataset=synthetic", "epochs=3", "callbacks=[progress,best_checkpoint]", "trainer=cpu"]
 
 

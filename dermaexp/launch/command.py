@@ -32,7 +32,7 @@ from dermaexp.runs.folders import new_folder, portable
 
 # Threads that wait should sleep soon, not spin: two trainings at once on the same cores are
 # several times faster so (benchmarks/two_at_once.py). OpenMP reads it when torch is imported.
-VARIABLES = {"GOMP_SPINCOUNT": "1000"}
+VARIABLES = {"GOMP_SPINCOUNT": "2000"}
 RESOLVERS: dict[str, Callable[..., Any]] = {
     "new_folder": new_folder,
     "portable": portable,
