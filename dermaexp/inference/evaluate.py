@@ -75,14 +75,13 @@ def show(found: Evaluation) -> None:
     for note in found.splits.notes:
         if note.title:
             print_note(*note)
-    parts = {found.splits.part(name, len(own.targets)): name for name, own in _splits(found)}
+    parts = {name: found.splits.part(name, len(own.targets)) for name, own in _splits(found)}
     numbers = finite(found.numbers)
-    columns: dict[str, Any] = {part: numbers[name] for part, name in parts.items()}
+    columns: dict[str, Any] = {part: numbers[name] for name, part in parts.items()}
     columns[INTERVAL] = numbers[found.split]["intervals"]
     columns[f"majority baseline, {found.split}"] = _baseline(found)
     rows, note_below = labels_of(*headlines(found.task)), ""
-    heading = {name: part for part, name in parts.items()}
-    point = highlighted(numbers["operating_points"], heading.get("val"), heading[found.split])
+    point = highlighted(numbers["operating_points"], parts.get("val"), parts[found.split])
     if point:
         columns, rows, note_below = point.beside(columns), rows | point.labels, point.note
     print_scores(f"{found.name} on {found.data_title}", columns, rows, note_below)

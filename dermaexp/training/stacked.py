@@ -1,7 +1,7 @@
 """Several classifiers as one: their weights in stacked tensors, their steps in one call.
 
-A device then launches as many kernels for a step of all of them as for a step of one. The numbers
-are those of each classifier alone, but for float noise.
+A device then launches about twice as many kernels for a step of all of them as for a step of one.
+The numbers are those of each classifier alone, but for float noise.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Stack:
         self._step = steps[0]
         weights, self._buffers = _stacked(steps)
         self._weights = {
-            name: _transposed(weight).detach().requires_grad_(weight.requires_grad)
+            name: _laid_out(weight).detach().requires_grad_(weight.requires_grad)
             for name, weight in weights.items()
         }
         for number, step in enumerate(steps):
@@ -54,10 +54,7 @@ class Stack:
 
     def step(self, pixels: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
         """Return the losses (N,) and logits (N, B, K) of each one's images (N, B, C, H, W)."""
-        weights = {
-            name: weight.mT if weight.dim() == MATRICES else weight
-            for name, weight in self._weights.items()
-        }
+        weights = {name: _turned(weight) for name, weight in self._weights.items()}
         return _stepped(self._step, weights, self._buffers, pixels, goals)
 
     def clip_gradients(self, largest: float) -> None:
@@ -75,12 +72,12 @@ def joined(parts: Sequence[Tensor]) -> Tensor:
 
     Matrices (A, B) are stacked as (N, B, A), in the layout in which their gradients are computed.
     """
-    return _transposed(torch.stack(list(parts)))
+    return _laid_out(torch.stack(list(parts)))
 
 
 def part(stacked: Tensor, number: int) -> Tensor:
     """Return a classifier's own part of what `joined` returns, as a view."""
-    return (stacked.mT if stacked.dim() == MATRICES else stacked)[number]
+    return _turned(stacked)[number]
 
 
 def obstacle(
@@ -145,8 +142,14 @@ class _AnyLayout(TorchFunctionMode):
         return func(*args, **others)
 
 
-def _transposed(stacked: Tensor) -> Tensor:
-    return stacked.mT.contiguous() if stacked.dim() == MATRICES else stacked
+def _turned(stacked: Tensor) -> Tensor:
+    """Return stacked matrices transposed, as a view, and any others as they are."""
+    return stacked.mT if stacked.dim() == MATRICES else stacked
+
+
+def _laid_out(stacked: Tensor) -> Tensor:
+    """Return matrices transposed in memory, too; other weights keep their layout."""
+    return _turned(stacked).contiguous() if stacked.dim() == MATRICES else stacked
 
 
 def _stacked(steps: Sequence[_Step]) -> tuple[State, State]:
